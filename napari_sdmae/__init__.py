@@ -1,0 +1,3 @@
+"""napari-sdmae: SD-MAE pre-training on histology, and a look into it, from napari and the command line."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,318 @@
+"""Settings of a run: one definition for the form, the command line, YAML and the checkpoint.
+
+This module imports neither torch nor Qt, so that the viewer and ``sdmae --help`` stay light.
+Every field carries what a form needs: a title, bounds, a description and, where there is one,
+a unit. ``basic`` marks the few fields shown unfolded.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Position = Literal["sincos1d", "sincos2d", "encoder"]
+Precision = Literal["auto", "fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def setting(default: Any, title: str, description: str, *, unit: str = "", basic: bool = False, **bounds: Any) -> Any:
+    """Describe one setting for form, command line and YAML.
+
+    Parameters
+    ----------
+    default
+        Value when nothing is given; ``...`` makes the field required.
+    title
+        Name shown in the form, in a pathologist's words.
+    description
+        Tooltip and command-line help.
+    unit
+        Unit shown behind the field, such as ``px`` or ``µm/px``.
+    basic
+        Shown without unfolding "More settings".
+    **bounds
+        Passed to :func:`pydantic.Field`, e.g. ``ge`` and ``le``.
+    """
+    extra: dict[str, Any] = {"unit": unit, "basic": basic}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Settings):
+    """Architecture of an SD-MAE (paper section III; ViT-S/16 by default)."""
+
+    encoder: str = setting("vit_small_patch16_224", "Encoder", "Any plain vision transformer of timm, by its timm name.")
+    tile_size: int = setting(
+        224, "Tile size", "Edge of the square the model sees; divisible by the patch size.", unit="px", basic=True, ge=16, le=2048
+    )
+    patch_size: int = setting(16, "Patch size", "Edge of one patch (one token).", unit="px", ge=2, le=64)
+    encoder_width: int | None = setting(None, "Encoder width", "Empty: the encoder's own.", ge=8, le=4096)
+    encoder_depth: int | None = setting(None, "Encoder blocks", "Empty: the encoder's own.", ge=1, le=64)
+    encoder_heads: int | None = setting(None, "Encoder attention heads", "Empty: the encoder's own.", ge=1, le=64)
+    class_token: bool = setting(False, "Class token", "Add a class token (the paper has none).")
+    position: Position = setting(
+        "sincos2d", "Position code", "sincos1d: the paper's; sincos2d: rows and columns; encoder: the encoder's own, learned."
+    )
+    mlp_ratio: float = setting(
+        4.0, "MLP ratio", "Width of the blocks' MLP over the block width (encoder and decoder).", gt=0, le=16
+    )
+    decoder_width: int = setting(192, "Decoder width", "Width of the decoder.", ge=8, le=4096)
+    decoder_depth: int = setting(4, "Decoder blocks", "Number of decoder blocks.", ge=1, le=64)
+    decoder_heads: int = setting(3, "Decoder attention heads", "Heads of the decoder.", ge=1, le=64)
+    head: Literal["projection", "predictor"] = setting(
+        "projection",
+        "Self-distillation head",
+        "projection: two heads to logits, as in the paper; predictor: the student predicts the decoder's tokens "
+        "(for the distances smooth_l1 and cosine).",
+    )
+    head_hidden: int = setting(2048, "Head hidden width", "Hidden width of the projection heads.", ge=1, le=16384)
+    head_bottleneck: int = setting(256, "Head bottleneck", "Width of the heads before the last layer.", ge=1, le=4096)
+    head_outputs: int = setting(4096, "Head outputs", "Number of codes (logits) of the heads.", ge=2, le=131072)
+    mean: tuple[float, float, float] = setting(IMAGENET_MEAN, "Pixel mean", "Subtracted from [0, 1] RGB before the encoder.")
+    std: tuple[float, float, float] = setting(IMAGENET_STD, "Pixel standard deviation", "Divides RGB before the encoder.")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one edge of a tile."""
+        return self.tile_size // self.patch_size
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.tile_size % self.patch_size:
+            raise ValueError(
+                f"tile size {self.tile_size} px is not a multiple of the patch size {self.patch_size} px; "
+                f"choose {self.tile_size // self.patch_size * self.patch_size or self.patch_size} px"
+            )
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError(f"decoder width {self.decoder_width} is not a multiple of its {self.decoder_heads} heads")
+        return self
+
+
+class LossConfig(Settings):
+    """Reconstruction and self-distillation loss. The defaults are ours; :meth:`paper` gives the published arithmetic."""
+
+    p: float = setting(
+        0.2,
+        "Self-distillation weight p",
+        "Loss = p · distillation + (1 - p) · reconstruction; 0 is plain MAE.",
+        basic=True,
+        ge=0,
+        le=1,
+    )
+    p_start_epoch: float = setting(5.0, "Distillation starts", "p is 0 before this epoch.", unit="epochs", ge=0, le=10000)
+    p_ramp_epochs: float = setting(
+        10.0, "Distillation ramp", "p grows linearly to its value over this time.", unit="epochs", ge=0, le=10000
+    )
+    distance: Literal["cross_entropy", "smooth_l1", "cosine"] = setting(
+        "cross_entropy",
+        "Distillation distance",
+        "cross_entropy: between codes (paper); smooth_l1, cosine: the student regresses the decoder's normalised tokens.",
+    )
+    target: Literal["image", "token"] = setting(
+        "image", "Distillation target", "image: logits averaged over the visible patches (paper); token: each patch by itself."
+    )
+    teacher_gradient: bool = setting(
+        False, "Gradient through the teacher", "The published code has it on; off detaches the teacher."
+    )
+    centring: Literal["probability", "sinkhorn", "none"] = setting(
+        "sinkhorn",
+        "Centring of the teacher",
+        "probability: running mean of probabilities (paper); sinkhorn: Sinkhorn-Knopp over the batch; none.",
+    )
+    centre_momentum: float = setting(0.9, "Centre momentum", "Momentum of the running centre.", ge=0, le=1)
+    student_temperature: float = setting(0.1, "Student temperature", "Divides the student's logits.", gt=0, le=10)
+    teacher_temperature: float = setting(0.04, "Teacher temperature", "Divides the teacher's logits.", gt=0, le=10)
+    warmup_teacher_temperature: float = setting(0.04, "Teacher temperature at start", "Start of its linear warm-up.", gt=0, le=10)
+    warmup_teacher_epochs: int = setting(
+        0, "Teacher temperature warm-up", "Length of the warm-up.", unit="epochs", ge=0, le=10000
+    )
+    target_normalisation: Literal["patch_channel", "patch", "none"] = setting(
+        "patch",
+        "Pixel target",
+        "patch: each patch to mean 0, variance 1 over its pixels and channels (MAE); "
+        "patch_channel: each colour channel by itself (paper); none: raw pixels.",
+    )
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """Return the published arithmetic (method steps 6 and 7), with `changes` applied."""
+        published: dict[str, Any] = {
+            "p_start_epoch": 0.0,
+            "p_ramp_epochs": 0.0,
+            "distance": "cross_entropy",
+            "target": "image",
+            "teacher_gradient": True,
+            "centring": "probability",
+            "target_normalisation": "patch_channel",
+        }
+        return cls(**(published | changes))
+
+
+class TilesConfig(Settings):
+    """How images become tiles: grid, tissue filter, scale, cache."""
+
+    tile_px: int | None = setting(
+        None,
+        "Cut tiles of",
+        "Edge of the tiles cut from the images. Empty: the images' own size when they are small tiles of one size, else 256 px.",
+        unit="px",
+        ge=16,
+        le=4096,
+    )
+    mpp: float | None = setting(
+        None,
+        "Scale",
+        "Micrometres per pixel of the images. Empty: read from the files where they say it.",
+        unit="µm/px",
+        basic=True,
+        ge=0.05,
+        le=20,
+    )
+    tissue_filter: bool = setting(True, "Leave out background", "Skip tiles that show mostly glass.", basic=True)
+    min_tissue: float = setting(0.1, "Least tissue", "Least fraction of tissue in a tile that is kept.", ge=0, le=1)
+    max_unusable: float = setting(
+        0.1, "Unusable files allowed", "The run refuses to start above this fraction of unusable files.", ge=0, le=1
+    )
+    cache: Path | None = setting(None, "Tile cache", "Folder for the decoded tiles. Empty: the user's cache folder.")
+
+
+class AugmentationConfig(Settings):
+    """What is changed at random in a tile, on the device. The paper: random resized crop alone."""
+
+    crop_scale: tuple[float, float] = setting(
+        (0.2, 1.0), "Crop area", "Smallest and largest crop, as fraction of the tile's area."
+    )
+    crop_ratio: tuple[float, float] = setting((0.75, 4 / 3), "Crop aspect ratio", "Narrowest and widest crop.")
+    flip: bool = setting(True, "Flips", "Flip left-right and up-down at random.")
+    rotate90: bool = setting(True, "Rotations by 90°", "Rotate by a random multiple of 90°.")
+    stain_jitter: float = setting(
+        0.0, "Stain jitter", "Random strength of haematoxylin, eosin and residual (HED); 0 is off.", ge=0, le=1
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name, (low, high) in (("crop area", self.crop_scale), ("crop aspect ratio", self.crop_ratio)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} {low} to {high}: expected 0 < smallest <= largest")
+        if self.crop_scale[1] > 1:
+            raise ValueError(f"crop area goes to {self.crop_scale[1]}; it is a fraction of the tile, at most 1")
+        return self
+
+
+class OptimizerConfig(Settings):
+    """AdamW with linear warm-up and cosine decay per step (method, Recipes)."""
+
+    base_lr: float = setting(1.5e-4, "Learning rate", "Per 256 images: the rate used is this × batch / 256.", gt=0, le=10)
+    min_lr: float = setting(
+        1e-5, "Last learning rate", "Reached at the end of the cosine; not scaled with the batch.", ge=0, le=10
+    )
+    warmup_epochs: float = setting(5.0, "Warm-up", "Linear warm-up of the learning rate.", unit="epochs", ge=0, le=10000)
+    weight_decay: float = setting(0.05, "Weight decay", "None on biases, norms and mask token.", ge=0, le=10)
+    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW betas", "Momentum of the gradient and of its square.")
+    clip_grad: float | None = setting(None, "Clip gradient", "Largest gradient norm. Empty: not clipped.", gt=0, le=1000)
+
+
+class PretrainConfig(Settings):
+    """All that repeats a pre-training run."""
+
+    data: Path = setting(..., "Images", "Folder of tissue images, searched with its sub-folders.", basic=True)
+    epochs: int = setting(100, "Epochs", "Passes over all tiles.", basic=True, ge=1, le=100000)
+    batch_size: int = setting(
+        256, "Batch", "Tiles per optimizer step, over all devices.", unit="tiles", basic=True, ge=1, le=65536
+    )
+    micro_batch: int | None = setting(
+        None,
+        "Tiles at once",
+        "Tiles per device and forward pass; the rest of the batch is accumulated. Empty: the whole batch.",
+        unit="tiles",
+        ge=1,
+        le=65536,
+    )
+    mask_ratio: float = setting(0.6, "Mask ratio", "Fraction of the patches hidden from the encoder.", basic=True, gt=0, lt=1)
+    seed: int = setting(0, "Seed", "Same seed, same run.", basic=True, ge=0, le=2**31 - 1)
+    device: Device = setting("auto", "Device", "auto: the GPU when there is one.", basic=True)
+    precision: Precision = setting("auto", "Precision", "auto: bf16 where a probe of this machine shows that it pays.")
+    threads: int | None = setting(None, "CPU threads", "Empty: all cores.", ge=1, le=1024)
+    preview_every: int = setting(
+        1, "Preview every", "Reconstruct the probe tiles after this many epochs.", unit="epochs", ge=1, le=10000
+    )
+    preview_tiles: int = setting(6, "Probe tiles", "Number of tiles shown while training.", ge=1, le=64)
+    log_every: int = setting(10, "Log every", "Write the losses after this many steps.", unit="steps", ge=1, le=10000)
+    checkpoint_every: int = setting(1, "Checkpoint every", "Save after this many epochs.", unit="epochs", ge=1, le=10000)
+    checkpoint_minutes: float = setting(
+        10.0, "Checkpoint at least every", "Save also inside a long epoch.", unit="min", gt=0, le=1440
+    )
+    model: ModelConfig = Field(default_factory=ModelConfig, title="Model")
+    loss: LossConfig = Field(default_factory=LossConfig, title="Loss")
+    tiles: TilesConfig = Field(default_factory=TilesConfig, title="Tiles")
+    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, title="Augmentation")
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, title="Optimizer")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        predictor = self.model.head == "predictor"
+        if predictor == (self.loss.distance == "cross_entropy"):
+            wanted = "projection" if predictor else "predictor"
+            raise ValueError(f"distillation distance {self.loss.distance!r} needs model.head {wanted!r}, got {self.model.head!r}")
+        if predictor and self.loss.target == "image":
+            raise ValueError(f"distillation distance {self.loss.distance!r} compares tokens: set loss.target to 'token'")
+        return self
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Self:
+        """Return the shipped preset `name` with `changes` applied (nested dictionaries are merged).
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset; the message lists those there are.
+        """
+        return cls.model_validate(merge(load_preset(name), changes))
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read settings written by :meth:`to_yaml`; an unknown key is an error."""
+        return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+
+    def to_yaml(self) -> str:
+        """Return the settings as YAML text in the order of the form."""
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets, default first."""
+    folder = resources.files("napari_sdmae.resources").joinpath("presets")
+    names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return sorted(names, key=lambda name: name != DEFAULT_PRESET)
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """Return the shipped preset `name` as a nested dictionary of the values it changes."""
+    if name not in preset_names():
+        raise ValueError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
+    text = resources.files("napari_sdmae.resources").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, dictionary by dictionary."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merge(result[key], value) if nested else value
+    return result
+
+
+DEFAULT_PRESET = "vit-small"

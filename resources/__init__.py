@@ -1,0 +1,1 @@
+"""Files shipped with napari-sdmae: presets, sample tissue, icons."""

@@ -1,0 +1,12 @@
+"""Shared fixtures. Never imports torch or timm: GUI tests share this file (architecture: the viewer process is torch-free)."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tissue() -> Path:
+    """Folder of the shipped H&E tissue."""
+    return Path(str(resources.files("napari_sdmae.resources") / "tissue"))
