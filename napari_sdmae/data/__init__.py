@@ -1,0 +1,1 @@
+"""Images to tiles to batches: sources, tile grid, tissue filter, cache, augmentation."""

@@ -1,0 +1,41 @@
+"""Where tile caches lie, which there are, and how to be rid of one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import platformdirs
+
+from napari_sdmae.config import TilesConfig
+from napari_sdmae.data.journal import JOURNAL
+from napari_sdmae.data.sources import SourceFile, fingerprint
+
+
+def cache_root(settings: TilesConfig) -> Path:
+    """Return the folder that holds the caches: the one in the settings, or the user's cache folder."""
+    return Path(settings.cache).expanduser() if settings.cache else platformdirs.user_cache_path("napari-sdmae")
+
+
+def cache_folder(files: list[SourceFile], settings: TilesConfig) -> Path:
+    """Return where the cache of `files` lies, or would lie."""
+    return cache_root(settings) / f"tiles-{fingerprint(files, settings)}"
+
+
+def list_caches(root: Path) -> list[tuple[Path, int]]:
+    """Return the caches in `root` and their size in bytes, complete or not."""
+    return [(folder, sum(file.stat().st_size for file in folder.iterdir() if file.is_file()))
+            for folder in sorted(root.glob("tiles-*")) if folder.is_dir()]
+
+
+def delete_cache(folder: Path) -> None:
+    """Delete one cache, as :func:`list_caches` gives it; it is filled again when it is needed.
+
+    Raises
+    ------
+    ValueError
+        If `folder` is not a tile cache.
+    """
+    if not folder.name.startswith("tiles-") or not (folder / JOURNAL).exists():
+        raise ValueError(f"{folder} is not a tile cache; nothing was deleted")
+    shutil.rmtree(folder)

@@ -1,0 +1,59 @@
+"""Images decoded by several threads, handed out in their order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from napari_sdmae.config import TilesConfig
+from napari_sdmae.data.sources import SourceFile
+from napari_sdmae.data.tiles import Positions, Tiles, cut
+from napari_sdmae.io.images import read_mpp
+
+THREADS = min(8, os.cpu_count() or 1)
+SMALL_PIXELS = 16_000_000
+"""Images up to this size are decoded ahead, `2 * THREADS` at a time (at most 0.8 GB); larger ones when their turn comes."""
+
+Chunks = Iterable[tuple[Tiles, Positions]]
+Decode = Callable[[], tuple[Chunks, float | None]]
+"""Returns the tiles of one image, row by row, and its µm/px; it and its iteration raise `UnusableImage`."""
+
+
+def decode_in_order(images: Iterable[tuple[SourceFile, int, int]], edge: int,
+                    settings: TilesConfig) -> Iterator[tuple[SourceFile, Decode]]:
+    """Yield each image with the function that hands out its tiles.
+
+    Parameters
+    ----------
+    images
+        (file, height, width).
+    edge
+        Edge of the tiles, in px.
+    settings
+        Tissue filter.
+    """
+    waiting: deque[tuple[SourceFile, Decode]] = deque()
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
+    try:
+        for file, height, width in images:
+            if height * width <= SMALL_PIXELS:
+                waiting.append((file, pool.submit(_whole, file.path, edge, settings).result))
+            else:
+                waiting.append((file, partial(_row_by_row, file.path, edge, settings)))
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _whole(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, float | None]:
+    return list(cut(path, edge, settings)), read_mpp(path)
+
+
+def _row_by_row(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, float | None]:
+    return cut(path, edge, settings), read_mpp(path)
