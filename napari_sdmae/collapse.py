@@ -1,0 +1,49 @@
+"""Measures of what self-distillation says about the images, and a warning when it says nothing any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_ADVICE = (
+    "The reconstruction goes on learning as a plain masked autoencoder. To avoid it choose centring 'sinkhorn' without gradient "
+    "through the teacher, or p = 0."
+)
+
+
+def code_measures(target: Tensor, log_target: Tensor) -> dict[str, Tensor]:
+    """Return entropy, mutual information (nats) and number of codes of targets (N, K); no answer from the device is needed."""
+    entropy = -(target * log_target).sum(1).mean()
+    used = target.new_zeros(target.shape[1]).scatter(0, target.argmax(1), 1.0).sum()
+    return {
+        "teacher_entropy": entropy,
+        "mutual_information": torch.special.entr(target.mean(0)).sum() - entropy,
+        "codes_in_use": used,
+    }
+
+
+def collapse_warning(metrics: Mapping[str, float]) -> str | None:
+    """Return a warning for people when self-distillation has stopped saying anything about the images.
+
+    Collapsed is: student and teacher agree (cross-entropy within 0.05 nats of the teacher's entropy) on targets that hardly
+    depend on the image (mutual information below 0.05 nats). The published loss does this within 500 steps on H&E tiles.
+
+    Parameters
+    ----------
+    metrics
+        Logged numbers, with the keys of :class:`SDMAELosses`; those without self-distillation never warn.
+    """
+    if metrics.get("p", 0.0) <= 0:
+        return None
+    if metrics.get("feature_spread", 1.0) < 0.01:
+        return "Self-distillation has collapsed: the student predicts the same features for every patch. " + _ADVICE
+    names = ("cross_entropy", "teacher_entropy", "mutual_information")
+    if not all(name in metrics for name in names):
+        return None
+    cross_entropy, entropy, information = (metrics[name] for name in names)
+    if cross_entropy - entropy > 0.05 or information > 0.05:
+        return None
+    kind = "one code" if entropy < 0.1 else "the same mixture of codes"
+    return f"Self-distillation has collapsed: student and teacher agree on {kind} for every image. {_ADVICE}"

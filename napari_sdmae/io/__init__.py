@@ -1,0 +1,1 @@
+"""Files: images, models, and writing that survives a crash."""

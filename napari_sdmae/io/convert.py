@@ -1,0 +1,155 @@
+"""Checkpoints of other programs to model folders, and back to timm."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
+from napari_sdmae.io.encoder_folder import load_vit, save_encoder
+from napari_sdmae.io.foreign import Foreign, read_foreign
+from napari_sdmae.io.model_info import FORMAT, find_model, is_sdmae, read_config
+from napari_sdmae.io.sdmae_folder import differences, load_sdmae, save_model, summary
+from napari_sdmae.models import SDMAE
+from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
+
+Target = Literal["sdmae", "timm"]
+
+LEAST_MATCH = 0.95
+"""Fraction of the encoder's tensors that must fit."""
+
+_NOT_TRUNK = ("head.", "head_dist.", "fc_norm.", "attn_pool.")
+
+
+def convert_checkpoint(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    to: Target = "sdmae",
+    overwrite: bool = False,
+    tile_size: int | None = None,
+    encoder_heads: int | None = None,
+    decoder_heads: int | None = None,
+) -> Path:
+    """Convert a checkpoint to a model folder.
+
+    Parameters
+    ----------
+    source
+        Authors' or MAE ``.pth``, a timm state dict (``.pth``, ``.safetensors``) or folder, a run or model folder, or the
+        name of a shipped model.
+    destination
+        Folder to write.
+    to
+        ``sdmae``: a full model where the source has a decoder, else an encoder folder. ``timm``: the encoder in timm's layout.
+    overwrite
+        Write into a folder that has something in it.
+    tile_size, encoder_heads, decoder_heads
+        What the weights alone do not tell, where the file does not say it and the usual value is wrong.
+
+    Returns
+    -------
+    Path
+        The folder written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such source.
+    FileExistsError
+        If the destination has something in it.
+    ValueError
+        If the source would run code, cannot be read, or does not fit; the message lists the tensors.
+    """
+    source, destination = Path(source), Path(destination)
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())) and not overwrite:
+        raise FileExistsError(f"{destination} is not empty; choose another folder, or overwrite")
+    if not source.is_file():
+        _convert_folder(source, destination, to)
+        return destination
+    foreign = read_foreign(source)
+    told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
+    hints = {name: value for name, value in told.items() if value is not None}
+    provenance = {"converted_from": source.name, "kind": foreign.kind}
+    if to == "timm" or foreign.kind == "vit":
+        _write_trunk(foreign, destination, hints, provenance)
+    else:
+        _write_full(foreign, destination, hints, provenance)
+    return destination
+
+
+def _convert_folder(source: Path, destination: Path, to: Target) -> None:
+    """Convert a run, model or timm folder."""
+    folder = find_model(source)
+    config = read_config(folder)
+    provenance = {"converted_from": source.name}
+    if not is_sdmae(config):
+        vit, pretrained = load_vit(folder), config.get("pretrained_cfg", {})
+        mean, std = tuple(pretrained.get("mean", IMAGENET_MEAN)), tuple(pretrained.get("std", IMAGENET_STD))
+        arguments = {"img_size": list(vit.patch_embed.img_size), **config.get("model_args", {})}
+        name, mpp = config["architecture"], config.get(FORMAT, {}).get("mpp")
+        save_encoder(destination, vit, name, arguments, mean=mean, std=std, mpp=mpp, provenance=provenance)
+        return
+    model = load_sdmae(folder, config)
+    if to == "timm":
+        settings = model.config
+        arguments = encoder_arguments(settings)
+        statistics = {"mean": settings.mean, "std": settings.std, "mpp": config["mpp"]}
+        save_encoder(destination, model.encoder, settings.encoder, arguments, provenance=provenance, **statistics)
+        return
+    metadata = {name: config[name] for name in ("target_normalisation", "mpp", "provenance")}
+    save_model(destination, model, metadata=metadata)
+
+
+def _write_trunk(foreign: Foreign, destination: Path, hints: Mapping[str, int], provenance: dict[str, Any]) -> None:
+    """Write the encoder of a checkpoint as a timm folder."""
+    name, arguments = trunk_architecture(foreign, hints)
+    # the authors' files have no position code: the model makes it
+    vit = build_encoder(full_config(foreign, hints)) if foreign.kind == "sdmae" else create_plain_vit(name, arguments)
+    fit_trunk(vit, foreign.trunk)
+    save_encoder(destination, vit, name, arguments, mean=IMAGENET_MEAN, std=IMAGENET_STD, provenance=provenance)
+
+
+def _write_full(foreign: Foreign, destination: Path, hints: Mapping[str, int], provenance: dict[str, Any]) -> None:
+    """Write encoder, decoder and heads of a checkpoint as an SD-MAE folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # heads that the source lacks start at random: the same each time
+        model = SDMAE(full_config(foreign, hints))
+    fit_trunk(model.encoder, foreign.trunk)
+    rest = decoder_tensors(foreign)
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}
+    optional = {"decoder.pos_embed"} | {name for name in own if foreign.kind == "mae" and "_head." in name}
+    if problems := differences(own, {name: own[name] for name in optional} | rest):
+        raise ValueError(f"the decoder and heads do not fit: {summary(problems)}. Its encoder alone: to='timm' (--to timm)")
+    model.load_state_dict(rest, strict=False)
+    if foreign.kind == "mae":
+        provenance["untrained"] = ["student_head", "teacher_head"]
+    save_model(destination, model, metadata={"target_normalisation": target_normalisation(foreign), "provenance": provenance})
+
+
+def fit_trunk(vit: VisionTransformer, trunk: Mapping[str, Tensor]) -> None:
+    """Load the tensors of an encoder, leaving a classifier out.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 95 % of the tensors of both fit; the message lists those that do not. The few others are warned about.
+    """
+    expected = vit.state_dict()
+    given = {name: tensor for name, tensor in trunk.items() if name in expected or not name.startswith(_NOT_TRUNK)}
+    given.setdefault("pos_embed", expected["pos_embed"])
+    problems = differences(expected, given)
+    fitting = {name: given[name] for name in expected if name in given and given[name].shape == expected[name].shape}
+    share = len(fitting) / len(expected.keys() | given.keys())
+    if share < LEAST_MATCH:
+        raise ValueError(f"only {share:.0%} of the encoder's tensors fit, {LEAST_MATCH:.0%} are needed: {summary(problems)}")
+    if problems:
+        warnings.warn(f"some tensors of the encoder do not fit and were left out: {summary(problems)}", stacklevel=2)
+    vit.load_state_dict(fitting, strict=False)

@@ -1,0 +1,107 @@
+"""SD-MAE model folders: ``model.safetensors`` and ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from napari_sdmae.config import ModelConfig
+from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.model_info import CONFIG, FORMAT, VERSION, WEIGHTS
+from napari_sdmae.models import SDMAE
+
+_METADATA = {"target_normalisation", "mpp", "provenance"}
+
+
+def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a model folder; the same weights and metadata give the same bytes.
+
+    Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
+
+    Parameters
+    ----------
+    folder
+        Folder to write, made if needed.
+    model
+        The model, on any device. The position codes are saved with it; their grid is tile size / patch size of its config.
+    metadata
+        ``target_normalisation`` the model was trained with, ``mpp`` of its tiles in µm per pixel, ``provenance`` (any JSON).
+
+    Raises
+    ------
+    ValueError
+        If the metadata has other keys.
+    OSError
+        If the disk is full; the files of before are then still there.
+    """
+    metadata = dict(metadata or {})
+    if unknown := set(metadata) - _METADATA:
+        raise ValueError(f"unknown model metadata {sorted(unknown)}; expected {sorted(_METADATA)} (others go into provenance)")
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": model.config.model_dump(mode="json"),
+        "encoder": {
+            "width": int(model.encoder.embed_dim),
+            "depth": len(model.encoder.blocks),
+            "heads": int(model.encoder.blocks[0].attn.num_heads),
+        },
+        "target_normalisation": metadata.get("target_normalisation", "patch"),
+        "mpp": metadata.get("mpp"),
+        "provenance": metadata.get("provenance", {}),
+    }
+    write_folder(folder, model.state_dict(), config)
+
+
+def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write tensors and JSON config as a model folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(folder / WEIGHTS, save(plain, metadata={"format": "pt"}))
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def load_sdmae(folder: Path, config: Mapping[str, Any]) -> SDMAE:
+    """Return the model of an SD-MAE folder whose ``config.json`` is `config`, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If config and weights do not belong together; the message lists the tensors.
+    """
+    model = SDMAE.empty(ModelConfig.model_validate(config["model"]))
+    load_exactly(model, load_file(folder / WEIGHTS), str(folder))
+    return model
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load all `tensors` into `module`, which must need exactly these.
+
+    Raises
+    ------
+    ValueError
+        If any is missing, too many or of another shape; the message lists them.
+    """
+    if problems := differences(module.state_dict(), tensors):
+        raise ValueError(f"the weights of {source} do not fit its config: {summary(problems)}")
+    module.load_state_dict(tensors)
+
+
+def differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Return one line for every tensor that is missing, unexpected or of another shape."""
+    lines = [f"{name} is missing" for name in expected if name not in given]
+    lines += [f"{name} is not expected" for name in given if name not in expected]
+    shared = [name for name in expected if name in given and expected[name].shape != given[name].shape]
+    return lines + [f"{name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}" for name in shared]
+
+
+def summary(problems: list[str], limit: int = 40) -> str:
+    """Return the first `limit` lines as one text, and how many more there are."""
+    more = f"; and {len(problems) - limit} more" if len(problems) > limit else ""
+    return "; ".join(problems[:limit]) + more

@@ -1,0 +1,54 @@
+"""Self-distillation heads (method, step 5)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mlp(width: int, hidden: int, out: int) -> nn.Sequential:
+    """Return Linear, GELU, Linear, GELU, Linear; weights truncated normal 0.02, cut at one standard deviation, biases 0."""
+    layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, out))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.02, b=0.02)
+            nn.init.zeros_(layer.bias)
+    return layers
+
+
+class ProjectionHead(nn.Module):
+    """Tokens to logits: MLP, L2-normalisation, weight-normalised Linear without bias whose gain is fixed at 1.
+
+    Every logit is the cosine between a token's bottleneck and the direction of a code, in [-1, 1].
+    """
+
+    def __init__(self, width: int, hidden: int, bottleneck: int, outputs: int) -> None:
+        super().__init__()
+        self.mlp = mlp(width, hidden, bottleneck)
+        self.last = nn.Linear(bottleneck, outputs, bias=False)  # PyTorch's default initialisation
+
+    def forward(self, tokens: Tensor, per_token: bool = False) -> Tensor:
+        """Return logits (B, K), the mean over the tokens (B, N, D), or (B, N, K) of each token.
+
+        The mean is taken before the last layer, which is linear: the same number for 1/N of the work.
+        From the normalisation on float32 is used even under autocast: logits are divided by temperatures as small as 0.04.
+        """
+        bottleneck = self.mlp(tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            directions = F.normalize(bottleneck.float(), dim=-1)
+            pooled = directions if per_token else directions.mean(1)
+            return F.linear(pooled, F.normalize(self.last.weight.float(), dim=1))
+
+
+class PredictorHead(nn.Module):
+    """The student's prediction of decoder tokens, for regression distances: an MLP to the decoder's width."""
+
+    def __init__(self, width: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.mlp = mlp(width, hidden, outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return predicted decoder tokens (B, N, outputs) of encoder tokens (B, N, width)."""
+        predicted: Tensor = self.mlp(tokens)
+        return predicted

@@ -1,0 +1,174 @@
+"""SD-MAE: a masked autoencoder whose encoder is also taught by its own decoder, in the order of the paper.
+
+Luo, Chen, Zhou, Hu, Gao: "Self-distillation augmented masked autoencoders for histopathological image understanding",
+arXiv 2203.16983, BIBM 2023.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from napari_sdmae.config import LossConfig, ModelConfig
+from napari_sdmae.models.decoder import Decoder
+from napari_sdmae.models.encoder import build_encoder, encode_visible, hold_key_bias
+from napari_sdmae.models.heads import PredictorHead, ProjectionHead
+from napari_sdmae.models.masking import count_masked
+from napari_sdmae.patches import patchify, split_mask, standardise
+
+
+class SDMAEOutput(NamedTuple):
+    """What the model computes; the loss is elsewhere.
+
+    Attributes
+    ----------
+    reconstruction
+        Predicted pixel targets of the masked patches in raster order, (B, M, P·P·3).
+    student, teacher
+        Logits of the encoder and decoder branch, (B, K) averaged over the visible patches or (B, V, K) of each;
+        with a predictor head predicted and true decoder tokens (B, V, D). None when the heads were not asked for.
+    """
+
+    reconstruction: Tensor
+    student: Tensor | None
+    teacher: Tensor | None
+
+
+class SDMAE(nn.Module):
+    """SD-MAE on a plain timm vision transformer.
+
+    Parameters
+    ----------
+    config
+        The architecture.
+
+    Raises
+    ------
+    ValueError
+        If the encoder does not exist in timm, is not plain, or sizes do not fit together.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = build_encoder(config)
+        width = int(self.encoder.embed_dim)
+        self.encoder_to_decoder = nn.Linear(width, config.decoder_width, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_width))
+        self.decoder = Decoder(config, int(self.encoder.num_prefix_tokens))
+        self.student_head, self.teacher_head = _heads(config, width)
+        self.register_buffer("mean", _per_channel(config.mean), persistent=False)
+        self.register_buffer("std", _per_channel(config.std), persistent=False)
+        self._initialise()
+        hold_key_bias(self)
+
+    @classmethod
+    def empty(cls, config: ModelConfig) -> Self:
+        """Return a model whose weights are yet to be loaded: without the seconds that random numbers take."""
+        with torch.device("meta"):
+            model = cls(config)
+        model.to_empty(device="cpu")
+        model.mean, model.std = _per_channel(config.mean), _per_channel(config.std)
+        hold_key_bias(model)  # the parameters are new
+        return model
+
+    def forward(
+        self, images: Tensor, mask: Tensor, masked: int | None = None, per_token: bool = False, heads: bool = True
+    ) -> SDMAEOutput:
+        """Encode the visible patches, decode all, and project both branches.
+
+        Parameters
+        ----------
+        images
+            Normalised images, (B, 3, H, W); H and W multiples of the patch, of the tile size or any other.
+        mask
+            bool, (B, L), True = masked, the same number in each row.
+        masked
+            That number M, when known. Without it the mask is read on the host, which makes a GPU wait.
+        per_token
+            Return logits of each visible patch instead of their mean.
+        heads
+            Compute student and teacher; not needed for reconstruction alone.
+
+        Returns
+        -------
+        SDMAEOutput
+            Reconstruction, student and teacher.
+
+        Raises
+        ------
+        ValueError
+            If the mask does not fit the image, or its rows hide different numbers of patches.
+        """
+        grid = self._grid(images, mask)
+        masked = count_masked(mask) if masked is None else masked
+        visible, hidden = split_mask(mask, masked)
+        encoded = encode_visible(self.encoder, patchify(images, self.config.patch_size), visible, grid)
+        decoded, pixels = self.decoder(self.encoder_to_decoder(encoded), self.mask_token, visible, hidden, grid)
+        if not heads:
+            return SDMAEOutput(pixels, None, None)
+        return SDMAEOutput(pixels, *self._branches(encoded[:, self.encoder.num_prefix_tokens :], decoded, per_token))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return the model's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
+        return standardise(images, self.mean, self.std)
+
+    def denormalise(self, images: Tensor) -> Tensor:
+        """Return [0, 1] RGB (B, 3, H, W) of normalised images."""
+        return images * self.std + self.mean
+
+    def _grid(self, images: Tensor, mask: Tensor) -> tuple[int, int]:
+        patch = self.config.patch_size
+        grid = images.shape[-2] // patch, images.shape[-1] // patch
+        if mask.shape != (len(images), grid[0] * grid[1]):
+            raise ValueError(
+                f"mask of shape {tuple(mask.shape)} does not fit {len(images)} images of {grid[0]} x {grid[1]} patches; "
+                f"expected {(len(images), grid[0] * grid[1])}"
+            )
+        return grid
+
+    def _branches(self, encoded: Tensor, decoded: Tensor, per_token: bool) -> tuple[Tensor, Tensor]:
+        """Return student and teacher of the visible tokens, encoded (B, V, E) and decoded (B, V, D)."""
+        if self.teacher_head is None:
+            return self.student_head(encoded), decoded
+        return self.student_head(encoded, per_token), self.teacher_head(decoded, per_token)
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Xavier-uniform Linear with zero bias in all blocks and the pixel head; patch convolution and bridge stay PyTorch's."""
+        for module in (*self.encoder.blocks.modules(), *self.decoder.modules()):
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for token in (self.mask_token, self.encoder.cls_token, self.encoder.reg_token):
+            if token is not None:
+                nn.init.trunc_normal_(token, std=0.02)
+
+
+def _per_channel(values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def _heads(config: ModelConfig, width: int) -> tuple[nn.Module, nn.Module | None]:
+    """Return student and teacher head; a predictor has the decoder's tokens themselves as teacher, so no teacher head."""
+    if config.head == "predictor":
+        return PredictorHead(width, config.head_hidden, config.decoder_width), None
+    sizes = config.head_hidden, config.head_bottleneck, config.head_outputs
+    return ProjectionHead(width, *sizes), ProjectionHead(config.decoder_width, *sizes)
+
+
+def freeze_unused(model: SDMAE, loss: LossConfig) -> None:
+    """Take from training the heads that `loss` gives no gradient, as DistributedDataParallel requires.
+
+    With ``p == 0`` neither head is used (call the model with ``heads=False``); with a detached teacher its head stays random.
+    """
+    if loss.p == 0:
+        model.student_head.requires_grad_(False)
+    if model.teacher_head is not None and (loss.p == 0 or not loss.teacher_gradient):
+        model.teacher_head.requires_grad_(False)
