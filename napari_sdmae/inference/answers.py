@@ -1,0 +1,173 @@
+"""The answers of the warm worker, one function per kind of question.
+
+The keyword arguments of a function are the keys of the question, the keys of the returned dictionary those of the answer;
+both hold plain values and NumPy arrays only. Positions are pixels of the field that was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.data import inspection
+from napari_sdmae.inference import attention as maps
+from napari_sdmae.inference import reconstruction
+from napari_sdmae.inference.contact_sheet import draw_contact_sheet
+from napari_sdmae.inference.devices import choose_device
+from napari_sdmae.inference.devices import devices as list_devices
+from napari_sdmae.inference.fields import RGB, Region, as_rgb, crop, fitting_downsample
+from napari_sdmae.inference.memory import Memory, modified
+from napari_sdmae.inference.token_pca import PCABasis
+from napari_sdmae.io.images import read_image
+from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, tensor_shapes
+
+Answer = dict[str, Any]
+
+_memory = Memory()
+
+
+def info(model: str, device: str = "auto") -> Answer:
+    """Describe a model: name, encoder, tile_size, patch_size, depth, heads, mpp, target_normalisation, has_decoder, modified."""
+    return _described(model_info(model))
+
+
+def devices(device: str = "auto") -> Answer:
+    """List the devices of this machine and the one that auto means."""
+    return {"devices": list_devices(), "default": choose_device(), "threads": torch.get_num_threads()}
+
+
+def release(device: str = "auto") -> Answer:
+    """Forget all models and fields."""
+    _memory.clear()
+    return {"released": True}
+
+
+def reconstruct(
+    model: str,
+    image: NDArray[np.uint8] | str,
+    region: Region | None = None,
+    mask_ratio: float = 0.6,
+    seed: int = 0,
+    target_normalisation: str | None = None,
+    device: str = "auto",
+) -> Answer:
+    """Return masked, reconstruction, error and mask of a field; see :func:`napari_sdmae.inference.reconstruct`."""
+    start = perf_counter()
+    described = model_info(model)
+    field = read_field(image, region)
+    network = _memory.model(described, choose_device(device))
+    loaded = perf_counter()
+    how = target_normalisation or described.target_normalisation
+    result = reconstruction.reconstruct(network, field, mask_ratio=mask_ratio, seed=seed, target_normalisation=how)
+    return {
+        **{name: getattr(result, name) for name in ("masked", "reconstruction", "error", "mask", "mean_error")},
+        "tiles": ceil(field.shape[0] / described.tile_size) * ceil(field.shape[1] / described.tile_size),
+        "mask_ratio": mask_ratio,
+        "seed": seed,
+        "target_normalisation": how,
+        "note": reconstruction.NOTE if how != "none" else "",
+        "model": _described(described),
+        "seconds": {"load": loaded - start, "reconstruct": perf_counter() - loaded},
+    }
+
+
+def attention(
+    model: str,
+    image: NDArray[np.uint8] | str,
+    region: Region | None = None,
+    method: maps.Method = "received",
+    block: int = -1,
+    head: maps.Head = "mean",
+    query: tuple[float, float] | None = None,
+    downsample: int | str = "auto",
+    mpp: float | None = None,
+    pca_basis: dict[str, Any] | None = None,
+    device: str = "auto",
+) -> Answer:
+    """Return a map of a field; see :func:`napari_sdmae.inference.attention_maps`. Without a query, the centre."""
+    start = perf_counter()
+    described = model_info(model)
+    field = read_field(image, region)
+    factor = fitting_downsample(field.shape, described.patch_size) if downsample == "auto" else int(downsample)
+    place = choose_device(device)
+    _memory.encoder(described, place)
+    loaded = perf_counter()
+    state, known = _memory.field(described, place, field, factor)
+    encoded = perf_counter()
+    if query is None and method in ("query", "similarity"):
+        query = ((field.shape[0] - 1) / 2, (field.shape[1] - 1) / 2)
+    basis = PCABasis(**pca_basis) if pca_basis else None
+    answer = maps.attention_maps(state, method=method, block=block, head=head, query=query, pca=basis)
+    seconds = {"load": loaded - start, "encode": encoded - loaded, "map": perf_counter() - encoded}
+    return {
+        **_map_answer(answer, mpp),
+        "blocks": state.blocks,
+        "heads": state.heads,
+        "downsample": factor,
+        "cached": known,
+        "mpp": mpp,
+        "model": _described(described),
+        "warnings": _scale_warning(described, mpp, factor),
+        "seconds": seconds,
+    }
+
+
+def inspect(settings: dict[str, Any], device: str = "auto") -> Answer:
+    """Look through the folder of pre-training `settings`; see :func:`napari_sdmae.data.inspection.inspect`."""
+    config = PretrainConfig.model_validate(settings)
+    found = inspection.inspect(config.data, config.tiles)
+    return {**found.to_dict(), "summary": found.summary()}
+
+
+def contact_sheet(settings: dict[str, Any], tiles: int | None = None, seed: int | None = None, device: str = "auto") -> Answer:
+    """Return a few augmented and masked tiles as training with `settings` would see them."""
+    return draw_contact_sheet(PretrainConfig.model_validate(settings), tiles, seed)
+
+
+def read_field(image: NDArray[np.uint8] | str, region: Region | None = None) -> RGB:
+    """Return the pixels that were sent, or those of a file, or a region of them, uint8 (H, W, 3)."""
+    pixels = read_image(Path(image)) if isinstance(image, str) else as_rgb(image)
+    return pixels if region is None else crop(pixels, region)
+
+
+def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:
+    """Return a map, its place on the field and its numbers."""
+    half = (answer.grid.cell - 1) / 2
+    return {
+        "values": answer.values,
+        "grid": (answer.grid.rows, answer.grid.columns),
+        "scale": (answer.grid.cell, answer.grid.cell),
+        "translate": (half, half),
+        "method": answer.method,
+        "block": answer.block,
+        "head": answer.head,
+        "query_patch": answer.query,
+        "query": None if answer.query is None else answer.grid.centre(answer.query),
+        "statistics": answer.statistics(mpp),
+        "pca_basis": None if answer.pca is None else asdict(answer.pca),
+        "variance": None if answer.pca is None else answer.pca.variance.tolist(),
+        "note": maps.NOTE,
+    }
+
+
+def _described(model: ModelInfo) -> Answer:
+    """Return a model as plain values."""
+    tensors = tensor_shapes(model.folder / WEIGHTS)
+    class_token = "cls_token" in tensors or "encoder.cls_token" in tensors
+    folder = str(model.folder)
+    return {**asdict(model), "folder": folder, "model": folder, "class_token": class_token, "modified": modified(model)}
+
+
+def _scale_warning(model: ModelInfo, mpp: float | None, downsample: int) -> list[str]:
+    """Return a warning if the field is shown to the model at another scale than it was trained at."""
+    if model.mpp is None or mpp is None or 0.67 < mpp * downsample / model.mpp < 1.5:
+        return []
+    return [f"the model was trained at {model.mpp:.3g} µm/px and sees this field at {mpp * downsample:.3g} µm/px"]

@@ -1,0 +1,39 @@
+"""Where the worker and the command line compute."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import psutil
+import torch
+
+from napari_sdmae.config import Device
+
+
+def choose_device(asked: str = "auto") -> str:
+    """Return ``cpu``, ``cuda`` or ``mps``; auto is the NVIDIA GPU when there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the device asked for is not there: nothing falls back to the CPU silently.
+    """
+    if asked not in get_args(Device):
+        raise ValueError(f"unknown device {asked!r}; choose one of {', '.join(get_args(Device))}")
+    there = [device["device"] for device in devices()]
+    if asked == "auto":
+        return "cuda" if "cuda" in there else "cpu"
+    if asked not in there:
+        raise ValueError(f"device {asked} is not usable here; there is: {', '.join(there)}")
+    return asked
+
+
+def devices() -> list[dict[str, Any]]:
+    """Return the devices of this machine: ``device``, ``name`` and ``memory`` in bytes (None where the system does not say)."""
+    found: list[dict[str, Any]] = [{"device": "cpu", "name": "CPU", "memory": psutil.virtual_memory().total}]
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        found.append({"device": "cuda", "name": properties.name, "memory": properties.total_memory})
+    if torch.backends.mps.is_available():
+        found.append({"device": "mps", "name": "Apple GPU", "memory": None})
+    return found

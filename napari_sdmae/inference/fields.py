@@ -1,0 +1,146 @@
+"""A field of tissue of any size, made fit for a model: RGB, downsampled, padded to whole patches or tiles.
+
+Fields are padded at the bottom and the right only, by reflection, so that a map and its field share their origin.
+Positions follow napari: the centre of pixel (0, 0) is at (0, 0), hence the centre of a cell of `s` pixels at (s - 1) / 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TOKENS = 4096
+"""Most patches of one field: a head's attention is then 64 MB, and a ViT-S keeps 0.3 GB per field."""
+
+RGB = NDArray[np.uint8]
+Region = tuple[int, int, int, int]
+"""Row, column, height and width in pixels of an image."""
+
+
+class FieldError(ValueError):
+    """The field cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells (patches) that cover a field: `rows` × `columns` squares of `cell` field pixels from its origin."""
+
+    rows: int
+    columns: int
+    cell: int
+
+    @property
+    def count(self) -> int:
+        """Number of cells."""
+        return self.rows * self.columns
+
+    def nearest(self, position: tuple[float, float]) -> tuple[int, int]:
+        """Return the (row, column) of the cell under a `position` in field pixels, clipped into the grid."""
+        row, column = (int((value + 0.5) // self.cell) for value in position)
+        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+
+    def centre(self, cell: tuple[int, int]) -> tuple[float, float]:
+        """Return the position of the centre of a (row, column) `cell` in field pixels."""
+        half = (self.cell - 1) / 2
+        return cell[0] * self.cell + half, cell[1] * self.cell + half
+
+
+def as_rgb(image: NDArray[np.generic]) -> RGB:
+    """Return uint8 grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) as RGB; transparency shows white.
+
+    Raises
+    ------
+    FieldError
+        If the image has another shape or type.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise FieldError(f"got an image of shape {image.shape} and type {image.dtype}; expected uint8 of shape (H, W, 3)")
+    pixels = image.astype(np.uint8, copy=False)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:].astype(np.float32) / 255
+    return np.rint(pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def crop(image: RGB, region: Region) -> RGB:
+    """Return the `region` of `image` (H, W, 3).
+
+    Raises
+    ------
+    FieldError
+        If it does not lie inside the image.
+    """
+    row, column, height, width = region
+    if min(row, column) < 0 or min(height, width) < 1 or row + height > image.shape[0] or column + width > image.shape[1]:
+        raise FieldError(
+            f"region {height} x {width} px at row {row}, column {column} is not inside the image of "
+            f"{image.shape[0]} x {image.shape[1]} px; choose one that is"
+        )
+    return image[row : row + height, column : column + width]
+
+
+def pad_to_multiple(image: RGB, multiple: int) -> RGB:
+    """Return `image` (H, W, 3) reflected at the bottom and the right up to a multiple of `multiple` pixels."""
+    extra = [(0, -edge % multiple) for edge in image.shape[:2]]
+    return np.pad(image, [*extra, (0, 0)], mode="reflect")
+
+
+def check_size(image: RGB, patch: int) -> None:
+    """Raise FieldError if `image` (H, W, 3) is smaller than one patch of `patch` pixels."""
+    height, width = image.shape[:2]
+    if min(height, width) < patch:
+        raise FieldError(f"the field is {height} x {width} px, less than one patch of {patch} px; choose a larger region")
+
+
+def fitting_downsample(shape: tuple[int, ...], patch: int) -> int:
+    """Return the smallest integer factor by which a field of `shape` (H, W, …) has at most :data:`MAX_TOKENS` patches."""
+    factor = 1
+    while _tokens(shape, patch * factor) > MAX_TOKENS:
+        factor += 1
+    return factor
+
+
+def fit_to_patches(image: RGB, patch: int, downsample: int = 1) -> tuple[RGB, Grid]:
+    """Return the picture that the encoder sees and the grid of its patches on the field.
+
+    Parameters
+    ----------
+    image
+        The field, uint8 (H, W, 3).
+    patch
+        Edge of the encoder's patches in pixels.
+    downsample
+        Integer by which the field is reduced first (mean over squares).
+
+    Raises
+    ------
+    FieldError
+        If the field is smaller than a patch or larger than :data:`MAX_TOKENS` patches.
+    """
+    cell = patch * downsample
+    check_size(image, cell)
+    if (tokens := _tokens(image.shape, cell)) > MAX_TOKENS:
+        side = int(MAX_TOKENS**0.5) * cell
+        raise FieldError(
+            f"the field of {image.shape[0]} x {image.shape[1]} px is {tokens} patches of {cell} px, more than {MAX_TOKENS}: "
+            f"choose a region of at most {side} x {side} px, or downsample by {fitting_downsample(image.shape, patch)}"
+        )
+    padded = pad_to_multiple(image, cell)
+    rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
+    return _reduce(padded, downsample), Grid(rows, columns, cell)
+
+
+def _tokens(shape: tuple[int, ...], cell: int) -> int:
+    return ceil(shape[0] / cell) * ceil(shape[1] / cell)
+
+
+def _reduce(image: RGB, factor: int) -> RGB:
+    """Return the mean over squares of `factor` pixels, rounded."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    means: NDArray[np.float64] = image.reshape(height, factor, width, factor, 3).mean((1, 3))
+    return np.rint(means).astype(np.uint8)

@@ -1,0 +1,84 @@
+"""What the warm worker remembers: the models used last, and the fields encoded last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from napari_sdmae.inference.encode import AttentionState, encode_field
+from napari_sdmae.inference.fields import RGB
+from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
+from napari_sdmae.io.model_info import CONFIG, WEIGHTS
+from napari_sdmae.models import SDMAE
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The `size` values used last, made when they are missing."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of `key`, from ``make()`` if it is not there; the one used longest ago goes."""
+        value = self._values.pop(key) if key in self._values else make()
+        self._values[key] = value
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return value
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._values.clear()
+
+
+class Memory:
+    """Models by folder, time of change and device; fields by their pixels and their model.
+
+    Two encoders and four fields are kept, so that two models can be compared on two fields without waiting.
+    """
+
+    def __init__(self) -> None:
+        self._encoders: Recent[Encoder] = Recent(2)
+        self._models: Recent[SDMAE] = Recent(1)
+        self._fields: Recent[AttentionState] = Recent(4)
+
+    def encoder(self, info: ModelInfo, device: str) -> Encoder:
+        """Return the encoder of a model."""
+        return self._encoders.get(_key(info, device), lambda: load_encoder(info.folder, device))
+
+    def model(self, info: ModelInfo, device: str) -> SDMAE:
+        """Return a model with its decoder."""
+        return self._models.get(_key(info, device), lambda: load_model(info.folder, device))
+
+    def field(self, info: ModelInfo, device: str, image: RGB, downsample: int) -> tuple[AttentionState, bool]:
+        """Return an encoded field, and whether it was there already."""
+        pixels = blake2b(np.ascontiguousarray(image).data).digest()
+        key = (*_key(info, device), pixels, image.shape, downsample)
+        known = key in self._fields
+        return self._fields.get(key, lambda: encode_field(self.encoder(info, device), image, downsample=downsample)), known
+
+    def clear(self) -> None:
+        """Forget all, and give the GPU its memory back."""
+        for recent in (self._encoders, self._models, self._fields):
+            recent.clear()
+        torch.cuda.empty_cache()
+
+
+def modified(info: ModelInfo) -> float:
+    """Return when the files of a model last changed: a running job replaces them."""
+    return max((info.folder / name).stat().st_mtime for name in (CONFIG, WEIGHTS))
+
+
+def _key(info: ModelInfo, device: str) -> tuple[str, float, str]:
+    return str(info.folder.resolve()), modified(info), device
