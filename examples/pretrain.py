@@ -1,4 +1,4 @@
-"""Pre-train a small SD-MAE on the shipped tissue: ``python examples/pretrain.py RUN [EPOCHS]``."""
+"""Pre-train a small SD-MAE on the shipped colon tissue: ``python examples/pretrain.py RUN [EPOCHS]``."""
 
 import sys
 from importlib import resources
@@ -10,7 +10,7 @@ from napari_sdmae.training.describe import describe
 
 
 def main(run: Path, epochs: int = 2) -> None:
-    tissue = resources.files("napari_sdmae.resources") / "tissue" / "tiles"
+    tissue = resources.files("napari_sdmae.resources") / "tissue" / "tiles" / "colon"
     config = PretrainConfig.from_preset("cpu-demo", data=str(tissue), epochs=epochs)
     for event in pretrain(config, run=run):
         print(describe(event))

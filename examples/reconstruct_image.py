@@ -13,8 +13,10 @@ def main(model: str, image: str, picture: str) -> None:
     field = read_image(image)
     result = reconstruct(model, field, mask_ratio=0.6, seed=0)
     Image.fromarray(np.hstack([field, result.masked, result.reconstruction])).save(picture)
-    print(f"mean error of the hidden pixels: {result.mean_error:.3f} of the full range; from left to right: "
-          f"image, what the model saw, its reconstruction (with the true mean and contrast of each patch): {picture}")
+    print(
+        f"mean error of the hidden pixels: {result.mean_error:.3f} of the full range; from left to right: "
+        f"image, what the model saw, its reconstruction (with the true mean and contrast of each patch): {picture}"
+    )
 
 
 if __name__ == "__main__":

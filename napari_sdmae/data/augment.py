@@ -46,8 +46,9 @@ class Draw:
 
 def draw_augmentation(seed: int, epoch: int, indices: NDArray[np.int64]) -> Draw:
     """Draw for the tiles `indices` (B,) of the data set in `epoch`; the same wherever and in whatever batch they are."""
-    return Draw(uniforms(seed, epoch, indices, 4, CROP), uniforms(seed, epoch, indices, 3, FLIP),
-                uniforms(seed, epoch, indices, 3, STAIN))
+    return Draw(
+        uniforms(seed, epoch, indices, 4, CROP), uniforms(seed, epoch, indices, 3, FLIP), uniforms(seed, epoch, indices, 3, STAIN)
+    )
 
 
 def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) -> Tensor:

@@ -162,13 +162,15 @@ def _fill(folder: Path, files: list[SourceFile], settings: TilesConfig) -> Gener
     _check_space(folder, found, settings)
     try:
         with Journal(folder, found.edge, [file.name for file, _, _ in found.readable]) as journal:
-            for file, decode in decode_in_order(found.readable[len(journal.entries):], found.edge, settings):
+            for file, decode in decode_in_order(found.readable[len(journal.entries) :], found.edge, settings):
                 journal.add(file.name, decode)
                 if clock.due():
                     yield Progress(len(journal.entries), len(files), "decoding the images")
     except OSError as error:
-        raise DataError(f"the tile cache in {folder} cannot be written ({error.strerror}): free some space and start again, "
-                        "which goes on from here, or choose another folder (--tiles.cache)") from error
+        raise DataError(
+            f"the tile cache in {folder} cannot be written ({error.strerror}): free some space and start again, "
+            "which goes on from here, or choose another folder (--tiles.cache)"
+        ) from error
     return _finish(folder, found, journal.entries)
 
 
@@ -216,8 +218,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"the folder {folder} for the tile cache cannot be made ({error.strerror}): "
-                        "choose another one (--tiles.cache)") from error
+        raise DataError(
+            f"the folder {folder} for the tile cache cannot be made ({error.strerror}): choose another one (--tiles.cache)"
+        ) from error
 
 
 def _wait_for(lock: FileLock, folder: Path, total: int) -> Iterator[Progress]:

@@ -24,8 +24,11 @@ def cache_folder(files: list[SourceFile], settings: TilesConfig) -> Path:
 
 def list_caches(root: Path) -> list[tuple[Path, int]]:
     """Return the caches in `root` and their size in bytes, complete or not."""
-    return [(folder, sum(file.stat().st_size for file in folder.iterdir() if file.is_file()))
-            for folder in sorted(root.glob("tiles-*")) if folder.is_dir()]
+    return [
+        (folder, sum(file.stat().st_size for file in folder.iterdir() if file.is_file()))
+        for folder in sorted(root.glob("tiles-*"))
+        if folder.is_dir()
+    ]
 
 
 def delete_cache(folder: Path) -> None:

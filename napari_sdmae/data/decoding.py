@@ -23,8 +23,9 @@ Decode = Callable[[], tuple[Chunks, float | None]]
 """Returns the tiles of one image, row by row, and its µm/px; it and its iteration raise `UnusableImage`."""
 
 
-def decode_in_order(images: Iterable[tuple[SourceFile, int, int]], edge: int,
-                    settings: TilesConfig) -> Iterator[tuple[SourceFile, Decode]]:
+def decode_in_order(
+    images: Iterable[tuple[SourceFile, int, int]], edge: int, settings: TilesConfig
+) -> Iterator[tuple[SourceFile, Decode]]:
     """Yield each image with the function that hands out its tiles.
 
     Parameters

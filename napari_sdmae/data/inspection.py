@@ -67,9 +67,12 @@ class Inspection:
     def summary(self) -> str:
         """Return a few lines for people."""
         about = "about " if self.estimated else ""
-        lines = [f"{self.images:,} images can be used, {len(self.unusable):,} cannot",
-                 f"{about}{self.tiles:,} tiles of {self.tile_px} px with tissue ({self.most_tiles:,} with background)",
-                 f"scale: {self._scale()}", f"tiles: {self._space()}"]
+        lines = [
+            f"{self.images:,} images can be used, {len(self.unusable):,} cannot",
+            f"{about}{self.tiles:,} tiles of {self.tile_px} px with tissue ({self.most_tiles:,} with background)",
+            f"scale: {self._scale()}",
+            f"tiles: {self._space()}",
+        ]
         if self.estimated:
             lines.append("only some images were decoded: the number of tiles is an estimate, and more files may be unusable")
         return "\n".join([*lines, f"cannot start: {self.problem}"] if self.problem else lines)
@@ -118,14 +121,25 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
         tiles, mpps, unusable, complete = sample.tiles, sample.mpps, sorted(found.unusable + sample.unusable), sample.complete
     space, free = found.edge**2 * 3 * tiles, shutil.disk_usage(_existing(root)).free
     return Inspection(
-        images=len(files) - len(unusable), unusable=unusable, tiles=tiles, most_tiles=most, estimated=not complete,
-        tile_px=found.edge, mpp=settings.mpp or common_mpp(mpps), mpps=(min(mpps), max(mpps)) if mpps else None, tile_bytes=space,
-        free_disk=free, free_memory=psutil.virtual_memory().available, cached=ready is not None,
-        problem=_problem(len(files), unusable, tiles, 0 if ready else space, free, root, settings))
+        images=len(files) - len(unusable),
+        unusable=unusable,
+        tiles=tiles,
+        most_tiles=most,
+        estimated=not complete,
+        tile_px=found.edge,
+        mpp=settings.mpp or common_mpp(mpps),
+        mpps=(min(mpps), max(mpps)) if mpps else None,
+        tile_bytes=space,
+        free_disk=free,
+        free_memory=psutil.virtual_memory().available,
+        cached=ready is not None,
+        problem=_problem(len(files), unusable, tiles, 0 if ready else space, free, root, settings),
+    )
 
 
-def _problem(images: int, unusable: list[tuple[str, str]], tiles: int, space: int, free: int, root: Path,
-             settings: TilesConfig) -> str:
+def _problem(
+    images: int, unusable: list[tuple[str, str]], tiles: int, space: int, free: int, root: Path, settings: TilesConfig
+) -> str:
     """Return why a run would refuse these images, or an empty text."""
     try:
         refuse_unusable(unusable, images, settings)

@@ -75,5 +75,5 @@ def _upload(tiles: Tensor, device: torch.device) -> Tensor:
     """Copy all tiles to `device` piece by piece, so that the pages read from the disk need not be in memory at once."""
     result = torch.empty_like(tiles, device=device)
     for start in range(0, len(tiles), UPLOAD_TILES):
-        result[start:start + UPLOAD_TILES].copy_(tiles[start:start + UPLOAD_TILES])
+        result[start : start + UPLOAD_TILES].copy_(tiles[start : start + UPLOAD_TILES])
     return result

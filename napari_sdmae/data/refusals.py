@@ -13,19 +13,25 @@ def refuse_unusable(unusable: list[tuple[str, str]], total: int, settings: Tiles
     count = len(unusable)
     if count > settings.max_unusable * total:
         examples = "; ".join(f"{name}: {reason}" for name, reason in unusable[:3])
-        raise DataError(f"{count} of {total} images cannot be used, more than the {settings.max_unusable:.0%} allowed "
-                        f"(--tiles.max-unusable): {examples}{'; …' if count > 3 else ''}")
+        raise DataError(
+            f"{count} of {total} images cannot be used, more than the {settings.max_unusable:.0%} allowed "
+            f"(--tiles.max-unusable): {examples}{'; …' if count > 3 else ''}"
+        )
 
 
 def refuse_empty(tiles: int, images: int) -> None:
     """Raise `DataError` if no tile is left of `images` images."""
     if not tiles:
-        raise DataError(f"none of the {images} images shows tissue: lower the least tissue (--tiles.min-tissue) "
-                        "or switch the tissue filter off (--tiles.no-tissue-filter)")
+        raise DataError(
+            f"none of the {images} images shows tissue: lower the least tissue (--tiles.min-tissue) "
+            "or switch the tissue filter off (--tiles.no-tissue-filter)"
+        )
 
 
 def refuse_full(needed: int, free: int, root: Path) -> None:
     """Raise `DataError` if `needed` bytes do not fit into the `free` ones in `root`."""
     if needed > free:
-        raise DataError(f"the tile cache needs about {needed / 1e9:,.1f} GB in {root}, where {free / 1e9:,.1f} GB are free: "
-                        "free some space, or choose another folder (--tiles.cache)")
+        raise DataError(
+            f"the tile cache needs about {needed / 1e9:,.1f} GB in {root}, where {free / 1e9:,.1f} GB are free: "
+            "free some space, or choose another folder (--tiles.cache)"
+        )

@@ -55,4 +55,4 @@ def sample_tiles(found: Survey, settings: TilesConfig) -> Sample:
 def _spread(readable: list[tuple[SourceFile, int, int]], pixels: int) -> list[tuple[SourceFile, int, int]]:
     """Return every n-th image, at least one, with n so that they have about `pixels` in all."""
     total = sum(height * width for _, height, width in readable)
-    return readable[::max(1, -(-total // pixels))]
+    return readable[:: max(1, -(-total // pixels))]

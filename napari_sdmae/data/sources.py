@@ -125,8 +125,9 @@ def _walk(root: Path) -> list[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder, name) for name in names
-                  if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        found += [
+            Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
     return found
 
 

@@ -94,7 +94,7 @@ def cut(path: Path, edge: int, settings: TilesConfig) -> Iterator[tuple[Tiles, P
     height, width = image_size(path)
     rows, columns = grid_starts(height, edge), grid_starts(width, edge)
     for row, band in zip(rows, _grid_bands(path, rows, height, edge), strict=True):
-        tiles = np.stack([band[:, column:column + edge] for column in columns])
+        tiles = np.stack([band[:, column : column + edge] for column in columns])
         positions = np.stack([np.full_like(columns, row), columns], axis=1)
         if settings.tissue_filter:
             kept = tissue_fraction(tiles) >= settings.min_tissue

@@ -111,7 +111,7 @@ def read_bands(path: Path | str, rows: int) -> Iterator[RGB]:
             return
     image = read_image(path)
     for start in range(0, len(image), rows):
-        yield image[start:start + rows]
+        yield image[start : start + rows]
 
 
 def is_tiff(path: Path) -> bool:
@@ -133,8 +133,10 @@ def _first_bytes(path: Path) -> bytes:
 
 def _check_pixels(height: int, width: int, advice: str) -> None:
     if height * width > MAX_PIXELS:
-        raise UnusableImage(f"{width} × {height} px are {height * width / 1e6:,.0f} megapixels; at most {MAX_PIXELS / 1e6:,.0f} "
-                            f"can be decoded in one piece: {advice}")
+        raise UnusableImage(
+            f"{width} × {height} px are {height * width / 1e6:,.0f} megapixels; at most {MAX_PIXELS / 1e6:,.0f} "
+            f"can be decoded in one piece: {advice}"
+        )
 
 
 def _read_jpeg(path: Path) -> RGB:
@@ -188,8 +190,9 @@ def _plain_reasons(path: Path) -> Iterator[None]:
         raise UnusableImage("this is a folder, not an image") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise UnusableImage(f"more than {limit:,.0f} megapixels, which is too many for this format: "
-                            "save it as an 8-bit tiled TIFF") from None
+        raise UnusableImage(
+            f"more than {limit:,.0f} megapixels, which is too many for this format: save it as an 8-bit tiled TIFF"
+        ) from None
     except UnidentifiedImageError:
         raise UnusableImage("not a PNG, JPEG, TIFF or BMP image, or its beginning is damaged") from None
     except MemoryError:

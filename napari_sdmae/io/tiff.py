@@ -85,8 +85,8 @@ def _rows_of_segments(page: Any) -> Iterator[NDArray[np.uint8]]:
             top, strip = row, _empty_strip(page, row)
         if values is not None:
             height, width = shape[1], shape[2]
-            part = strip[:height, column:column + width]
-            part[...] = values[0, :part.shape[0], :part.shape[1]]
+            part = strip[:height, column : column + width]
+            part[...] = values[0, : part.shape[0], : part.shape[1]]
     yield strip
 
 
@@ -141,7 +141,7 @@ def _without_extra_samples(values: NDArray[Any], page: Any) -> NDArray[np.uint8]
     colours = values.shape[-1] - (len(kinds) if values.shape[-1] > len(kinds) else 0)
     if not kinds or kinds[0] == EXTRASAMPLE.UNSPECIFIED:
         return as_rgb8(values[..., :colours])
-    both = to_uint8(values[..., :colours + 1])
+    both = to_uint8(values[..., : colours + 1])
     colour, alpha = both[..., :-1], both[..., -1:]
     if kinds[0] == EXTRASAMPLE.ASSOCALPHA:  # premultiplied: white only fills up what is missing
         return as_rgb8(np.minimum(colour.astype(np.uint16) + (255 - alpha), 255).astype(np.uint8))

@@ -75,7 +75,7 @@ def test_batch_equals_one_by_one_to_the_bit(tiles, edge, size):
     some = tiles[:, :edge, :edge].contiguous()
     whole = augment(some, drawn(some), EVERYTHING, size)
     for index in range(len(some)):
-        alone = augment(some[index:index + 1], draw_augmentation(3, 0, np.array([index])), EVERYTHING, size)
+        alone = augment(some[index : index + 1], draw_augmentation(3, 0, np.array([index])), EVERYTHING, size)
         assert torch.equal(alone[0], whole[index])
 
 
@@ -154,14 +154,19 @@ def test_boxes_are_distributed_as_torchvisions(scale, ratio):
     if scale[0] == 0.9:
         ours = ours[(ours[:, 2:] < 256).any(axis=1)]
     quantiles = np.linspace(0.02, 0.98, 25)
-    for measure in (lambda box: box[:, 2] * box[:, 3] / 256**2, lambda box: np.log(box[:, 3] / box[:, 2]),
-                    lambda box: box[:, 0] / 256, lambda box: box[:, 1] / 256):
+    for measure in (
+        lambda box: box[:, 2] * box[:, 3] / 256**2,
+        lambda box: np.log(box[:, 3] / box[:, 2]),
+        lambda box: box[:, 0] / 256,
+        lambda box: box[:, 1] / 256,
+    ):
         difference = np.abs(np.quantile(measure(theirs), quantiles) - np.quantile(measure(ours), quantiles))
         assert difference.max() < 0.045
 
 
-@pytest.mark.parametrize(("scale", "ratio"), [
-    ((1, 1), (0.75, 4 / 3)), ((0.9, 1), (3, 4)), ((0.5, 0.5), (1, 1)), ((1e-4, 1e-4), (1, 1))])
+@pytest.mark.parametrize(
+    ("scale", "ratio"), [((1, 1), (0.75, 4 / 3)), ((0.9, 1), (3, 4)), ((0.5, 0.5), (1, 1)), ((1e-4, 1e-4), (1, 1))]
+)
 def test_odd_settings_still_give_boxes(scale, ratio):
     boxes = random_boxes(np.random.default_rng(0).random((500, 4)), scale, ratio, 64)
     assert (boxes[:, :2] >= 0).all()

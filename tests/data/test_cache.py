@@ -50,7 +50,7 @@ def test_tiles_are_the_pixels_of_the_files(source, tmp_path):
     for index in range(0, len(found.tiles), 7):
         file, row, column = found.records[index]
         image = read_image(source / found.files[file])
-        assert np.array_equal(found.tiles[index], image[row:row + 256, column:column + 256])
+        assert np.array_equal(found.tiles[index], image[row : row + 256, column : column + 256])
 
 
 def test_second_time_reads_nothing_but_names(source, tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def spoilt(source: Path, tmp_path: Path) -> Path:
     """30 good tiles, one cut short, one that is no image, one too small."""
     folder = shutil.copytree(source / "skin", tmp_path / "spoilt")
     whole = sorted(folder.iterdir())[0].read_bytes()
-    (folder / "cut.jpg").write_bytes(whole[:len(whole) // 2])
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "page.png").write_text("<html>")
     Image.new("RGB", (20, 20)).save(folder / "tiny.png")
     return folder
@@ -240,7 +240,7 @@ def test_damaged_half_of_a_large_image_leaves_no_tiles(tissue, tmp_path, monkeyp
         Image.fromarray(region[:1024]).save(folder / name, compression="tiff_lzw")
     data = bytearray((folder / "b.tif").read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 5000] = b"\xff" * 5000
+    data[middle : middle + 5000] = b"\xff" * 5000
     (folder / "b.tif").write_bytes(data)
     found = filled(folder, TilesConfig(cache=tmp_path / "cache", max_unusable=0.5, tissue_filter=False))
     assert [name for name, _ in found.quarantine] == ["b.tif"]

@@ -25,7 +25,7 @@ def source(tissue: Path, tmp_path: Path) -> Path:
         shutil.copy2(path, folder)
     Image.new("RGB", (256, 256), (243, 243, 243)).save(folder / "glass.png")
     data = next(folder.glob("*.jpg")).read_bytes()
-    (folder / "cut.jpg").write_bytes(data[:len(data) // 2])
+    (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
     return folder
 
 

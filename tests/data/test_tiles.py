@@ -24,8 +24,10 @@ def tiles(tissue: Path) -> np.ndarray:
     return np.stack([read_image(path) for path in sorted(tissue.glob("tiles/*/*.jpg"))])
 
 
-@pytest.mark.parametrize(("length", "expected"), [
-    (256, [0]), (512, [0, 256]), (600, [0, 256, 344]), (543, [0, 256]), (544, [0, 256, 288]), (200, [0]), (128, [0])])
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(256, [0]), (512, [0, 256]), (600, [0, 256, 344]), (543, [0, 256]), (544, [0, 256, 288]), (200, [0]), (128, [0])],
+)
 def test_grid(length, expected):
     assert grid_starts(length, 256).tolist() == expected
 
@@ -51,7 +53,7 @@ def test_tiles_are_cut_where_they_say(region, tmp_path, height, width, suffix):
     assert tiles.shape == (tile_count(height, width, 64), 64, 64, 3)
     padded = np.pad(image, [(0, max(0, 64 - height)), (0, max(0, 64 - width)), (0, 0)], mode="symmetric")
     for tile, (row, column) in zip(tiles, positions, strict=True):
-        assert np.array_equal(tile, padded[row:row + 64, column:column + 64])
+        assert np.array_equal(tile, padded[row : row + 64, column : column + 64])
     assert len({tuple(position) for position in positions.tolist()}) == len(positions)
 
 
@@ -60,7 +62,7 @@ def test_border_is_covered(region, tmp_path):
     _, positions = assembled(tmp_path / "a.png", 128)
     covered = np.zeros((300, 500), bool)
     for row, column in positions:
-        covered[row:row + 128, column:column + 128] = True
+        covered[row : row + 128, column : column + 128] = True
     assert covered.all()
 
 
@@ -79,8 +81,9 @@ def test_every_shipped_tile_shows_tissue(tiles):
     assert tissue_fraction(tiles).min() > 0.3
 
 
-@pytest.mark.parametrize("colour", [
-    (255, 255, 255), (243, 243, 243), (225, 220, 222), (180, 180, 181), (0, 0, 0), (250, 246, 225)])
+@pytest.mark.parametrize(
+    "colour", [(255, 255, 255), (243, 243, 243), (225, 220, 222), (180, 180, 181), (0, 0, 0), (250, 246, 225)]
+)
 def test_glass_and_darkness_are_no_tissue(colour):
     noise = np.random.default_rng(0).normal(0, 2, (1, 64, 64, 3))
     tile = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)

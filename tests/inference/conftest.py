@@ -14,8 +14,18 @@ from napari_sdmae.config import ModelConfig
 from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.models import SDMAE
 
-SMALL = ModelConfig(encoder_width=48, encoder_depth=3, encoder_heads=3, tile_size=64, decoder_width=24, decoder_depth=1,
-                    decoder_heads=2, head_hidden=16, head_bottleneck=8, head_outputs=16)
+SMALL = ModelConfig(
+    encoder_width=48,
+    encoder_depth=3,
+    encoder_heads=3,
+    tile_size=64,
+    decoder_width=24,
+    decoder_depth=1,
+    decoder_heads=2,
+    head_hidden=16,
+    head_bottleneck=8,
+    head_outputs=16,
+)
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,10 @@ def question(model: Path, image: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_importing_the_questions_loads_no_torch() -> None:
-    code = ("import sys; import napari_sdmae.inference.queries; "
-            "print([name for name in ('torch', 'timm', 'qtpy', 'napari') if name in sys.modules])")
+    code = (
+        "import sys; import napari_sdmae.inference.queries; "
+        "print([name for name in ('torch', 'timm', 'qtpy', 'napari') if name in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

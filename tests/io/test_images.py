@@ -134,8 +134,15 @@ def test_float_tiff(picture, tmp_path, scale):
     assert np.abs(read_image(tmp_path / "a.tif")[1:].astype(int) - picture[1:]).max() <= 1
 
 
-@pytest.mark.parametrize("values", [np.full((8, 8), np.nan, np.float32), np.full((8, 8), -1.0, np.float32),
-                                    np.full((8, 8), 1e6, np.float32), np.zeros((8, 8), np.complex64)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((8, 8), np.nan, np.float32),
+        np.full((8, 8), -1.0, np.float32),
+        np.full((8, 8), 1e6, np.float32),
+        np.zeros((8, 8), np.complex64),
+    ],
+)
 def test_impossible_values_are_explained(tmp_path, values):
     tifffile.imwrite(tmp_path / "a.tif", values)
     with pytest.raises(UnusableImage, match="expected"):
@@ -151,9 +158,19 @@ def test_bilevel_and_min_is_white(grey, tmp_path):
     assert np.array_equal(read_image(tmp_path / "white.tif"), three(grey))
 
 
-@pytest.mark.parametrize("options", [
-    {"planarconfig": "separate"}, {"tile": (64, 64)}, {"rowsperstrip": 7}, {"compression": "zlib"}, {"compression": "lzw"},
-    {"tile": (64, 64), "compression": "zlib", "predictor": True}, {"bigtiff": True}, {"byteorder": ">"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planarconfig": "separate"},
+        {"tile": (64, 64)},
+        {"rowsperstrip": 7},
+        {"compression": "zlib"},
+        {"compression": "lzw"},
+        {"tile": (64, 64), "compression": "zlib", "predictor": True},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+    ],
+)
 def test_tiff_layouts(picture, tmp_path, options):
     stored = picture.transpose(2, 0, 1) if "planarconfig" in options else picture
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **options)
@@ -226,7 +243,7 @@ def encoded(picture: np.ndarray, kind: str) -> bytes:
 def test_truncated(picture, tmp_path, kind, part):
     data = encoded(picture, kind)
     path = tmp_path / "cut"
-    path.write_bytes(data[:int(len(data) * part)])
+    path.write_bytes(data[: int(len(data) * part)])
     with pytest.raises(UnusableImage, match=r"damaged|cut short|not a PNG"):
         read_image(path)
 
@@ -303,7 +320,13 @@ def test_mpp_of_tiff_kinds(picture, tmp_path, tissue):
     write(tmp_path / "imagej.tif", picture, imagej=True, resolution=(4, 4), metadata={"unit": "um", "axes": "YXS"})
     write(tmp_path / "far.ome.tif", picture, metadata={"axes": "YXS", "PhysicalSizeX": 1, "PhysicalSizeXUnit": "mm"})
     found = {path.name: read_mpp(path) for path in tmp_path.iterdir()}
-    assert found == {"cm.tif": 0.5, "none.tif": None, "ome.ome.tif": 0.25, "aperio.tif": 0.499, "imagej.tif": 0.25,
-                     "far.ome.tif": None}
+    assert found == {
+        "cm.tif": 0.5,
+        "none.tif": None,
+        "ome.ome.tif": 0.25,
+        "aperio.tif": 0.499,
+        "imagej.tif": 0.25,
+        "far.ome.tif": None,
+    }
     assert read_mpp(tissue / "regions" / "duodenum_celiac-disease.ome.tif") == 0.5
     assert read_mpp(tissue / "regions" / "skin_morphea.jpg") is None

@@ -1,0 +1,58 @@
+# One command per task; `make help` lists them. Set PYTHON, VENV or QT (pyqt5, pyqt6) to choose.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+QT ?= pyqt5
+SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
+GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
+GUI_TESTS := tests/widgets
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks clean
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed  ## system libraries (as root), virtual environment, napari-sdmae with napari and PyQt5
+
+$(VENV)/.installed: pyproject.toml setup.cfg .ci/setup
+	.ci/setup "$(PYTHON)" "$(VENV)"
+	touch $@
+
+demo: setup  ## the main job on the shipped tissue, in minutes: pictures in demo/, napari when there is a display
+	$(BIN)/sdmae demo --output demo
+
+test: setup test-core test-gui  ## every test; the GUI in real windows under Xvfb with PyQt5
+
+test-core: setup
+	$(BIN)/python -m pytest --ignore=$(GUI_TESTS)
+
+test-gui: setup
+	$(GUI_ENV) $(SCREEN) $(BIN)/python -m pytest $(GUI_TESTS)
+
+test-pyqt6: setup  ## the GUI tests with PyQt6
+	$(BIN)/python -m pip install --quiet "PyQt6>=6.7"
+	$(MAKE) test-gui QT=pyqt6
+
+lint: setup  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## ruff's formatter and safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: setup  ## sdist and wheel in dist/
+	$(BIN)/python -m build
+
+screenshots: setup  ## the pictures of README and docs, made by the project
+	$(GUI_ENV) $(SCREEN) $(BIN)/python docs/make_screenshots.py
+
+benchmarks: setup  ## speed, each as a table and JSON with machine and date in benchmarks/results/
+	for script in benchmarks/[a-z]*.py; do $(GUI_ENV) $(SCREEN) $(BIN)/python $$script || exit 1; done
+
+clean:  ## build products and caches; the virtual environment stays
+	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

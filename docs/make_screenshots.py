@@ -1,0 +1,148 @@
+"""Make the pictures of README and guide in a real napari window: ``make screenshots`` (some minutes: it trains a small model).
+
+It does what the guide says, with the buttons a person would press, on the shipped tissue.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="sdmae-screenshots-"))
+for name in ("CONFIG", "CACHE", "STATE", "DATA"):  # before napari is imported: the user's own settings stay out of the pictures
+    os.environ[f"XDG_{name}_HOME"] = str(HOME / name.lower())
+
+import napari  # noqa: E402
+import numpy as np  # noqa: E402
+from qtpy.QtWidgets import QApplication  # noqa: E402
+
+from napari_sdmae.widgets._attention_view import View  # noqa: E402
+from napari_sdmae.widgets._query import query_worker  # noqa: E402
+
+OUTPUT = Path(__file__).parent / "screenshots"
+TISSUE = Path(str(resources.files("napari_sdmae.resources") / "tissue"))
+DEEPEST = 6
+
+
+def wait(condition: Callable[[], bool], limit: float = 600, settle: float = 0.5) -> None:
+    """Let the window live until `condition` holds, then a moment longer."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"waited {limit:.0f} s in vain for line {condition.__code__.co_firstlineno}")
+        QApplication.processEvents()
+        time.sleep(0.01)
+    end = time.monotonic() + settle
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def answered() -> bool:
+    """Return whether the query worker has nothing left to do."""
+    return not query_worker().busy
+
+
+def save(viewer: napari.Viewer, title: str) -> None:
+    """Save the whole window."""
+    wait(answered)
+    path = OUTPUT / f"{title}.png"
+    viewer.window._qt_window.grab().save(str(path))
+    print(path, flush=True)
+
+
+def pretrain(viewer: napari.Viewer, run: Path) -> None:
+    """Pre-train on the shipped tiles: before, in the middle, at the end."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Pre-train")
+    page = widget.new_run
+    page.output.set(run.parent)
+    page.source.folder.set(TISSUE / "tiles")
+    page.preset.set("cpu-demo")
+    page.choose_preset()
+    page.form.editors["tiles.mpp"].set(0.5)
+    wait(lambda: page.start_button.isEnabled())
+    page.preflight.show_sheet()
+    wait(lambda: not page.preflight.sheet.empty)
+    save(viewer, "pretrain-new-run")
+    page.start()
+    epochs = page.config.epochs
+    wait(lambda: widget.watcher.view.failed or len(widget.monitor.plot.lines["total"][1].get_xdata()) >= 0.6 * epochs)
+    viewer.reset_view()
+    save(viewer, "pretrain-progress")
+    wait(lambda: not widget.watcher.live, limit=1800)
+    widget.tabs.setCurrentIndex(2)
+    save(viewer, "pretrain-runs")
+    Path(widget.watcher.folder.path).rename(run)
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+
+
+def open_field(viewer: napari.Viewer) -> None:
+    """Open the sample region and mark a field of 512 px in it."""
+    viewer.open_sample("napari-sdmae", "region")
+    picture = viewer.layers[0]
+    field = np.array([[300, 900], [300, 1412], [812, 1412], [812, 900]])
+    viewer.add_shapes([field], scale=picture.scale, units=picture.units, name="field", face_color="transparent", visible=False)
+    viewer.layers.selection.active = picture
+    middle = np.asarray(picture.scale) * field.mean(0)
+    viewer.camera.center, viewer.camera.zoom = (0.0, *middle), 2.2
+
+
+def reconstruct(viewer: napari.Viewer, run: Path) -> None:
+    """Reconstruct the field."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Reconstruct")
+    widget.model.choose(str(run))
+    widget.image.region_box.setCurrentText("field")
+    wait(answered)
+    widget.reconstruct()
+    save(viewer, "reconstruct")
+    viewer.window.remove_dock_widget(dock)
+    for layer in [layer for layer in viewer.layers if "id" in layer.metadata.get("sdmae", {})]:
+        viewer.layers.remove(layer)
+
+
+def attend(viewer: napari.Viewer, run: Path) -> None:
+    """Show the field's attention in several ways."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Attention")
+    widget.controls.model.choose(str(run))
+    widget.controls.image.region_box.setCurrentText("field")
+    wait(answered)
+    widget.show_attention()
+    wait(answered)
+    middle = np.asarray(viewer.layers[0].scale) * (556, 1156)
+    for title, view in {
+        "attention-received": View("received", DEEPEST, "mean"),
+        "attention-pca": View("pca", DEEPEST),
+        "attention-similarity": View("similarity", DEEPEST),
+        "attention-heads": View("received", DEEPEST, "grid"),
+    }.items():
+        widget.controls.choose(view)
+        wait(answered)
+        if "heads" not in title:
+            viewer.camera.center, viewer.camera.zoom = (0.0, *middle), 2.2
+        save(viewer, title)
+    viewer.window.remove_dock_widget(dock)
+
+
+def main() -> None:
+    """Make all pictures."""
+    OUTPUT.mkdir(exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1440, 900)
+    wait(answered, settle=6)  # napari's notice on PyQt5 has gone
+    run = HOME / "runs" / "2026-demo"
+    pretrain(viewer, run)
+    open_field(viewer)
+    reconstruct(viewer, run)
+    attend(viewer, run)
+    assert "torch" not in sys.modules
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What the commands that look into a model share: arguments, files that are not overwritten, pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_sdmae.cli._arguments import explain
+from napari_sdmae.config import Device
+
+HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
+"""Colours of a heat map from low to high, evenly spaced points of matplotlib's inferno (CC0)."""
+
+
+class Refused(ValueError):
+    """The command cannot be run as it was asked (exit status 2)."""
+
+
+def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that ``reconstruct`` and ``attention`` share."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or name of a shipped model")
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="PNG, JPEG, TIFF or BMP")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the pictures, made if needed")
+    parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
+    parser.add_argument("--mpp", type=float, help="scale of the image in µm/px (default: read from the file)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of earlier calls")
+    return parser
+
+
+def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
+    """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
+    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.inference.fields import FieldError
+    from napari_sdmae.io.images import UnusableImage
+
+    try:
+        for path in work():
+            print(path)
+    except (UnusableImage, DataError, FieldError) as error:
+        return _complain(prog, error, 3)
+    except (ValueError, FileNotFoundError) as error:
+        return _complain(prog, error, 2)
+    except (RuntimeError, OSError, MemoryError) as error:
+        return _complain(prog, error, 1)
+    return 0
+
+
+def free_paths(folder: Path, names: list[str], overwrite: bool) -> list[Path]:
+    """Return the paths of `names` in `folder`, which is made.
+
+    Raises
+    ------
+    Refused
+        If one exists and may not be overwritten.
+    """
+    paths = [folder / name for name in names]
+    if there := [path.name for path in paths if path.exists() and not overwrite]:
+        raise Refused(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
+    """Return values (H, W) as colours (H, W, 3): black at `low`, light yellow at `high`."""
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    points = np.linspace(0, 1, len(HEAT))
+    channels = [np.interp(share, points, [colour[channel] for colour in HEAT]) for channel in range(3)]
+    colours: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours
+
+
+def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write uint8 RGB (H, W, 3)."""
+    Image.fromarray(pixels).save(path, "PNG")
+
+
+def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: bool = False) -> None:
+    """Write float32 values (H, W), (N, H, W) or RGB (H, W, 3) as TIFF, with the size of a pixel in µm if it is known."""
+    import tifffile
+
+    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+
+
+def save_json(path: Path, values: dict[str, Any]) -> None:
+    """Write `values` for people and programs to read."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _complain(prog: str, error: BaseException, status: int) -> int:
+    print(f"{prog}: {explain(error) if isinstance(error, Exception) else error}", file=sys.stderr)
+    return status

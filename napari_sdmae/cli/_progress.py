@@ -1,0 +1,54 @@
+"""Shows the events of a job: a progress bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_sdmae.training.describe import describe, duration, losses
+from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
+
+
+def show(events: Iterator[Event], run: Path) -> Iterator[Event]:
+    """Pass `events` on, showing each on stderr, and where the run is when it has ended."""
+    yield from _bar(events) if sys.stderr.isatty() else _lines(events)
+    print(f"run folder: {run}", file=sys.stderr)
+
+
+def _lines(events: Iterator[Event]) -> Iterator[Event]:
+    """Print one line per event; of the images that are being read, only now and then one."""
+    tenth = -1
+    for event in events:
+        if isinstance(event, Preparing) and event.total:
+            before, tenth = tenth, event.done * 10 // event.total
+            if tenth == before:
+                yield event
+                continue
+        print(describe(event), file=sys.stderr, flush=True)
+        yield event
+
+
+def _bar(events: Iterator[Event]) -> Iterator[Event]:
+    """Show a bar over images, then one over steps; what matters longer is printed above it."""
+    from tqdm import tqdm
+
+    layout = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
+    bar = tqdm(dynamic_ncols=True, file=sys.stderr, bar_format=layout)
+    try:
+        for event in events:
+            match event:
+                case Preparing(done, total, message):
+                    bar.total, bar.n = total or None, done
+                    bar.set_description_str(message)
+                case Started(step, total, _, _, device, precision):
+                    bar.total, bar.n = total, step
+                    bar.set_description_str(f"{device} {precision}")
+                case StepLogged(step, epoch, metrics, speed, _, eta):
+                    bar.n = step
+                    bar.set_postfix_str(f"epoch {epoch:.2f}  {losses(metrics)}  {speed:.1f} images/s  {duration(eta)} left")
+                case CheckpointSaved() | Warned() | Ended():
+                    bar.write(describe(event), file=sys.stderr)
+            yield event
+    finally:
+        bar.close()

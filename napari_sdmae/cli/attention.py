@@ -1,0 +1,154 @@
+"""``sdmae attention MODEL IMAGE --output DIR``: attention maps of an image as picture, numbers and TIFF."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_sdmae.cli._output import common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
+
+PROG = "sdmae attention"
+METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
+STRENGTH = 0.6
+"""Share of the map's colour in the overlay; the rest is the tissue in grey."""
+
+RGB = NDArray[np.uint8]
+
+
+def main(argv: list[str]) -> int:
+    """Run ``sdmae attention``; return the exit status."""
+    parser = common_parser(
+        PROG, "Write an attention map of an image: overlay (PNG), map (TIFF) and numbers (JSON). Attention is not explanation."
+    )
+    parser.add_argument("--method", choices=METHODS, default="received", help="default: attention received by each patch")
+    parser.add_argument("--block", type=int, default=-1, help="from 0; -1 is the last (default)")
+    parser.add_argument("--head", type=_head, default="mean", help="mean (default), a number from 0, or grid for all heads")
+    parser.add_argument("--query", nargs=2, type=float, metavar=("ROW", "COL"), help="the query patch, in px of the region")
+    parser.add_argument("--downsample", type=_downsample, default="auto", help="reduce the image by an integer first, or auto")
+    parser.add_argument(
+        "--interpolation",
+        choices=("nearest", "bilinear"),
+        default="nearest",
+        help="of the overlay; the map itself has one value per patch",
+    )
+    arguments = parser.parse_args(argv)
+    return guarded(PROG, lambda: _write(arguments))
+
+
+def _head(text: str) -> int | str:
+    return text if text in ("mean", "grid") else int(text)
+
+
+def _downsample(text: str) -> int | str:
+    return text if text == "auto" else max(1, int(text))
+
+
+def _write(arguments: argparse.Namespace) -> list[Path]:
+    """Compute the map, write the files and return their paths."""
+    from napari_sdmae.io.images import read_mpp
+    from napari_sdmae.io.model_info import model_info
+
+    name = _name(arguments, model_info(arguments.model).depth)
+    paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
+    from napari_sdmae.inference.answers import attention, read_field
+
+    field = read_field(str(arguments.image), arguments.region)
+    mpp = arguments.mpp or read_mpp(arguments.image)
+    asked = {key: getattr(arguments, key) for key in ("method", "block", "head", "query", "downsample", "device")}
+    answer = attention(arguments.model, field, mpp=mpp, **asked)
+    values, cell = answer["values"], answer["scale"][0]
+    low, high = _colour_range(values, answer["method"])
+    save_png(paths[0], overlay(field, values, cell, low, high, arguments.interpolation))
+    save_tiff(paths[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
+    save_json(paths[2], _report(arguments, answer) | {"colour_range": [low, high]})
+    return paths
+
+
+def _name(arguments: argparse.Namespace, depth: int) -> str:
+    """Return what tells this map from others of the same image."""
+    head = {"mean": "", "grid": "-heads"}.get(arguments.head, f"-h{arguments.head}")
+    query = "" if arguments.query is None else "-r{:.0f}c{:.0f}".format(*arguments.query)
+    return f"{arguments.image.stem}-{arguments.method}-b{arguments.block % depth}{head}{query}"
+
+
+def _colour_range(values: NDArray[np.float32], method: str) -> tuple[float, float]:
+    """Return the values shown darkest and brightest; a few patches that take most attention do not hide the others."""
+    low, high = np.percentile(values, (1, 99))
+    return float(low), 1.0 if method == "similarity" else float(high)
+
+
+def overlay(field: RGB, values: NDArray[np.float32], cell: int, low: float, high: float, interpolation: str) -> RGB:
+    """Lay a map, or a mosaic of one map per head, over the tissue.
+
+    Parameters
+    ----------
+    field
+        uint8 (H, W, 3).
+    values
+        (rows, columns), (heads, rows, columns), or RGB in [0, 1] (rows, columns, 3).
+    cell
+        Edge of a map cell in pixels.
+    low, high
+        Values shown darkest and brightest.
+    interpolation
+        nearest or bilinear.
+    """
+    if values.ndim == 3 and values.shape[-1] != 3:
+        return _mosaic([overlay(field, single, cell, low, high, interpolation) for single in values])
+    channels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
+    large = [_enlarged(channel, cell, interpolation)[: field.shape[0], : field.shape[1]] for channel in channels]
+    colours = np.stack(large, -1) * 255 if len(large) == 3 else heat(large[0], low, high)
+    grey = field.mean(-1, keepdims=True)
+    blended: RGB = np.rint(STRENGTH * colours + (1 - STRENGTH) * grey).astype(np.uint8)
+    return blended
+
+
+def _enlarged(values: NDArray[np.float32], cell: int, interpolation: str) -> NDArray[np.float32]:
+    """Return values (rows, columns) with `cell` pixels for each, pixel centres kept in place."""
+    size = values.shape[1] * cell, values.shape[0] * cell
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling[interpolation.upper()]))
+
+
+def _mosaic(pictures: list[RGB], gap: int = 4) -> RGB:
+    """Return pictures of one size beside and below each other, row by row, on white."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    height, width = pictures[0].shape[0] + gap, pictures[0].shape[1] + gap
+    sheet = np.full((math.ceil(len(pictures) / columns) * height - gap, columns * width - gap, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height - gap, left : left + width - gap] = picture
+    return sheet
+
+
+def _report(arguments: argparse.Namespace, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what the JSON file says."""
+    names = (
+        "method",
+        "block",
+        "blocks",
+        "head",
+        "heads",
+        "query",
+        "query_patch",
+        "grid",
+        "scale",
+        "translate",
+        "downsample",
+        "mpp",
+        "statistics",
+        "variance",
+        "warnings",
+        "note",
+    )
+    return {
+        "image": str(arguments.image),
+        "region": arguments.region,
+        "model": answer["model"]["folder"],
+        **{name: answer[name] for name in names},
+    }

@@ -1,0 +1,52 @@
+"""``sdmae inspect DIR``: look through a folder of images before training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from tyro.conf import Positional, arg
+
+from napari_sdmae.cli._arguments import UsageError, parse, refuse
+from napari_sdmae.config import TilesConfig
+
+PROG = "sdmae inspect"
+UNUSABLE_DATA = 3
+SHOWN = 20
+
+
+class Arguments(BaseModel):
+    """Arguments of ``sdmae inspect``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[Positional[Path], Field(description="Folder of images, searched with its sub-folders, or one image.")]
+    as_json: Annotated[bool, arg(name="json"), Field(description="Print everything as JSON instead of a summary.")] = False
+    tiles: TilesConfig = Field(default_factory=TilesConfig)
+
+
+def main(argv: list[str]) -> int:
+    """Run ``sdmae inspect``; return the exit status: 3 if a run would refuse these images."""
+    try:
+        arguments = parse(Arguments, argv, prog=PROG, description="Look through a folder of images before training.")
+    except UsageError as error:
+        return refuse(PROG, str(error))
+    from napari_sdmae.data.inspection import Inspection, inspect
+    from napari_sdmae.data.sources import DataError
+
+    try:
+        found: Inspection = inspect(arguments.source, arguments.tiles)
+    except DataError as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return UNUSABLE_DATA
+    print(json.dumps(found.to_dict(), indent=1) if arguments.as_json else _report(found.summary(), found.unusable))
+    return UNUSABLE_DATA if found.problem else 0
+
+
+def _report(summary: str, unusable: list[tuple[str, str]]) -> str:
+    lines = [f"  {name}: {reason}" for name, reason in unusable[:SHOWN]]
+    more = [f"  … and {len(unusable) - SHOWN} more (--json lists all)"] if len(unusable) > SHOWN else []
+    return "\n".join([summary, *(["cannot be used:"] if lines else []), *lines, *more])

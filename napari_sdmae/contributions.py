@@ -1,0 +1,87 @@
+"""What napari gets beside the dock widgets: sample tissue, and run folders that open as layers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sdmae.io.images import read_image
+from napari_sdmae.layers import KEY, LayerData, mosaic, preview_layers
+from napari_sdmae.training.run_folder import RunFolder
+
+SOURCE = {
+    "source": "Pathology Atlas (Serdar Balci, Memorial Pathology), patolojiatlasi.com, doi:10.5281/zenodo.6382734",
+    "licence": "MIT, © 2022 Pathology Atlas",
+    "stain": "haematoxylin and eosin (H&E)",
+    "use": "Shows how the program works. Not for diagnosis.",
+}
+REGION, REGION_MPP = "regions/skin_morphea.jpg", 0.527
+TILES_PER_ORGAN = 6
+
+
+def tissue_folder() -> Path:
+    """Return the folder of the shipped tissue."""
+    return Path(str(resources.files("napari_sdmae.resources") / "tissue"))
+
+
+def sample_region() -> list[LayerData]:
+    """Return a stitched region of skin, 2048 × 2048 px, placed in micrometres."""
+    file = tissue_folder() / REGION
+    return [_sample(read_image(file), "H&E skin", REGION_MPP, file)]
+
+
+def sample_tiles() -> list[LayerData]:
+    """Return tiles of eight organs, one organ per row, placed in micrometres."""
+    rows = list(csv.DictReader((tissue_folder() / "tiles.csv").read_text(encoding="utf-8").splitlines()))
+    organs = sorted({row["organ"] for row in rows})
+    chosen = [row for organ in organs for row in [row for row in rows if row["organ"] == organ][:TILES_PER_ORGAN]]
+    tiles = np.stack([read_image(tissue_folder() / row["file"]) for row in chosen])
+    picture, _ = mosaic(tiles, TILES_PER_ORGAN, gap=16)
+    mpp = float(np.median([float(row["mpp"]) for row in chosen]))
+    return [_sample(picture, "H&E tiles of eight organs", mpp)]
+
+
+def _sample(picture: NDArray[np.uint8], name: str, mpp: float, file: Path | None = None) -> LayerData:
+    about: dict[str, Any] = SOURCE | {"mpp": mpp} | ({} if file is None else {"file": str(file)})
+    return (
+        picture,
+        {
+            "name": f"{name} (Pathology Atlas, MIT)",
+            "rgb": True,
+            "scale": (mpp, mpp),
+            "units": ("µm", "µm"),
+            "axis_labels": ("y", "x"),
+            "metadata": {KEY: about},
+        },
+        "image",
+    )
+
+
+def get_run_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return the reader of run folders when `path` is one (or its status.json) and has previews, else None."""
+    return read_run if not isinstance(path, list) and latest_preview(run_of(path)) is not None else None
+
+
+def read_run(path: str | list[str]) -> list[LayerData]:
+    """Return the latest previews of the run folder `path` as four layers: input, masked, reconstruction, error."""
+    run = run_of(path if isinstance(path, str) else path[0])
+    preview = latest_preview(run)
+    return [] if preview is None else preview_layers(run.path, preview)
+
+
+def run_of(path: str) -> RunFolder:
+    """Return the run folder that `path`, the folder itself or its status.json, belongs to."""
+    place = Path(path)
+    return RunFolder(place.parent if place.name == "status.json" else place)
+
+
+def latest_preview(run: RunFolder) -> Path | None:
+    """Return the newest preview file of `run`; None when this is no run, or a run without previews."""
+    previews = run.previews() if run.exists() else []
+    return previews[-1] if previews else None

@@ -1,0 +1,148 @@
+"""Checkpoints: all that continues a run exactly, written aside, flushed, then renamed.
+
+A checkpoint folder ``step-000123`` holds a model folder (``model.safetensors``, ``config.json``), ``training.safetensors``
+(optimizer and centre) and, written last, ``training.json`` (numbers and strings, with the digest of every file).
+Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from napari_sdmae.config import Precision
+from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.io.files import flush_folder, write_atomically
+from napari_sdmae.models.sdmae import SDMAE
+from napari_sdmae.training.run_folder import RunFolder
+
+MODEL_FILES = ("config.json", "model.safetensors")
+KEPT = 2
+"""Newest checkpoints that stay, beside the best."""
+
+
+class DamagedCheckpoint(ValueError):
+    """The checkpoint cannot be read whole."""
+
+
+class TrainingState(BaseModel):
+    """What a run remembers beside tensors. Data order, masks and crops are functions of seed, epoch and index: not here.
+
+    `sums` holds running sums of the metrics, since the last log and since the epoch began, each with its number of steps
+    under ``steps``. Totals are compared among epochs of one weight p only: while p grows, so does the total.
+    """
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    step: int = 0
+    micro_batch: int
+    precision: Precision
+    threads: int
+    fingerprint: str
+    best_step: int | None = None
+    best_loss: float = float("inf")
+    best_p: float = 0.0
+    sums: dict[str, dict[str, float]] = {}
+    warned: list[str] = []
+    digests: dict[str, str] = {}
+
+
+def save_checkpoint(
+    folder: RunFolder, model: SDMAE, tensors: dict[str, Tensor], state: TrainingState, metadata: dict[str, Any]
+) -> Path:
+    """Write the checkpoint of ``state.step``, make its model the run's, and drop what is not needed any more.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is untouched, and the half-written rest is removed.
+    """
+    path = folder.checkpoint(state.step)
+    if not path.exists():
+        aside = folder.checkpoints_folder / f".{path.name}.tmp"
+        try:
+            _write(aside, model, tensors, state, metadata)
+            aside.replace(path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        flush_folder(folder.checkpoints_folder)
+    publish(path, folder.model)
+    _thin_out(folder, state.best_step)
+    return path
+
+
+def _write(aside: Path, model: SDMAE, tensors: dict[str, Tensor], state: TrainingState, metadata: dict[str, Any]) -> None:
+    """Write all files of a checkpoint into the folder `aside`."""
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_model(aside, model, metadata=metadata)
+    write_atomically(aside / "training.safetensors", safetensors.torch.save(tensors))
+    digests = {file.name: _digest(file) for file in sorted(aside.iterdir())}
+    whole = state.model_copy(update={"digests": digests})
+    write_atomically(aside / "training.json", whole.model_dump_json(indent=1).encode())
+
+
+def publish(checkpoint: Path, model: Path) -> None:
+    """Make the checkpoint's model the run's own: linked, so that it costs no space, or copied where links are not known."""
+    model.mkdir(exist_ok=True)
+    for name in MODEL_FILES:
+        if (model / name).exists() and (model / name).samefile(checkpoint / name):
+            continue  # renaming one link of a file over another does nothing, and would leave both
+        aside = model / f".{name}.tmp"
+        aside.unlink(missing_ok=True)
+        try:
+            aside.hardlink_to(checkpoint / name)
+        except OSError:
+            shutil.copyfile(checkpoint / name, aside)
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
+        aside.replace(model / name)
+
+
+def _thin_out(folder: RunFolder, best_step: int | None) -> None:
+    """Remove all checkpoints but the newest ones and the best."""
+    for path in folder.checkpoints()[:-KEPT]:
+        if path != folder.checkpoint(best_step or 0):
+            remove_checkpoint(path)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, under another name first, so that a half-removed one is never taken for whole."""
+    aside = path.with_name(f".{path.name}.removed.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], TrainingState]:
+    """Return the model's tensors, the training tensors and the state of a checkpoint.
+
+    Raises
+    ------
+    DamagedCheckpoint
+        If a file is missing, cut or changed; the message says which.
+    """
+    try:
+        state = TrainingState.model_validate_json((path / "training.json").read_bytes())
+        for name, digest in state.digests.items():
+            if _digest(path / name) != digest:
+                raise DamagedCheckpoint(f"{path.name}: {name} is not as it was written")
+        model = safetensors.torch.load_file(path / "model.safetensors")
+        return model, safetensors.torch.load_file(path / "training.safetensors"), state
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"{path.name}: {str(error).splitlines()[0]}") from error
+
+
+def _digest(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

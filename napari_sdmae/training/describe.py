@@ -1,0 +1,53 @@
+"""One line of text for each event: for log.txt and for a terminal that shows no progress bar. Imports no torch."""
+
+from __future__ import annotations
+
+from napari_sdmae.training.events import (
+    CheckpointSaved,
+    Ended,
+    EpochFinished,
+    Event,
+    Preparing,
+    PreviewWritten,
+    Started,
+    StepLogged,
+    Warned,
+)
+
+
+def describe(event: Event) -> str:
+    """Return `event` as one line."""
+    match event:
+        case Preparing(done, total, message):
+            return f"preparing {done}/{total}: {message}" if total else f"preparing: {message}"
+        case Started(step, total, epochs, steps_per_epoch, device, precision):
+            return f"training from step {step} of {total} ({epochs} epochs of {steps_per_epoch} steps) on {device} in {precision}"
+        case StepLogged(step, epoch, metrics, speed, memory, eta):
+            return (
+                f"step {step}  epoch {epoch:.2f}  {losses(metrics)}  {speed:.1f} images/s  {memory / 2**30:.1f} GiB  "
+                f"{duration(eta)} left"
+            )
+        case EpochFinished(epoch, _, metrics):
+            return f"epoch {epoch} done  {losses(metrics)}"
+        case PreviewWritten(_, path):
+            return f"preview: {path}"
+        case CheckpointSaved(step, path):
+            return f"checkpoint of step {step}: {path}"
+        case Warned(code, message):
+            return f"warning ({code}): {message}"
+        case Ended(state, step, message):
+            return f"{state} at step {step}" + (f": {message}" if message else "")
+
+
+def losses(metrics: dict[str, float]) -> str:
+    """Return the losses that are there, in the order they matter."""
+    names = ("total", "reconstruction", "distillation")
+    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+
+
+def duration(seconds: float) -> str:
+    """Return a time a person reads at a glance: ``3 h 05 min``, ``12 min``, ``40 s``."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -1,0 +1,162 @@
+"""Which device trains, and how many processes: nothing falls back to the CPU without a word."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Literal, TypeVar, cast
+
+import psutil
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
+
+from napari_sdmae.training.run_folder import Request
+
+T = TypeVar("T")
+
+REQUESTS: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
+PATIENCE = timedelta(days=7)
+"""The other processes wait for so long while the first one decodes the tiles."""
+
+
+class DeviceError(ValueError):
+    """The device that was asked for cannot be used; the message says why and what to do."""
+
+
+def choose_device(asked: str) -> tuple[Literal["cpu", "cuda", "mps"], str]:
+    """Return the kind of device to train on, and one line that says why.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for is not there or fails its self-test.
+    """
+    if asked == "cpu":
+        return "cpu", "CPU as asked"
+    if asked == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(f"device cuda: {_why_no_cuda()}; choose --device cpu")
+        return "cuda", f"{torch.cuda.get_device_name()} as asked"
+    if asked == "mps":
+        if (fault := mps_fault()) is not None:
+            raise DeviceError(f"device mps: {fault}; choose --device cpu")
+        return "mps", "Apple GPU as asked"
+    if torch.cuda.is_available():
+        return "cuda", f"{torch.cuda.get_device_name()}: chosen as there is one"
+    fault = mps_fault()
+    return ("mps", "Apple GPU: passed its self-test") if fault is None else ("cpu", f"CPU: {_why_no_cuda()}; {fault}")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of `device` for people: ``cpu``, ``mps``, or ``cuda:0 NVIDIA …``."""
+    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
+
+
+def mps_fault() -> str | None:
+    """Return why an Apple GPU cannot be used, or None: compares forward and backward of an attention block to the CPU."""
+    if not torch.backends.mps.is_available():
+        return "no Apple GPU"
+    try:
+        results = [_self_test(torch.device(kind)) for kind in ("cpu", "mps")]
+    except RuntimeError as error:
+        return f"the Apple GPU failed its self-test ({str(error).splitlines()[0]})"
+    deviation = (results[0] - results[1]).abs().max().item()
+    return None if deviation < 1e-3 else f"the Apple GPU failed its self-test (differs from the CPU by {deviation:.1e})"
+
+
+def _self_test(device: torch.device) -> Tensor:
+    """Return the input gradient of a fixed transformer layer and gather on `device`, on the CPU."""
+    tokens = torch.sin(torch.arange(2 * 16 * 32.0)).reshape(2, 16, 32).to(device).requires_grad_()
+    order = torch.arange(15, -1, -1, device=device)[None, :, None].expand(2, 16, 32)
+    weight = torch.cos(torch.arange(32 * 96.0)).reshape(96, 32).to(device) / 6
+    query, key, value = (tokens.gather(1, order) @ weight.T).chunk(3, dim=-1)
+    result = (query @ key.transpose(1, 2) / 32**0.5).softmax(dim=-1) @ value
+    loss = torch.nn.functional.gelu(torch.nn.functional.layer_norm(result, (32,))).square().sum()
+    return torch.autograd.grad(loss, tokens)[0].cpu()
+
+
+def _why_no_cuda() -> str:
+    """Return why there is no CUDA device, as far as torch knows."""
+    return "this torch is built without CUDA" if torch.version.cuda is None else "no usable NVIDIA GPU"
+
+
+def launch(device: Literal["cpu", "cuda", "mps"]) -> World:
+    """Join the processes of this run: one, or those that torchrun or SLURM started."""
+    environment, local = _environment()
+    if isinstance(environment, LightningEnvironment):
+        fabric = Fabric(accelerator=device, devices=1, plugins=[environment])
+    else:
+        strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", broadcast_buffers=False)
+        nodes = environment.world_size() // local
+        fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, plugins=[environment])
+    fabric.launch()
+    return World(fabric)
+
+
+def is_first_process() -> bool:
+    """Return whether this process writes the run folder; the others only compute."""
+    return bool(_environment()[0].global_rank() == 0)
+
+
+def _environment() -> tuple[ClusterEnvironment, int]:
+    """Return who started the processes and how many are on this machine.
+
+    Explicit, as Fabric takes any shell inside a SLURM allocation for a SLURM job.
+    """
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"])
+    tasks = int(os.environ.get("SLURM_NTASKS", 1))
+    if "SLURM_STEP_ID" in os.environ and tasks > 1 and SLURMEnvironment.detect():
+        return SLURMEnvironment(), tasks // int(os.environ.get("SLURM_NNODES", 1))
+    return LightningEnvironment(), 1
+
+
+class World:
+    """The processes of one run, as the engine needs them: who am I, agree on something, average."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self.device: torch.device = fabric.device
+        self.rank: int = fabric.global_rank
+        self.size: int = fabric.world_size
+        # A group of its own on the CPU: agreeing on a request never waits for the GPU.
+        words = dist.new_group(backend="gloo", timeout=PATIENCE) if self.size > 1 else None
+        self._words = cast("dist.ProcessGroup | None", words)
+
+    def agree(self, request: Request | None) -> Request | None:
+        """Return the gravest request that any process has; also a barrier."""
+        if self._words is None:
+            return request
+        code = torch.tensor(REQUESTS.index(request))
+        dist.all_reduce(code, op=dist.ReduceOp.MAX, group=self._words)
+        return REQUESTS[int(code)]
+
+    def share(self, value: T) -> T:
+        """Return the first process's value."""
+        if self._words is None:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=self._words)
+        return values[0]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values` over the processes."""
+        mean: Tensor = self.fabric.all_reduce(values, reduce_op="mean") if self.size > 1 else values
+        return mean
+
+    def memory(self) -> int:
+        """Return the bytes in use: at most so far on the GPU, now on the CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        if self.device.type == "mps":
+            return torch.mps.current_allocated_memory()
+        return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,185 @@
+"""Pre-training as a sequence of events: prepare the tiles, restore what was saved, step by step to the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import torch
+
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
+from napari_sdmae.data.sources import DataError
+from napari_sdmae.io.files import write_atomically
+from napari_sdmae.losses import SDMAELoss
+from napari_sdmae.models.masking import masked_count
+from napari_sdmae.models.sdmae import SDMAE
+from napari_sdmae.training.checkpoints import TrainingState
+from napari_sdmae.training.devices import World, choose_device, device_name, is_first_process, launch
+from napari_sdmae.training.engine import Engine
+from napari_sdmae.training.environment import write_command, write_environment
+from napari_sdmae.training.events import Ended, Event, Preparing, Warned
+from napari_sdmae.training.precision import choose_precision
+from napari_sdmae.training.previews import Previewer
+from napari_sdmae.training.recorder import record
+from napari_sdmae.training.resuming import find_checkpoint, restore
+from napari_sdmae.training.run_folder import Request, RunFolder
+from napari_sdmae.training.schedules import Schedule
+from napari_sdmae.training.training_loop import ENDINGS, Training
+
+Stop = Callable[[], Request | None]
+
+
+def pretrain(config: PretrainConfig, *, run: Path, stop: Stop | None = None, resume: bool = False) -> Iterator[Event]:
+    """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
+
+    Everything is written into the run folder, see :mod:`napari_sdmae.training.run_folder`. A run that was paused, stopped
+    or killed and is resumed ends with the very model it would have had, bit for bit on the CPU in fp32.
+
+    Parameters
+    ----------
+    config
+        All settings. When resuming, those the run began with.
+    run
+        The run folder: new or empty, or with `resume` one that holds a run.
+    stop
+        Asked once per step: ``"stop"`` saves and keeps the model, ``"pause"`` saves, ``"cancel"`` ends without saving.
+        The run folder's control file is followed as well.
+    resume
+        Go on with the run in the folder.
+
+    Yields
+    ------
+    Event
+        Small frozen events. Under torchrun all processes but the first yield the last one only.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder cannot be used; it is then untouched.
+    DeviceError, ValueError
+        If the settings do not fit the machine or each other.
+    DataError
+        If the images cannot be used.
+    """
+    folder = RunFolder(run)
+    config = config.model_copy(update={"data": config.data.expanduser().absolute()})
+
+    def asked() -> Request | None:
+        own = stop() if stop is not None else None
+        return own or folder.asked()
+
+    events = _job(config, folder, asked, resume)
+    if is_first_process():
+        yield from record(events, folder)
+    else:
+        yield from (event for event in events if isinstance(event, Ended))
+
+
+def _job(config: PretrainConfig, folder: RunFolder, asked: Stop, resume: bool) -> Iterator[Event]:
+    """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
+    device, reason = choose_device(config.device)
+    check_model(config)
+    first = is_first_process()
+    if first:
+        folder.claim(config, resume=resume)
+        folder.remove_leftovers()
+        if not resume:
+            write_command(folder)
+    yield Preparing(0, 0, reason)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    world = launch(device)
+    request = world.agree((yield from _prepare(config, asked)) if first else None)
+    if request is not None:
+        yield Ended(ENDINGS[request], folder.last_saved_step(), "while preparing the tiles")
+        return
+    yield from _train(config, folder, world, asked)
+
+
+def check_model(config: PretrainConfig) -> None:
+    """Raise ValueError if model, mask ratio and loss do not fit together; builds the model without its weights."""
+    masked_count(config.mask_ratio, config.model.grid**2)
+    with torch.device("meta"):
+        SDMAE(config.model)
+        SDMAELoss(config.loss, config.model.head_outputs)
+
+
+def _prepare(config: PretrainConfig, asked: Stop) -> Generator[Event, None, Request | None]:
+    """Decode the tiles; return the request that came in the meantime, if any."""
+    for progress in prepare_tiles(config.data, config.tiles):
+        yield Preparing(progress.done, progress.total, progress.message)
+        if (request := asked()) is not None:
+            return request
+    return None
+
+
+def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Stop) -> Iterator[Event]:
+    """Put the parts together, go on from the newest checkpoint, and train."""
+    first = world.rank == 0
+    cache = open_cache(config.data, config.tiles)
+    if first and cache.quarantine:
+        yield _report_unusable(cache, folder)
+    schedule, warnings = plan(config, len(cache.tiles), world.size)
+    yield from warnings
+    saved, damaged = world.share(find_checkpoint(folder) if first else (None, []))
+    yield from damaged
+    precision, reason = world.share(choose_precision(saved.precision if saved else config.precision, world.device))
+    yield Preparing(1, 1, reason)
+    engine = Engine(config, cache, schedule, world, precision)
+    state = saved or TrainingState(
+        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=cache.fingerprint
+    )
+    yield from restore(engine, folder, state, cache.fingerprint)
+    if first:
+        folder.cut_metrics(state.step)
+        write_environment(
+            folder,
+            torch_build=torch.__version__,
+            device=device_name(world.device),
+            precision=precision,
+            precision_reason=reason,
+            threads=torch.get_num_threads(),
+            processes=world.size,
+            data_fingerprint=cache.fingerprint,
+        )
+    metadata = {
+        "target_normalisation": config.loss.target_normalisation,
+        "mpp": cache.mpp,
+        "provenance": {"run": folder.path.name, "data": cache.fingerprint},
+    }
+    yield from Training(engine, folder, state, Previewer(engine, cache), metadata).run(asked)
+
+
+def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
+    """Return which tiles and which learning rate come when, and what has to be said about it.
+
+    Raises
+    ------
+    DataError
+        If there are fewer tiles than processes.
+    ValueError
+        If the batch cannot be shared evenly by the processes.
+    """
+    if tiles < processes:
+        raise DataError(f"{tiles} tiles for {processes} processes: give more images")
+    batch, warnings = config.batch_size, []
+    if batch % processes:
+        raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
+    if batch > tiles:
+        batch = tiles // processes * processes
+        warnings.append(Warned("batch", f"Only {tiles} tiles: the batch is {batch} instead of {config.batch_size}"))
+    optimizer = config.optimizer
+    rate = optimizer.base_lr * batch / 256
+    lowest = min(optimizer.min_lr, rate)
+    return Schedule(tiles, batch, config.epochs, rate, lowest, optimizer.warmup_epochs, config.seed), warnings
+
+
+def _report_unusable(cache: TileCache, folder: RunFolder) -> Warned:
+    """Write quarantine.csv and return a warning that names its size."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("file", "reason"), *cache.quarantine])
+    write_atomically(folder.quarantine, text.getvalue().encode())
+    return Warned("quarantine", f"{len(cache.quarantine)} files could not be used; they are listed in {folder.quarantine.name}")

@@ -1,0 +1,121 @@
+"""A form for a pydantic model: basic settings open, the others folded into groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+
+from napari_sdmae.widgets._editors import Choice, NumberRow, TextEdit
+from napari_sdmae.widgets._fields import Editor, FormField, fields_of, make_editor
+from napari_sdmae.widgets._fold import Fold
+from napari_sdmae.widgets._folder_edit import FolderEdit
+from napari_sdmae.widgets._notes import text_label
+
+LONGEST_WORD = 11  # letters of a choice that fit beside its label
+
+
+class SettingsForm(QWidget):
+    """Edits the settings of `model`; whatever is set comes back unchanged unless a person edits it.
+
+    Parameters
+    ----------
+    model
+        The settings' class: titles, bounds, units and tooltips come from its fields.
+    skip
+        Dotted names of settings that are edited elsewhere.
+
+    Notes
+    -----
+    ``changed`` is emitted once per edit, and once per :meth:`show_settings`.
+    """
+
+    changed = Signal()
+
+    def __init__(self, model: type[BaseModel], *, skip: Iterable[str] = (), parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        fields = list(fields_of(model, skip=frozenset(skip)))
+        self.editors: dict[str, Editor] = {}
+        self.fields = {field.key: field for field in fields}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._rows([field for field in fields if field.basic]))
+        self.more = Fold("More settings", self._groups([field for field in fields if not field.basic]), parent=self)
+        column.addWidget(self.more)
+
+    def values(self) -> dict[str, Any]:
+        """Return what the form shows, nested like the model, not yet validated."""
+        result: dict[str, Any] = {}
+        for key, editor in self.editors.items():
+            *parents, name = self.fields[key].path
+            inner = result
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[name] = editor.get()
+        return result
+
+    def show_settings(self, settings: BaseModel, *, keep: Iterable[str] = ()) -> None:
+        """Show `settings`, apart from those whose dotted names are in `keep`."""
+        kept = set(keep)
+        with QSignalBlocker(self):
+            for key, editor in self.editors.items():
+                if key not in kept:
+                    editor.set(value_at(settings, self.fields[key].path))
+        self.changed.emit()
+
+    def _groups(self, fields: list[FormField]) -> QWidget:
+        holder = QWidget(self)
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(8, 0, 0, 0)
+        for title, members in groupby(fields, key=lambda field: field.group):
+            column.addWidget(Fold(title, self._rows(list(members)), parent=holder))
+        return holder
+
+    def _rows(self, fields: list[FormField]) -> QWidget:
+        holder = QWidget(self)
+        grid = QGridLayout(holder)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(4)
+        for column, width in enumerate((92, 114)):  # in this proportion, however long a label or an editor would like to be
+            grid.setColumnStretch(column, width)
+            grid.setColumnMinimumWidth(column, width)
+        for field in fields:
+            self._add_row(grid, field, holder)
+        return holder
+
+    def _add_row(self, grid: QGridLayout, field: FormField, holder: QWidget) -> None:
+        editor = make_editor(field, holder)
+        unit = f" ({field.unit})" if field.unit else ""  # behind the number it would be cut off in a narrow dock
+        label = text_label(f"{field.title}{unit}", holder)
+        for widget in (label, editor):
+            widget.setToolTip(field.help)
+        if not field.info.is_required():
+            editor.set(field.info.get_default(call_default_factory=True))
+        editor.edited.connect(self.changed)
+        self.editors[field.key] = editor
+        row = grid.rowCount()
+        if _is_wide(editor):
+            grid.addWidget(label, row, 0, 1, 2)
+            grid.addWidget(editor, row + 1, 0, 1, 2)
+        else:
+            grid.addWidget(label, row, 0)
+            grid.addWidget(editor, row, 1)
+
+
+def _is_wide(editor: Editor) -> bool:
+    """Return whether `editor` needs more room than half a narrow dock."""
+    if isinstance(editor, Choice):
+        return max(len(editor.itemText(index)) for index in range(editor.count())) > LONGEST_WORD
+    return isinstance(editor, FolderEdit | NumberRow | TextEdit)
+
+
+def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
+    """Return the setting at `path`."""
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value

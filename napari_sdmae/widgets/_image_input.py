@@ -1,0 +1,131 @@
+"""Choose an image layer, and which part of it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer, Shapes
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from napari_sdmae.layers import KEY
+from napari_sdmae.widgets._events import connect_while_alive
+from napari_sdmae.widgets._field import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets._scroll import narrow_combo
+
+WHOLE, VIEW = "Whole picture", "Current view"
+
+
+def is_source(layer: Layer) -> bool:
+    """Tell whether `layer` is a picture of its own, not one that this plugin derived from another."""
+    return isinstance(layer, Image) and "id" not in layer.metadata.get(KEY, {})
+
+
+class ImageInput(QObject):
+    """Two boxes for a form: the image layer, and the whole picture, the current view or a rectangle of a Shapes layer.
+
+    Emits ``changed`` when another layer or region is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.layer_box = narrow_combo("The picture to look at: grey or RGB; of a stack its current slice.")
+        self.region_box = narrow_combo("Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        for event in ("inserted", "removed", "reordered", "renamed"):
+            connect_while_alive(self, getattr(viewer.layers.events, event), self._refresh)
+        self._refresh()
+        self.layer_box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.region_box.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    @property
+    def rows(self) -> list[tuple[str, QWidget]]:
+        """Titles and boxes, for a form."""
+        return [("Image", self.layer_box), ("Region", self.region_box)]
+
+    @property
+    def layer(self) -> Any:
+        """The chosen image layer, or None."""
+        return self.layer_box.currentData()
+
+    @property
+    def file(self) -> str:
+        """The file the chosen layer was read from, or an empty text."""
+        layer = self.layer
+        return str(layer.metadata.get(KEY, {}).get("file") or layer.source.path or "") if layer is not None else ""
+
+    def choose(self, layer: Layer) -> None:
+        """Choose `layer`."""
+        layers = [self.layer_box.itemData(index) for index in range(self.layer_box.count())]
+        self.layer_box.setCurrentIndex(next(index for index, one in enumerate(layers) if one is layer))
+
+    def take(self, model_mpp: float | None = None) -> Taken:
+        """Return the chosen part; see :func:`napari_sdmae.widgets._field.take`.
+
+        Raises
+        ------
+        FieldError
+            If there is no usable picture or region; the message says what to do.
+        """
+        layer = self.layer
+        if layer is None:
+            raise FieldError("Open a picture first, for example with File > Open Sample > SD-MAE.")
+        dims = self._viewer.dims
+        if dims.ndisplay != 2 or tuple(dims.displayed) != (dims.ndim - 2, dims.ndim - 1):
+            raise FieldError("Show the picture in 2D with its rows and columns (buttons below the layer list).")
+        return take(layer, dims.point, self._region(layer), model_mpp)
+
+    def _region(self, layer: Any) -> Box | None:
+        region = self.region_box.currentData()
+        if region == WHOLE:
+            return None
+        corners = self._view_corners() if region == VIEW else shape_corners(region)
+        return bounding_box(np.array([layer.world_to_data(corner) for corner in corners]))
+
+    def _view_corners(self) -> list[Any]:
+        """World coordinates of the corners of what is on screen."""
+        camera, size = self._viewer.scene.camera, np.asarray(self._viewer.canvas.size, float)
+        half = size / camera.zoom / 2
+        middle = np.asarray(camera.center, float)[-2:]
+        leading = list(self._viewer.dims.point[:-2])
+        return [leading + list(middle + half * sign) for sign in product((-1, 1), repeat=2)]
+
+    def _refresh(self, _event: Any = None) -> None:
+        layers = list(self._viewer.layers)
+        _fill(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
+        regions: list[tuple[str, Any]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
+        _fill(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
+
+
+def shape_corners(layer: Any) -> list[Any]:
+    """Return the world coordinates of the outline of the layer's selected shape, else its last.
+
+    Raises
+    ------
+    FieldError
+        If the layer has no shape.
+    """
+    if not layer.data:
+        raise FieldError(f"Draw a rectangle in the layer “{layer.name}” first.")
+    chosen = max(layer.selected_data, default=len(layer.data) - 1)
+    return [layer.data_to_world(corner) for corner in layer.data[chosen]]
+
+
+def _fill(box: QComboBox, items: list[tuple[str, Any]]) -> None:
+    """Show `items` and keep what is chosen; ``currentIndexChanged`` comes only when another item is chosen."""
+    if [(box.itemText(index), box.itemData(index)) for index in range(box.count())] == items:
+        return
+    chosen = box.currentData()
+    box.blockSignals(True)
+    box.clear()
+    for name, data in items:
+        box.addItem(name, data)
+    index = next((index for index, (_, data) in enumerate(items) if data is chosen or data == chosen), 0)
+    box.setCurrentIndex(index if items else -1)
+    box.blockSignals(False)
+    if box.currentData() is not chosen:
+        box.currentIndexChanged.emit(box.currentIndex())

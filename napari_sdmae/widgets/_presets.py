@@ -1,0 +1,52 @@
+"""Presets in words, and settings in YAML files people name."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.widgets._fields import problems
+
+
+def preset_note(name: str) -> str:
+    """Return the first line of the shipped preset `name`, which says what it is for."""
+    text = resources.files("napari_sdmae.resources").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def read_settings(path: Path) -> tuple[PretrainConfig | None, str]:
+    """Return the settings in the YAML file `path`, or None and what is wrong with it.
+
+    A file without ``data`` is settings for any images; its data is then ``Path()``.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return None, f"{path.name} cannot be read: {' '.join(str(error).split())}"
+    if not isinstance(values, dict):
+        return None, f'{path.name} holds no settings: expected lines such as "epochs: 100"'
+    try:
+        return PretrainConfig.model_validate({"data": "."} | values), ""
+    except ValidationError as error:
+        lines = "\n".join(problems(error, PretrainConfig))
+        return None, f"{path.name} was not loaded, and the form is as it was:\n{lines}"
+
+
+def write_settings(path: Path, values: dict[str, Any], data: Path | None) -> str:
+    """Write the settings `values` to the YAML file `path`, without the images where there are none; return what went wrong."""
+    try:
+        config = PretrainConfig.model_validate(values | {"data": data or Path()})
+    except ValidationError as error:
+        return "The settings were not saved:\n" + "\n".join(problems(error, PretrainConfig))
+    kept = config.model_dump(mode="json", exclude=set() if data else {"data"})
+    try:
+        path.write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        return f"The settings were not saved: {error}"
+    return ""

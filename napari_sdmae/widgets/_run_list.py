@@ -1,0 +1,124 @@
+"""The Runs page: what is in the folder of runs, with date, epoch, loss and a thumbnail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from napari_sdmae.training.run_folder import RunFolder, RunStatus, list_runs
+from napari_sdmae.widgets._notes import text_label
+
+THUMBNAIL = QSize(96, 48)
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """One line of the list; `picture` is the contact sheet of the newest preview, where there is one."""
+
+    run: Path
+    text: str
+    picture: Path | None
+
+
+def run_entries(root: Path) -> list[RunEntry]:
+    """Return the runs in the folder `root`, newest first."""
+    entries = ((run, run.status()) for run in reversed(list_runs(root)))
+    return [RunEntry(run.path, entry_text(run.path.name, status), _picture(run)) for run, status in entries if status is not None]
+
+
+def entry_text(name: str, status: RunStatus) -> str:
+    """Return what the list says about a run: name; date, state; epoch, loss."""
+    day = datetime.fromtimestamp(status.started).strftime("%Y-%m-%d %H:%M")
+    loss = "" if status.loss is None else f" · loss {status.loss:.4g}"
+    return f"{name}\n{day} · {status.state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}"
+
+
+def _picture(run: RunFolder) -> Path | None:
+    pictures = sorted(run.previews_folder.glob("epoch-*.png"))
+    return pictures[-1] if pictures else None
+
+
+def thumbnail(picture: Path | None) -> QIcon:
+    """Return the first probe tile of a contact sheet and its reconstruction, or an empty icon."""
+    image = QImage(str(picture)) if picture else QImage()
+    if image.isNull():
+        empty = QPixmap(THUMBNAIL)
+        empty.fill(Qt.GlobalColor.transparent)
+        return QIcon(empty)
+    edge = image.width() // 4  # columns: input, masked, reconstruction, error; rows: tiles
+    middle = image.copy(edge, 0, 2 * edge, edge)
+    ratio, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    return QIcon(QPixmap.fromImage(middle).scaled(THUMBNAIL, ratio, smooth))
+
+
+class RunList(QWidget):
+    """Lists the runs of a folder. ``run_chosen(Path)`` says which one to watch."""
+
+    run_chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._root = Path()
+        self.note = text_label(parent=self)
+        self.list = QListWidget(self)
+        self.list.setIconSize(THUMBNAIL)
+        self.list.setMinimumHeight(260)
+        self.list.setSpacing(2)
+        self.open = QPushButton("Open", self)
+        self.open.setToolTip("Watch this run; it can be resumed from there.")
+        self.refresh_button = QPushButton("Refresh", self)
+        self.other = QPushButton("Other run folder…", self)
+        self.other.setToolTip("Watch a run anywhere, also one that trains on another machine over a shared disk.")
+        self._lay_out()
+
+    def show_runs(self, root: Path) -> None:
+        """List the runs in `root`."""
+        self._root = root
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the folder again."""
+        entries = run_entries(self._root)
+        self.list.clear()
+        for entry in entries:
+            item = QListWidgetItem(thumbnail(entry.picture), entry.text)
+            item.setData(Qt.ItemDataRole.UserRole, str(entry.run))
+            item.setToolTip(str(entry.run))
+            self.list.addItem(item)
+        self.note.setText(f"Runs in {self._root}" if entries else f"No runs in {self._root} yet.")
+        self._select()
+
+    def choose_other(self) -> None:
+        """Let a person pick a run folder anywhere."""
+        chosen = QFileDialog.getExistingDirectory(self, "Choose a run folder", str(self._root))
+        if chosen:
+            self.run_chosen.emit(Path(chosen))
+
+    def _choose(self) -> None:
+        item = self.list.currentItem()
+        if item is not None:
+            self.run_chosen.emit(Path(item.data(Qt.ItemDataRole.UserRole)))
+
+    def _select(self) -> None:
+        self.open.setEnabled(self.list.currentItem() is not None)
+
+    def _lay_out(self) -> None:
+        self.open.clicked.connect(self._choose)
+        self.list.itemDoubleClicked.connect(lambda _: self._choose())
+        self.list.currentItemChanged.connect(lambda *_: self._select())
+        self.refresh_button.clicked.connect(self.refresh)
+        self.other.clicked.connect(self.choose_other)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open)
+        buttons.addWidget(self.refresh_button)
+        column = QVBoxLayout(self)
+        column.addWidget(self.note)
+        column.addWidget(self.list)
+        column.addLayout(buttons)
+        column.addWidget(self.other)
+        column.addStretch()

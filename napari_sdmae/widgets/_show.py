@@ -1,0 +1,140 @@
+"""LayerData into the viewer: replaced by id, so that what a person changed survives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+
+from napari_sdmae.layers import KEY, LayerData
+
+PLACE = ("scale", "translate", "rotate", "shear", "affine")
+OUTDATED = " (out of date)"
+Limits = tuple[float, float]
+
+
+def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
+    """Show `layers`; one that is already there is updated in place, others are put on top.
+
+    Name, contrast limits, colormap, opacity and visibility of a layer that is there are the person's;
+    name and contrast limits follow the new data only while nobody has changed them.
+    The selection stays as it was.
+    """
+    selected, active = set(viewer.layers.selection), viewer.layers.selection.active
+    shown = [_show(viewer, data, attributes, kind) for data, attributes, kind in layers]
+    _put_in_order(viewer, shown)
+    if active is not None and viewer.layers.selection.active is not active:
+        viewer.layers.selection = selected & set(viewer.layers)
+        viewer.layers.selection.active = active
+    return shown
+
+
+def _put_in_order(viewer: Any, shown: Sequence[Layer]) -> None:
+    """Bring the layers into the order they were given in, from below, moving as few as possible."""
+    for below, above in reversed(list(pairwise(shown))):
+        if viewer.layers.index(below) > viewer.layers.index(above):
+            viewer.layers.move(viewer.layers.index(below), viewer.layers.index(above))
+
+
+def look_at(viewer: Any, layers: Iterable[Layer]) -> None:
+    """Move and zoom the view so that it shows `layers`."""
+    extents = np.array([layer.extent.world[:, -2:] for layer in layers])
+    low, high = extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
+    camera = viewer.scene.camera
+    camera.center = (*camera.center[:-2], *((low + high) / 2))
+    camera.zoom = float(0.95 * np.min(np.asarray(viewer.canvas.size, float) / np.maximum(high - low, 1e-9)))
+
+
+def find_layer(viewer: Any, identity: str) -> Layer | None:
+    """Return the layer whose ``metadata["sdmae"]["id"]`` is `identity`, or None."""
+    return next((layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("id") == identity), None)
+
+
+def is_shown(layer: Layer | None) -> bool:
+    """Tell whether `layer` is there and says what is true."""
+    return layer is not None and not layer.metadata.get(KEY, {}).get("withdrawn", False)
+
+
+def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> None:
+    """Hide and mark the layers whose id starts with `prefix` and is not in `keep`: they no longer say what is true.
+
+    They come back in place with the next answer. They are not removed: napari 0.9 on software OpenGL crashes when several
+    image layers are removed and others added (docs/decisions/0064).
+    """
+    for layer in viewer.layers:
+        mark = layer.metadata.get(KEY, {})
+        identity = mark.get("id", "")
+        if identity.startswith(prefix) and identity not in keep and not mark.get("withdrawn"):
+            layer.visible = False
+            mark = mark | {"withdrawn": True}
+            if layer.name == mark["name"]:
+                layer.name = mark["name"] + OUTDATED
+                mark["name"] = layer.name
+            layer.metadata = {**layer.metadata, KEY: mark}
+
+
+def next_limits(current: Limits, given: Limits | None, new: Limits | None) -> Limits | None:
+    """Return the contrast limits to set: `new`, unless a person has changed those once `given`; None for no change."""
+    if new is None or given is None or tuple(new) == tuple(current):
+        return None
+    return new if np.allclose(current, given, rtol=1e-5) else None
+
+
+def _show(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> Layer:
+    layer = find_layer(viewer, attributes["metadata"][KEY]["id"])
+    if layer is not None and not _same_kind(layer, data, attributes, kind):
+        viewer.layers.remove(layer)
+        layer = None
+    if layer is None:
+        layer = viewer.add_layer(Layer.create(data, attributes, kind))
+        layer.metadata = _mark(layer, attributes)
+    else:
+        _update(layer, data, attributes)
+    return layer
+
+
+def _same_kind(layer: Layer, data: Any, attributes: dict[str, Any], kind: str) -> bool:
+    if layer._type_string != kind:
+        return False
+    if kind == "points":
+        return bool(layer.data.shape[1] == data.shape[1])
+    return bool(layer.data.ndim == data.ndim and getattr(layer, "rgb", False) == attributes.get("rgb", False))
+
+
+def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
+    before = layer.metadata[KEY]
+    untouched = layer.name == before["name"]
+    for name in PLACE:
+        _set_changed(layer, name, attributes[name]) if name in attributes else None
+    layer.data = data
+    if layer._type_string == "points":
+        layer.size = attributes["size"]
+    limits = next_limits(tuple(getattr(layer, "contrast_limits", ())), before.get("limits"), attributes.get("contrast_limits"))
+    if limits is not None:
+        layer.contrast_limits_range = (min(limits[0], 0.0), limits[1])
+        layer.contrast_limits = limits
+    if untouched:
+        layer.name = attributes["name"]
+    if before.get("withdrawn"):
+        layer.visible = True
+    layer.metadata = _mark(layer, attributes, None if untouched else before["name"])
+
+
+def _set_changed(layer: Layer, name: str, value: Any) -> None:
+    current = getattr(layer, name)
+    if not np.array_equal(getattr(current, "affine_matrix", current), value):
+        setattr(layer, name, value)
+
+
+def _mark(layer: Layer, attributes: dict[str, Any], name: str | None = None) -> dict[str, Any]:
+    """Return the metadata, with the name and contrast limits that were given automatically.
+
+    napari changes a name that is taken, so the name is read back.
+    """
+    mark = attributes["metadata"][KEY] | {"name": layer.name if name is None else name}
+    if "contrast_limits" in attributes:
+        mark["limits"] = tuple(attributes["contrast_limits"])
+    return {**layer.metadata, KEY: mark}

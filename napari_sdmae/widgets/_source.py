@@ -1,0 +1,99 @@
+"""Where the images come from: a folder, or the image layers selected in the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
+
+from napari_sdmae.widgets._folder_edit import FolderEdit
+from napari_sdmae.widgets._layer_source import write_layers
+from napari_sdmae.widgets._notes import text_label
+
+
+class SourcePicker(QWidget):
+    """Lets a person choose a folder, or take the selected image layers.
+
+    Notes
+    -----
+    ``changed()`` when :attr:`path` changed; ``layers_requested()`` when the selected layers are to be taken,
+    which :meth:`take` then does in a thread: compressing a large image takes a while.
+    """
+
+    changed = Signal()
+    layers_requested = Signal()
+    _written = Signal(object, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.from_folder = QRadioButton("Folder of images", self)
+        self.from_layers = QRadioButton("Layers selected in napari", self)
+        self.folder = FolderEdit("Choose the folder of tissue images", self)
+        self.folder.text.setPlaceholderText("tiles or slides, with sub-folders")
+        self.take_button = QPushButton("Take the selected layers", self)
+        self.note = text_label("Select image layers in the layer list.", self)
+        self._taken: Path | None = None
+        self._lay_out()
+
+    @property
+    def path(self) -> Path | None:
+        """The folder to train on, or None while there is none."""
+        return self.folder.get() if self.from_folder.isChecked() else self._taken
+
+    @property
+    def advice(self) -> str:
+        """What to do while there is no folder."""
+        if self.from_folder.isChecked():
+            return "Choose a folder of images."
+        if not self.take_button.isEnabled():
+            return "Writing the layers…"
+        return 'Select image layers, then press "Take the selected layers".'
+
+    def take(self, layers: list[Any], folder: Path) -> None:
+        """Write the image `layers` into `folder`, which then is the source."""
+        self._taken = None
+        self.take_button.setEnabled(False)
+        self.note.setText("Writing the layers…")
+        self.changed.emit()
+        Thread(target=self._write, args=(layers, folder), daemon=True).start()
+
+    def refuse(self, reason: str) -> None:
+        """Say why nothing was taken."""
+        self.note.setText(reason)
+
+    def _write(self, layers: list[Any], folder: Path) -> None:
+        try:
+            files = write_layers(layers, folder)
+        except Exception as error:  # in a thread nobody else would tell
+            self._written.emit(None, f"The layers could not be written: {error}")
+            return
+        names = ", ".join(layer.name for layer in layers)
+        self._written.emit(folder, f"Taken: {names} ({len(files)} image{'s' if len(files) > 1 else ''}, kept in {folder})")
+
+    def _show_written(self, folder: Path | None, note: str) -> None:
+        self._taken = folder
+        self.take_button.setEnabled(True)
+        self.note.setText(note)
+        self.changed.emit()
+
+    def _lay_out(self) -> None:
+        layers = QWidget(self)
+        inner = QVBoxLayout(layers)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(self.take_button)
+        inner.addWidget(self.note)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.from_folder, self.folder, self.from_layers, layers):
+            column.addWidget(widget)
+        self.from_folder.toggled.connect(self.folder.setVisible)
+        self.from_layers.toggled.connect(layers.setVisible)
+        self.from_folder.toggled.connect(lambda _: self.changed.emit())
+        layers.hide()
+        self.from_folder.setChecked(True)
+        self.folder.edited.connect(self.changed)
+        self.take_button.clicked.connect(self.layers_requested)
+        self._written.connect(self._show_written)

@@ -1,0 +1,213 @@
+"""Dock widget Attention: what each patch of a picture attends to, live."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from functools import partial
+from itertools import product
+from typing import Any
+
+from qtpy.QtWidgets import QWidget
+
+from napari_sdmae.layers import Field
+from napari_sdmae.widgets._attention_controls import AttentionControls
+from napari_sdmae.widgets._attention_view import KEYS, Shown, View, attention_layers, places, question
+from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._model_input import ModelInput
+from napari_sdmae.widgets._pointer import Pointer
+from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._scroll import Dock, say
+from napari_sdmae.widgets._settings import output_folder, preference
+from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
+from napari_sdmae.widgets._statistics import HINT, as_html, table
+
+SLOTS = ("a", "b")
+
+
+class AttentionWidget(Dock):
+    """Image and model in; attention maps as layers, numbers beside them.
+
+    Asking takes the field once. Block, head and query patch then only need a new map of what the worker has kept.
+    """
+
+    def __init__(self, napari_viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self.controls = AttentionControls(napari_viewer, self)
+        self.set_content(self.controls)
+        self._taken: Taken | None = None
+        self._query: tuple[float, float] | None = None
+        self._places: list[Field] = []
+        self._arrangement: list[tuple[tuple[int, int], bool]] = []
+        self._shown: dict[str, Shown] = {}
+        self._bases: dict[tuple[str, int], Any] = {}
+        self._asked_at = 0.0
+        self._pointer = Pointer(self, napari_viewer, self._point_at)
+        self._worker = query_worker()
+        self._connect()
+        self._warm()
+        self._enable()
+
+    def _connect(self) -> None:
+        controls = self.controls
+        controls.show_button.clicked.connect(lambda: self.show_attention())
+        controls.view_changed.connect(self._view_changed)
+        controls.look_changed.connect(self._look_changed)
+        controls.model.changed.connect(self._model_changed)
+        controls.second.changed.connect(self._model_changed)
+        controls.image.changed.connect(self._enable)
+        controls.hover.toggled.connect(lambda _: self._enable())
+
+    def show_attention(self) -> None:
+        """Take the chosen field and show its attention."""
+        controls = self.controls
+        try:
+            taken = controls.image.take(controls.model.info.mpp if controls.model.info else None)
+        except FieldError as error:
+            controls.failure.say(str(error))
+            return
+        if self._taken is None or taken.field.key != self._taken.field.key:
+            self._query = None
+        self._taken, self._places = taken, []
+        self._arrangement = [(taken.field.origin, False)]
+        controls.model.used()
+        self._ask()
+
+    @property
+    def view(self) -> View:
+        """What the controls say."""
+        return self.controls.view
+
+    def _models(self) -> dict[str, ModelInput]:
+        inputs = dict(zip(SLOTS, (self.controls.model, self.controls.second), strict=True))
+        return {slot: chosen for slot, chosen in inputs.items() if chosen.info is not None}
+
+    def _ask(self, live: bool = False) -> None:
+        taken, models = self._taken, self._models()
+        if taken is None or "a" not in models:
+            return
+        self._asked_at = time.perf_counter()
+        self._shown = self._shown if live else {}
+        self.controls.failure.clear()
+        for slot, model in models.items():
+            assert model.info is not None
+            view = self.view.fitted(model.info.depth, model.info.heads)
+            ask = partial(self._question, taken, view, model.model, self._query)
+            self._worker.ask(
+                ask,
+                partial(self._receive, slot, taken, view, model.model),
+                self._fail,
+                user=self,
+                purpose=f"map {slot}",
+                live=live,
+            )
+        self._enable()
+
+    def _question(self, taken: Taken, view: View, model: str, query: tuple[float, float] | None) -> dict[str, Any]:
+        basis = self._bases.get((model, view.block)) if self.controls.keep_colours.isChecked() else None
+        return question(view, model, taken.pixels, query, mpp=taken.field.mpp, device=preference("device"), basis=basis)
+
+    def _receive(self, slot: str, taken: Taken, view: View, model: str, answer: dict[str, Any]) -> None:
+        self._shown[slot] = Shown(slot, taken.field, view, answer)
+        if answer.get("pca_basis") is not None:
+            self._bases[model, view.block] = answer["pca_basis"]
+        if slot == "a" and view.pointed:
+            self._query = answer["query"]
+        if set(self._shown) == set(self._models()):
+            self._draw(taken)
+
+    def _draw(self, taken: Taken) -> None:
+        shown = [self._shown[slot] for slot in sorted(self._shown)]
+        controls = self.controls
+        layers = attention_layers(shown, taken.pixels, opacity=controls.opacity, interpolation=controls.interpolation)
+        wanted = {attributes["metadata"]["sdmae"]["id"] for _, attributes, _ in layers}
+        withdraw_layers(self._viewer, self._prefix(taken), wanted)
+        drawn = show_layers(self._viewer, layers)
+        self._places = places(shown)
+        arrangement = [(place.origin, one.view.grid) for place, one in zip(self._places, shown, strict=True)]
+        if arrangement != self._arrangement:  # maps came or went beside the picture: mostly off screen
+            look_at(self._viewer, [layer for layer in drawn if layer._type_string == "image"])
+        self._arrangement = arrangement
+        self._tell(shown)
+
+    def _prefix(self, taken: Taken) -> str:
+        return f"{taken.field.source.id}/{KEYS}"
+
+    def _tell(self, shown: list[Shown]) -> None:
+        titles = [one.answer["model"]["name"] if len(shown) > 1 else "" for one in shown]
+        numbers = [as_html(*table(one.answer), title) for title, one in zip(titles, shown, strict=True)]
+        say(self.controls.numbers, "".join(numbers))
+        self.controls.numbers.setToolTip(HINT)
+        warnings = [line for one in shown for line in one.answer.get("warnings", [])]
+        milliseconds = (time.perf_counter() - self._asked_at) * 1000
+        say(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
+
+    def _fail(self, failure: Failure) -> None:
+        self.controls.failure.fail(failure)
+        say(self.controls.state, "")
+        if self._taken is not None:
+            withdraw_layers(self._viewer, self._prefix(self._taken))
+        self._shown = {}
+
+    def _point_at(self, position: Any) -> bool:
+        """Move the query patch to a world position; False when it lies outside of the field."""
+        if self._taken is None or self._taken.layer not in self._viewer.layers:
+            return False
+        data = self._taken.layer.world_to_data(position)
+        hit = next((point for place in [self._taken.field, *self._places] if place.contains(*(point := place.pixel(data)))), None)
+        if hit is not None and hit != self._query:
+            self._query = hit
+            self._ask(live=True)
+        return hit is not None
+
+    def _view_changed(self) -> None:
+        self._enable()
+        self._ask()
+
+    def _model_changed(self) -> None:
+        self._shown = {}
+        self.controls.fit_model()
+        self._enable()
+        self._ask()
+
+    def _look_changed(self) -> None:
+        prefix = self._prefix(self._taken) if self._taken is not None else ""
+        for what, slot in product(("map", "colours"), SLOTS):
+            layer = find_layer(self._viewer, f"{prefix}{what}/{slot}")
+            if layer is not None:
+                layer.opacity = self.controls.opacity
+                layer.interpolation2d = self.controls.interpolation
+
+    def _enable(self) -> None:
+        """Bring buttons, pointer and command in line with what is chosen."""
+        controls = self.controls
+        reason = controls.reason()
+        controls.show_button.setEnabled(not reason)
+        controls.show_button.setToolTip(reason or "Compute the maps of the chosen region.")
+        say(controls.reason_line, reason)
+        self._pointer.active = self.view.pointed
+        self._pointer.hover = controls.hover.isChecked()
+        controls.command.show_command("" if reason else self.command())
+
+    def command(self) -> str:
+        """Return the command that writes the same maps."""
+        view = self.view
+        parts = [
+            "sdmae",
+            "attention",
+            self.controls.model.model,
+            self.controls.image.file or "IMAGE",
+            "--output",
+            str(output_folder() / "attention"),
+        ]
+        for name, value in view.parameters.items():
+            parts += [f"--{name}", str(value)]
+        if view.pointed and self._query is not None:
+            parts += ["--query", *(f"{value:.0f}" for value in self._query)]
+        return shlex.join(parts)
+
+    def _warm(self) -> None:
+        """Let the worker import torch while a person is still choosing."""
+        if self.controls.model.info is not None:
+            self._worker.ask({"kind": "devices"}, lambda _: None, lambda _: None, user=self, purpose="warm")

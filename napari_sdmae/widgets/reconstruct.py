@@ -1,0 +1,206 @@
+"""Dock widget Reconstruct: hide patches of a picture, let the model paint them, see where it errs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from functools import partial
+from typing import Any
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.layers import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.widgets._editors import FloatBox, IntBox
+from napari_sdmae.widgets._failure import FailureLine
+from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._image_input import ImageInput
+from napari_sdmae.widgets._model_input import ModelInput
+from napari_sdmae.widgets._notes import CommandLine, text_label
+from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._scroll import Dock, form_layout, say
+from napari_sdmae.widgets._settings import output_folder, preference, remember, remembered
+from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
+
+PICTURES = ("masked", "reconstruction", "error")
+NOTE = (
+    "Each hidden patch gets its true mean and contrast back: the model predicts the pattern inside a patch, "
+    "not its brightness. Visible patches show the input. Not a medical device."
+)
+
+
+def reconstruction_layers(field: Field, answer: dict[str, Any], side_by_side: bool) -> list[LayerData]:
+    """Return masked, reconstruction and error as layers: on the picture, or beside it from left to right."""
+    provenance = {
+        "model": answer["model"],
+        "note": answer["note"],
+        "parameters": {name: answer[name] for name in ("mask_ratio", "seed", "target_normalisation")},
+    }
+    layers = []
+    for place, name in enumerate(PICTURES, start=1):
+        style: dict[str, Any] = (
+            {"rgb": True} if name != "error" else {"colormap": "inferno", "contrast_limits": robust_limits(answer["error"])}
+        )
+        style |= {} if side_by_side else {"visible": name == "reconstruction"}
+        where = beside(field, place) if side_by_side else field
+        layers.append(derived(where, answer[name], name, f"reconstruct/{name}", provenance, **style))
+    return layers
+
+
+class ReconstructWidget(Dock):
+    """Image and model in; masked picture, reconstruction and error as layers."""
+
+    def __init__(self, napari_viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        content = QWidget(self)
+        self.image = ImageInput(napari_viewer, content)
+        self.model = ModelInput(content)
+        bounds = PretrainConfig.model_fields["mask_ratio"]
+        self.mask_ratio = FloatBox(0.01, 0.99)
+        self.mask_ratio.set(remembered("reconstruct.mask_ratio", float(bounds.default)))
+        self.mask_ratio.setToolTip("Fraction of the patches that are hidden from the model.")
+        self.seed = IntBox(0, 2**31 - 1)
+        self.seed.setToolTip("Same seed, same hidden patches.")
+        self.new_mask = QPushButton("New mask", content)
+        self.new_mask.setToolTip("Hide other patches: the next seed.")
+        self.side_by_side = QCheckBox("Side by side", content)
+        self.side_by_side.setToolTip("Show the three pictures to the right of the image; else on top of it.")
+        self.side_by_side.setChecked(True)
+        self.button = QPushButton("Reconstruct", content)
+        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
+        self.failure = FailureLine(content)
+        self.command_line = CommandLine(content)
+        self._answered: tuple[Taken, dict[str, Any]] | None = None
+        self._worker = query_worker()
+        self._lay_out(content)
+        self.set_content(content)
+        self._connect()
+        say(self.state, "")
+        self._enable()
+
+    def _lay_out(self, content: QWidget) -> None:
+        seed = QHBoxLayout()
+        seed.addWidget(self.seed, 1)
+        seed.addWidget(self.new_mask)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addLayout(
+            form_layout(
+                [
+                    *self.image.rows,
+                    ("Model", self.model),
+                    ("Mask ratio", self.mask_ratio),
+                    ("Seed", seed),
+                    ("", self.side_by_side),
+                ]
+            )
+        )
+        for widget in (self.button, self.reason_line, self.failure, self.state, self.note, self.command_line):
+            column.addWidget(widget)
+        column.addStretch(1)
+
+    def _connect(self) -> None:
+        self.button.clicked.connect(lambda: self.reconstruct())
+        self.new_mask.clicked.connect(self._next_mask)
+        self.side_by_side.toggled.connect(self._rearrange)
+        for signal in (self.image.changed, self.model.changed, self.mask_ratio.edited, self.seed.edited):
+            signal.connect(self._enable)
+
+    def reconstruct(self) -> None:
+        """Hide patches of the chosen field and ask for the reconstruction."""
+        try:
+            taken = self.image.take(self.model.info.mpp if self.model.info else None)
+        except FieldError as error:
+            self.failure.say(str(error))
+            return
+        self.model.used()
+        remember("reconstruct.mask_ratio", self.mask_ratio.get())
+        self.failure.clear()
+        say(self.state, "Reconstructing…")
+        ask = partial(_question, taken, self.model.model, self.mask_ratio.get(), self.seed.get(), preference("device"))
+        self._worker.ask(
+            ask, partial(self._receive, taken, time.perf_counter()), partial(self._fail, taken), user=self, purpose="reconstruct"
+        )
+
+    def command(self) -> str:
+        """Return the command that writes the same pictures."""
+        parts = [
+            "sdmae",
+            "reconstruct",
+            self.model.model,
+            self.image.file or "IMAGE",
+            "--output",
+            str(output_folder() / "reconstruct"),
+            "--mask-ratio",
+            f"{self.mask_ratio.get():g}",
+            "--seed",
+            str(self.seed.get()),
+        ]
+        return shlex.join(parts)
+
+    def _next_mask(self) -> None:
+        self.seed.set(self.seed.get() + 1)
+        self.reconstruct()
+
+    def _receive(self, taken: Taken, asked_at: float, answer: dict[str, Any]) -> None:
+        self._answered = (taken, answer)
+        self._draw()
+        lines = [
+            f"Mean error of the hidden pixels: {answer['mean_error']:.3f} (0 to 1). "
+            f"Done in {time.perf_counter() - asked_at:.1f} s.",
+            *answer.get("warnings", []),
+        ]
+        say(self.state, "\n".join(lines))
+
+    def _draw(self, look: bool = False) -> None:
+        if self._answered is None:
+            return
+        taken, answer = self._answered
+        layers = reconstruction_layers(taken.field, answer, self.side_by_side.isChecked())
+        side_by_side = self.side_by_side.isChecked()
+        found = [find_layer(self._viewer, attributes["metadata"][KEY]["id"]) for _, attributes, _ in layers]
+        look = look or (side_by_side and None in found)
+        shown = show_layers(self._viewer, layers)
+        if look:  # they came or went beside the picture: mostly off screen
+            look_at(self._viewer, [*shown, *([] if taken.field.width else [taken.layer])])
+
+    def _rearrange(self, side_by_side: bool) -> None:
+        """Move the pictures; on top of each other only one can be seen."""
+        self._draw(look=True)
+        source = self._answered[0].field.source.id if self._answered is not None else ""
+        for name in PICTURES:
+            layer = find_layer(self._viewer, f"{source}/reconstruct/{name}")
+            if layer is not None:
+                layer.visible = side_by_side or name == "reconstruction"
+
+    def _fail(self, taken: Taken, failure: Failure) -> None:
+        self._answered = None
+        self.failure.fail(failure)
+        say(self.state, "")
+        withdraw_layers(self._viewer, f"{taken.field.source.id}/reconstruct/")
+
+    def _reason(self) -> str:
+        if self.image.layer is None:
+            return "Open a picture first, for example with File > Open Sample > SD-MAE."
+        if self.model.info is not None and not self.model.info.has_decoder:
+            return "This model is an encoder without decoder: it cannot reconstruct. Choose a pre-training run."
+        return self.model.problem
+
+    def _enable(self) -> None:
+        reason = self._reason()
+        for button in (self.button, self.new_mask):
+            button.setEnabled(not reason)
+        say(self.reason_line, reason)
+        self.command_line.show_command("" if reason else self.command())
+
+
+def _question(taken: Taken, model: str, mask_ratio: float, seed: int, device: str) -> dict[str, Any]:
+    return {
+        "kind": "reconstruct",
+        "model": model,
+        "image": taken.pixels,
+        "mask_ratio": mask_ratio,
+        "seed": seed,
+        "device": device,
+    }

@@ -1,0 +1,210 @@
+"""``sdmae reconstruct``, ``sdmae attention`` and ``sdmae doctor``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from napari_sdmae.cli import main
+from napari_sdmae.config import ModelConfig
+from napari_sdmae.inference import attention_maps, encode_field, reconstruct
+from napari_sdmae.io.checkpoints import load_encoder, save_model
+from napari_sdmae.io.images import read_image, read_mpp
+from napari_sdmae.models import SDMAE
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        encoder_width=48,
+        encoder_depth=3,
+        encoder_heads=3,
+        tile_size=64,
+        decoder_width=24,
+        decoder_depth=1,
+        decoder_heads=2,
+        head_hidden=16,
+        head_bottleneck=8,
+        head_outputs=16,
+    )
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model(folder, SDMAE(config), metadata={"target_normalisation": "patch", "mpp": 0.5})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(tissue: Path) -> Path:
+    return sorted(tissue.glob("tiles/*/*.jpg"))[0]
+
+
+def png(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_reconstruct_writes_what_the_package_computes(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = [
+        "reconstruct",
+        str(model),
+        str(image),
+        "--output",
+        str(tmp_path / "new"),
+        "--mask-ratio",
+        "0.75",
+        "--seed",
+        "3",
+        "--region",
+        "10",
+        "20",
+        "100",
+        "90",
+        "--mpp",
+        "0.5",
+    ]
+    assert main(call) == 0
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(written) == sorted((tmp_path / "new").iterdir())
+    names = {path.name.removeprefix(f"{image.stem}-"): path for path in written}
+    field = read_image(image)[10:110, 20:110]
+    expected = reconstruct(model, field, mask_ratio=0.75, seed=3)
+    np.testing.assert_array_equal(png(names["input.png"]), field)
+    np.testing.assert_array_equal(png(names["masked.png"]), expected.masked)
+    np.testing.assert_array_equal(png(names["reconstruction.png"]), expected.reconstruction)
+    assert png(names["error.png"]).shape == field.shape
+    np.testing.assert_array_equal(tifffile.imread(names["error.tif"]), expected.error)
+    assert read_mpp(names["error.tif"]) == pytest.approx(0.5)
+    told = json.loads(names["reconstruction.json"].read_text())
+    assert told["mean_error"] == pytest.approx(expected.mean_error)
+    assert (told["region"], told["seed"], told["target_normalisation"]) == ([10, 20, 100, 90], 3, "patch")
+
+
+def test_attention_writes_picture_map_and_numbers(model: Path, image: Path, tmp_path: Path) -> None:
+    call = [
+        "attention",
+        str(model),
+        str(image),
+        "--output",
+        str(tmp_path),
+        "--method",
+        "query",
+        "--block",
+        "-2",
+        "--head",
+        "1",
+        "--query",
+        "40",
+        "50",
+        "--region",
+        "0",
+        "0",
+        "100",
+        "90",
+        "--mpp",
+        "0.25",
+    ]
+    assert main(call) == 0
+    stem = tmp_path / f"{image.stem}-query-b1-h1-r40c50"
+    field = read_image(image)[:100, :90]
+    expected = attention_maps(encode_field(load_encoder(model), field), method="query", block=1, head=1, query=(40, 50))
+    np.testing.assert_array_equal(tifffile.imread(stem.with_suffix(".tif")), expected.values)
+    assert read_mpp(stem.with_suffix(".tif")) == pytest.approx(0.25 * 16)
+    assert png(stem.with_suffix(".png")).shape == field.shape
+    told = json.loads(stem.with_suffix(".json").read_text())
+    assert told["statistics"]["entropy"] == pytest.approx(expected.entropy[0])
+    assert (told["block"], told["head"], told["query_patch"], told["grid"]) == (1, 1, [2, 3], [7, 6])
+    assert "not explanation" in told["note"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "shape"),
+    [
+        ([], "received-b2", (7, 6)),
+        (["--head", "grid", "--interpolation", "bilinear"], "received-b2-heads", (3, 7, 6)),
+        (["--method", "rollout", "--block", "1"], "rollout-b1", (7, 6)),
+        (["--method", "pca"], "pca-b2", (7, 6, 3)),
+        (["--method", "similarity", "--query", "99", "0"], "similarity-b2-r99c0", (7, 6)),
+    ],
+)
+def test_every_method(model: Path, image: Path, tmp_path: Path, options: list[str], name: str, shape: tuple[int, ...]) -> None:
+    call = ["attention", str(model), str(image), "--output", str(tmp_path), "--region", "0", "0", "100", "90", *options]
+    assert main(call) == 0
+    assert tifffile.imread(tmp_path / f"{image.stem}-{name}.tif").shape == shape
+    heads = shape[0] if "-heads" in name else 1
+    sheet = (2 * 100 + 4, 2 * 90 + 4, 3) if heads == 3 else (100, 90, 3)
+    assert png(tmp_path / f"{image.stem}-{name}.png").shape == sheet
+
+
+def test_the_overlay_shows_the_map_where_it_belongs(model: Path, image: Path, tmp_path: Path) -> None:
+    """The most attended patch is the brightest of an overlay on glass."""
+    glass = tmp_path / "glass.png"
+    pixels = np.full((64, 64, 3), 240, np.uint8)
+    pixels[32:48, 16:32] = read_image(image)[:16, :16]
+    Image.fromarray(pixels).save(glass)
+    assert main(["attention", str(model), str(glass), "--output", str(tmp_path)]) == 0
+    values = tifffile.imread(tmp_path / "glass-received-b2.tif")
+    shown = png(tmp_path / "glass-received-b2.png").astype(float) - 0.4 * pixels.mean(-1, keepdims=True)
+    patches = shown.sum(-1).reshape(4, 16, 4, 16).mean((1, 3))
+    assert patches.argmax() == values.argmax()
+    assert patches.argmin() == values.argmin()
+
+
+def test_nothing_is_overwritten_unasked(model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["reconstruct", str(model), str(image), "--output", str(tmp_path), "--region", "0", "0", "64", "64"]
+    assert main(call) == 0
+    before = (tmp_path / f"{image.stem}-masked.png").read_bytes()
+    assert main([*call, "--seed", "1"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / f"{image.stem}-masked.png").read_bytes() == before
+    assert main([*call, "--seed", "1", "--overwrite"]) == 0
+    assert (tmp_path / f"{image.stem}-masked.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--block", "3"], 2, "blocks 0 to 2"),
+        (["--head", "7"], 2, "choose mean, grid, or 0 to 2"),
+        (["--method", "class_token"], 2, "no class token"),
+        (["--region", "0", "0", "9999", "10"], 3, "not inside the image"),
+        (["--region", "0", "0", "10", "10"], 3, "less than one patch"),
+    ],
+)
+def test_errors_say_what_to_do(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], status: int, message: str
+) -> None:
+    assert main(["attention", str(model), str(image), "--output", str(tmp_path / "out"), *options]) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_unusable_images_and_missing_models(model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    output = ["--output", str(tmp_path / "out")]
+    assert main(["reconstruct", str(model), str(broken), *output]) == 3
+    assert main(["reconstruct", str(model), str(image), *output, "--seed", "-1"]) == 2
+    assert main(["reconstruct", "nowhere", str(image), *output]) == 2
+    assert "no model at 'nowhere'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["attention", str(model), str(image), *output, "--head", "all"])
+    assert caught.value.code == 2
+
+
+def test_doctor_knows_this_machine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert torch.__version__.startswith(told["packages"]["torch"])
+    assert torch.__version__ in told["torch"]["build"]
+    assert told["torch"]["precision"].startswith(("fp32", "bf16"))
+    assert told["cache"]["free"].endswith("GiB")

@@ -1,0 +1,23 @@
+"""`sdmae demo` as `make demo` runs it, shortened."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "4"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "run" / "model" / "model.safetensors").exists()
+    assert '"finished"' in (folder / "run" / "status.json").read_text()
+    pictures = [Path(line.strip()) for line in result.stdout.splitlines() if line.strip().endswith(".png")]
+    assert len(pictures) >= 6
+    for picture in pictures:
+        low, high = Image.open(picture).convert("L").getextrema()
+        assert high - low > 50, f"{picture} is nearly uniform"

@@ -1,0 +1,218 @@
+"""Optimizer groups, means, precision, devices, previews, recorder: the parts by themselves."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from napari_sdmae.config import OptimizerConfig, PretrainConfig
+from napari_sdmae.data.sources import DataError
+from napari_sdmae.models import SDMAE
+from napari_sdmae.training import RunFolder, pretrain
+from napari_sdmae.training.describe import duration
+from napari_sdmae.training.devices import choose_device, launch, mps_fault
+from napari_sdmae.training.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
+from napari_sdmae.training.means import Means
+from napari_sdmae.training.optim import build_optimizer
+from napari_sdmae.training.precision import choose_precision, probe
+from napari_sdmae.training.pretraining import plan
+from napari_sdmae.training.recorder import record
+
+CPU = torch.device("cpu")
+
+
+def test_biases_norms_and_tokens_are_not_decayed(make_config):
+    model = SDMAE(make_config().model)
+    decayed, free = build_optimizer(model, OptimizerConfig(weight_decay=0.05)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
+    assert {names[id(parameter)].rsplit(".", 1)[-1] for parameter in decayed["params"]} == {"weight"}
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    undecayed = {names[id(parameter)] for parameter in free["params"]}
+    assert {"mask_token", "encoder.norm.weight", "encoder.blocks.0.attn.qkv.bias"} <= undecayed
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert undecayed | {names[id(parameter)] for parameter in decayed["params"]} == trainable
+
+
+def test_means_go_on_from_their_state_to_the_last_bit():
+    values = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
+    whole, first = Means(CPU), Means(CPU)
+    for value in values:
+        whole.add(("a", "b"), value)
+    for value in values[:3]:
+        first.add(("a", "b"), value)
+    second = Means(CPU, json.loads(json.dumps(first.state())))
+    for value in values[3:]:
+        second.add(("a", "b"), value)
+    assert second.state() == whole.state()
+    assert second.take() == whole.take()
+    assert second.take() == {}
+
+
+def test_precision_is_chosen_by_a_probe_and_says_why(monkeypatch):
+    assert choose_precision("fp32", CPU)[0] == "fp32"
+    for gain, chosen in ((0.9, "fp32"), (2.0, "bf16")):
+        monkeypatch.setattr("napari_sdmae.training.precision.probe", lambda device, gain=gain: gain)
+        precision, reason = choose_precision("auto", CPU)
+        assert precision == chosen
+        assert f"{gain:.2f}" in reason
+
+
+def test_the_probe_times_both_arithmetics():
+    assert 0.02 < probe(CPU, seconds=0.05) < 50
+
+
+def test_bf16_where_it_does_not_work_is_refused(monkeypatch):
+    monkeypatch.setattr("napari_sdmae.training.precision._works", lambda device: False)
+    with pytest.raises(ValueError, match="choose fp32"):
+        choose_precision("bf16", CPU)
+    assert choose_precision("auto", CPU)[0] == "fp32"
+
+
+def test_auto_says_why_it_took_the_cpu():
+    if torch.cuda.is_available() or mps_fault() is None:
+        assert choose_device("auto")[0] in ("cuda", "mps")
+        return
+    kind, reason = choose_device("auto")
+    assert kind == "cpu"
+    assert "NVIDIA" in reason or "without CUDA" in reason
+
+
+def test_a_single_process_ignores_a_slurm_allocation(monkeypatch):
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"}.items():
+        monkeypatch.setenv(name, value)
+    world = launch("cpu")
+    assert (world.rank, world.size, world.device) == (0, 1, CPU)
+
+
+def test_a_bf16_run_trains(make_config, tmp_path):
+    logged = [
+        event.metrics["total"]
+        for event in pretrain(make_config(precision="bf16"), run=tmp_path / "run")
+        if isinstance(event, StepLogged)
+    ]
+    plain = [event.metrics["total"] for event in pretrain(make_config(), run=tmp_path / "plain") if isinstance(event, StepLogged)]
+    assert logged == pytest.approx(plain, rel=0.02)
+    assert logged != plain
+
+
+def test_learning_lowers_the_loss(make_config, tmp_path):
+    config = make_config(epochs=30, loss={"p": 0.0}, optimizer={"base_lr": 0.05}, preview_every=30, checkpoint_every=30)
+    events = list(pretrain(config, run=tmp_path / "run"))
+    epochs = [event.metrics["reconstruction"] for event in events if isinstance(event, EpochFinished)]
+    assert epochs[-1] < 0.9 * epochs[0]
+
+
+def test_a_batch_larger_than_the_data_is_made_smaller_and_said(make_config, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    events = list(pretrain(make_config(batch_size=4000, epochs=2), run=run.path))
+    started = next(event for event in events if isinstance(event, Started))
+    assert (started.steps_per_epoch, started.total_steps) == (1, 2)
+    assert any("batch is 26 instead of 4000" in event.message for event in events if isinstance(event, Warned))
+    assert events[-1].state == "finished"
+
+
+def test_the_plan_shares_a_batch_evenly_or_refuses():
+    config = PretrainConfig(data="x", batch_size=9)
+    with pytest.raises(ValueError, match="multiple of 2"):
+        plan(config, 100, 2)
+    with pytest.raises(DataError, match="1 tiles for 2 processes"):
+        plan(config, 1, 2)
+    schedule, warnings = plan(config.model_copy(update={"batch_size": 512}), 1025, 2)
+    assert (schedule.steps_per_epoch, schedule.peak_lr, warnings) == (2, pytest.approx(3e-4), [])
+
+
+def test_previews_show_the_same_tiles_under_the_same_masks(make_config, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    events = list(pretrain(make_config(preview_every=2), run=run.path))
+    assert [event.epoch for event in events if isinstance(event, PreviewWritten)] == [2, 3]
+    first, last = (np.load(path) for path in run.previews())
+    for name in ("input", "masked", "reconstruction"):
+        assert (first[name].shape, first[name].dtype) == ((2, 32, 32, 3), np.uint8)
+    assert (first["error"].shape, first["error"].dtype) == ((2, 32, 32), np.float32)
+    np.testing.assert_array_equal(first["masked"], last["masked"])
+    assert not np.array_equal(first["reconstruction"], last["reconstruction"])
+    hidden = (first["masked"] != first["input"]).any(axis=-1)
+    assert 0.4 < hidden.mean() < 0.7
+    assert (first["error"][~hidden] == 0).all()
+    with Image.open(run.previews()[0].with_suffix(".png")) as sheet:
+        assert sheet.size == (4 * 32 + 3 * 4, 2 * 32 + 4)
+
+
+def test_the_run_folder_holds_what_repeats_the_run(make_config, tmp_path):
+    run, config = RunFolder(tmp_path / "run"), make_config()
+    list(pretrain(config, run=run.path))
+    assert run.read_config() == config
+    environment = json.loads(run.environment.read_text())
+    assert environment["torch_build"] == torch.__version__
+    assert (environment["device"], environment["precision"], environment["threads"]) == ("cpu", "fp32", 1)
+    assert environment["data_fingerprint"]
+    assert run.command.read_text().strip()
+    names = "checkpoints command.txt config.yaml environment.json log.txt metrics.jsonl model previews status.json"
+    assert sorted(path.name for path in run.path.iterdir()) == names.split()
+
+
+def test_a_model_of_a_run_can_be_loaded(make_config, tmp_path):
+    from napari_sdmae.io.checkpoints import load_model
+
+    list(pretrain(make_config(), run=tmp_path / "run"))
+    assert load_model(tmp_path / "run").config == make_config().model
+
+
+def test_unusable_files_are_listed(make_config, tiles, tmp_path):
+    data, run = tmp_path / "data", RunFolder(tmp_path / "run")
+    data.mkdir()
+    for path in tiles.iterdir():
+        (data / path.name).symlink_to(path)
+    (data / "broken.png").write_bytes(b"no picture")
+    events = list(pretrain(make_config(data=data), run=run.path))
+    assert any(event.code == "quarantine" for event in events if isinstance(event, Warned))
+    assert run.quarantine.read_text().splitlines()[1].startswith("broken.png,")
+
+
+def test_a_collapse_is_told_once(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_sdmae.training.training_loop.collapse_warning", lambda metrics: "it has collapsed")
+    run = RunFolder(tmp_path / "run")
+    events = list(pretrain(make_config(), run=run.path))
+    assert [event.message for event in events if isinstance(event, Warned) and event.code == "collapse"] == ["it has collapsed"]
+    assert run.status().warnings == ("it has collapsed",)
+
+
+@pytest.fixture
+def run(tmp_path, make_config) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(make_config(), resume=False)
+    return folder
+
+
+def test_the_heart_beats_while_nothing_happens(run, monkeypatch):
+    monkeypatch.setattr("napari_sdmae.training.recorder.HEARTBEAT_S", 0.05)
+    events = record(iter([Preparing(0, 1, "a long wait"), Ended("finished", 0)]), run)
+    next(events)
+    before = run.status().heartbeat
+    threading.Event().wait(0.4)
+    assert run.status().heartbeat > before
+    assert run.status().message == "preparing 0/1: a long wait"
+    list(events)
+    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+
+
+def test_an_error_before_the_first_event_touches_nothing(run):
+    before = run.status_file.read_bytes()
+
+    def refused():
+        raise ValueError("not yours")
+        yield
+
+    with pytest.raises(ValueError, match="not yours"):
+        list(record(refused(), run))
+    assert run.status_file.read_bytes() == before
+    assert not run.log.exists()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (700, "12 min"), (11100, "3 h 05 min")])
+def test_durations_are_read_at_a_glance(seconds, text):
+    assert duration(seconds) == text

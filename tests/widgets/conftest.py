@@ -1,0 +1,119 @@
+"""A real napari viewer for GUI tests. Nothing here imports torch, and nothing touches the user's own settings."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# before napari and platformdirs are asked for folders
+_HOME = tempfile.mkdtemp(prefix="sdmae-gui-tests-")
+for _name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+    os.environ[_name] = str(Path(_HOME) / _name.removeprefix("XDG_").lower())
+
+import napari  # noqa: E402
+import pytest  # noqa: E402
+from qtpy.QtCore import QObject, Qt  # noqa: E402
+from qtpy.QtWidgets import QApplication, QWidget  # noqa: E402
+
+HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
+
+
+@pytest.fixture
+def make_viewer(qtbot) -> Iterator[Callable[..., napari.Viewer]]:
+    """Open real napari windows; they are closed at the end."""
+    viewers = []
+
+    def make(width: int = 1280, height: int = 800) -> napari.Viewer:
+        viewer = napari.Viewer(show=True)
+        viewers.append(viewer)
+        viewer.window._qt_window.resize(width, height)
+        qtbot.waitExposed(viewer.window._qt_window)
+        return viewer
+
+    yield make
+    for viewer in viewers:
+        if hasattr(viewer.window, "_qt_window"):
+            viewer.close()
+    QApplication.processEvents()
+
+
+@pytest.fixture
+def viewer(make_viewer) -> napari.Viewer:
+    """One real napari window of 1280 × 800."""
+    return make_viewer()
+
+
+@pytest.fixture
+def dock() -> Callable[[napari.Viewer, QWidget], QWidget]:
+    """Put a widget into the right dock of a viewer, as the Plugins menu does."""
+
+    def add(viewer: napari.Viewer, widget: QWidget, name: str = "SD-MAE", width: int | None = None) -> QWidget:
+        area = viewer.window.add_dock_widget(widget, name=name, area="right")
+        if width is not None:
+            viewer.window._qt_window.resizeDocks([area], [width], Qt.Orientation.Horizontal)
+        QApplication.processEvents()
+        return area
+
+    return add
+
+
+@pytest.fixture
+def fresh_memory(tmp_path, monkeypatch) -> Path:
+    """Remember nothing from earlier tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+@pytest.fixture(autouse=True)
+def no_torch_in_the_viewer() -> Iterator[None]:
+    """Fail a test that made this process import what must stay in the job and the worker."""
+    before = {name for name in HEAVY if name in sys.modules}
+    yield
+    imported = {name for name in HEAVY if name in sys.modules} - before
+    assert not imported, f"the viewer's process imported {sorted(imported)}"
+
+
+MAKE_MODEL = """
+import sys, torch
+from pathlib import Path
+from napari_sdmae.config import ModelConfig
+from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.models import SDMAE
+folder, seed, width, depth, heads, tile = sys.argv[1], *map(int, sys.argv[2:])
+torch.manual_seed(seed)
+config = ModelConfig(tile_size=tile, encoder_width=width, encoder_depth=depth, encoder_heads=heads, decoder_width=width,
+                     decoder_depth=1, decoder_heads=heads, head_hidden=32, head_bottleneck=16, head_outputs=32)
+save_model(Path(folder), SDMAE(config), metadata={"mpp": 0.5})
+"""
+
+
+def _make_model(folder: Path, seed: int, width: int = 48, depth: int = 3, heads: int = 4, tile: int = 64) -> Path:
+    """Write a small model with random weights, in another process: torch must not enter this one."""
+    arguments = [str(folder), *(str(number) for number in (seed, width, depth, heads, tile))]
+    subprocess.run([sys.executable, "-c", MAKE_MODEL, *arguments], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A small model: patches of 16 px, 3 blocks of 4 heads."""
+    return _make_model(tmp_path_factory.mktemp("models") / "small", 0)
+
+
+@pytest.fixture(scope="session")
+def other_model_folder(tmp_path_factory) -> Path:
+    """Another small model: 2 blocks of 3 heads."""
+    return _make_model(tmp_path_factory.mktemp("models") / "other", 1, width=36, depth=2, heads=3)
+
+
+@pytest.fixture(scope="session")
+def warm_worker(qapp) -> Iterator[None]:
+    """Keep the query worker's child between tests: starting one and importing torch takes seconds."""
+    from napari_sdmae.widgets._query import query_worker
+
+    keeper = QObject()
+    query_worker().ask({"kind": "devices"}, lambda _: None, lambda _: None, user=keeper)
+    yield
+    query_worker().release()

@@ -1,0 +1,143 @@
+"""The Reconstruct dock in a real viewer with a real model in a real worker."""
+
+import os
+import shlex
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from napari_sdmae.widgets._query import query_worker
+from napari_sdmae.widgets.reconstruct import ReconstructWidget
+
+pytestmark = pytest.mark.gui
+RGB = np.random.default_rng(0).integers(0, 255, (128, 192, 3), np.uint8)
+
+
+@pytest.fixture
+def widget(warm_worker, viewer, dock, fresh_memory):
+    widget = ReconstructWidget(viewer)
+    dock(viewer, widget)
+    return widget
+
+
+@pytest.fixture
+def ready(viewer, widget, model_folder):
+    viewer.add_image(RGB, name="tile", scale=(0.5, 0.5), translate=(3, 4), units=("µm", "µm"))
+    widget.model.choose(model_folder)
+    return widget
+
+
+def wait_done(qtbot, widget):
+    qtbot.waitUntil(lambda: not query_worker().busy, timeout=20000)
+    qtbot.wait(20)
+
+
+def pictures(viewer):
+    derived = [layer for layer in viewer.layers if " · " in layer.name and "out of date" not in layer.name]
+    return {layer.name.removeprefix("tile · "): layer for layer in derived}
+
+
+def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder):
+    assert not widget.button.isEnabled()
+    assert "Open a picture" in widget.reason_line.text()
+    viewer.add_image(RGB)
+    assert "Choose a model" in widget.reason_line.text()
+    widget.model.choose("/nowhere")
+    assert not widget.button.isEnabled()
+    assert "/nowhere" in widget.reason_line.text()
+    widget.model.choose(model_folder)
+    assert widget.button.isEnabled()
+    assert not widget.reason_line.isVisible()
+    assert "3 blocks × 4 heads" in widget.model.about.text()
+
+
+def test_three_pictures_beside_the_image(viewer, ready, qtbot):
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    assert ready.failure.failure is None
+    made = pictures(viewer)
+    assert list(made) == ["masked", "reconstruction", "error"]
+    masked, error = made["masked"].data, made["error"].data
+    hidden = (masked != RGB).any(-1).reshape(8, 16, 12, 16).any((1, 3))
+    assert hidden.sum() == 6 * int(0.6 * 16)  # six tiles of 64 px
+    assert (error.reshape(8, 16, 12, 16).max((1, 3)) > 0)[hidden].all()
+    assert error.reshape(8, 16, 12, 16).max((1, 3))[~hidden].max() == 0
+    lefts = [layer.extent.world[0, 1] for layer in made.values()]
+    assert lefts == sorted(lefts)
+    assert lefts[0] > viewer.layers["tile"].extent.world[1, 1]
+    assert made["error"].metadata["sdmae"]["parameters"]["seed"] == 0
+    assert "torch" not in sys.modules
+
+
+def test_a_new_mask_replaces_the_pictures(viewer, ready, qtbot):
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    before = pictures(viewer)["masked"]
+    first = before.data.copy()
+    before.visible = False
+    ready.new_mask.click()
+    wait_done(qtbot, ready)
+    assert ready.seed.get() == 1
+    assert pictures(viewer)["masked"] is before
+    assert not before.visible
+    assert (before.data != first).any()
+    assert len(viewer.layers) == 4
+
+
+def test_on_top_of_the_picture_only_the_reconstruction_is_seen(viewer, ready, qtbot):
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    ready.side_by_side.setChecked(False)
+    made = pictures(viewer)
+    assert [layer.visible for layer in made.values()] == [False, True, False]
+    for layer in made.values():
+        np.testing.assert_allclose(layer.extent.world, viewer.layers["tile"].extent.world)
+
+
+def test_an_error_is_shown_and_the_old_pictures_go(viewer, ready, qtbot, model_folder):
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    viewer.add_image(RGB[:8, :8], name="crumb", rgb=True)
+    ready.image.choose(viewer.layers["tile"])
+    taken = ready.image.take()
+    ready.image.choose(viewer.layers["crumb"])
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    assert "8" in ready.failure.failure.line
+    assert "Traceback" in ready.failure.details().text.toPlainText()
+    assert len(pictures(viewer)) == 3  # of the other image: still true
+    ready._fail(taken, ready.failure.failure)
+    assert pictures(viewer) == {}
+
+
+def test_a_killed_worker_is_said_and_the_next_try_works(viewer, ready, qtbot):
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    pids = list(query_worker()._child._executor._processes)
+    ready.reconstruct()
+    os.kill(pids[0], signal.SIGKILL)
+    wait_done(qtbot, ready)
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    assert ready.failure.failure is None
+    assert len(pictures(viewer)) == 3
+
+
+def test_the_command_repeats_it(viewer, ready, tmp_path, model_folder):
+    from PIL import Image
+
+    file = tmp_path / "my tile.png"
+    Image.fromarray(RGB).save(file)
+    viewer.open(file, plugin="napari")
+    ready.image.choose(viewer.layers["my tile"])
+    ready.seed.set(5)
+    words = shlex.split(ready.command_line.text.toPlainText())
+    assert words[:4] == ["sdmae", "reconstruct", str(model_folder), str(file)]
+    assert words[words.index("--seed") + 1] == "5"
+
+
+@pytest.mark.parametrize("width", [300])
+def test_it_fits_a_narrow_dock(ready, width):
+    assert ready.widget().minimumSizeHint().width() <= width - 15
