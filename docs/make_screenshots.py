@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-HOME = Path(tempfile.mkdtemp(prefix="sdmae-screenshots-"))
+HOME = Path(tempfile.mkdtemp(prefix="sdmae-"))
 for name in ("CONFIG", "CACHE", "STATE", "DATA"):  # before napari is imported: the user's own settings stay out of the pictures
     os.environ[f"XDG_{name}_HOME"] = str(HOME / name.lower())
 
@@ -61,7 +61,9 @@ def pretrain(viewer: napari.Viewer, run: Path) -> None:
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Pre-train")
     page = widget.new_run
     page.output.set(run.parent)
-    page.source.folder.set(TISSUE / "tiles")
+    slides = HOME / "slides"
+    slides.symlink_to(TISSUE / "tiles")
+    page.source.folder.set(slides)
     page.preset.set("cpu-demo")
     page.choose_preset()
     page.form.editors["tiles.mpp"].set(0.5)

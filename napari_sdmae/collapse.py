@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 _ADVICE = (
-    "The reconstruction goes on learning as a plain masked autoencoder. To avoid it choose centring 'sinkhorn' without gradient "
-    "through the teacher, or p = 0."
+    "The reconstruction goes on learning as a plain masked autoencoder. To avoid it choose centring sinkhorn without gradient "
+    "through the teacher, the distillation target token, a lower teacher temperature, or p = 0."
 )
 
 

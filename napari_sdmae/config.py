@@ -254,6 +254,11 @@ class PretrainConfig(Settings):
     checkpoint_minutes: float = setting(
         10.0, "Checkpoint at least every", "Save also inside a long epoch.", unit="min", gt=0, le=1440
     )
+    tensorboard: bool = setting(
+        False,
+        "TensorBoard files",
+        "Write the losses also as TensorBoard files into the run's folder (needs the package tensorboard).",
+    )
     model: ModelConfig = Field(default_factory=ModelConfig, title="Model")
     loss: LossConfig = Field(default_factory=LossConfig, title="Loss")
     tiles: TilesConfig = Field(default_factory=TilesConfig, title="Tiles")

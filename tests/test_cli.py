@@ -1,6 +1,7 @@
 """The command line: what it says, how it ends, and that help needs no torch."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -129,6 +130,16 @@ def test_runs_are_listed_as_a_table_and_as_json(runs, capsys):
     assert second.split()[:2] == ["second", "paused"]
     assert main(["runs", str(runs), "--json"]) == 0
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["finished", "paused"]
+
+
+def test_a_reader_that_has_enough_is_no_traceback(runs):
+    """As in ``sdmae runs DIR | head -1``: the pipe is closed before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "napari_sdmae", "runs", str(runs)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("command", ["stop", "pause", "cancel"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "4"]
+    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "2"]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     (folder,) = tmp_path.iterdir()

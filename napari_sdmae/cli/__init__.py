@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import NamedTuple
@@ -66,6 +67,11 @@ def main(argv: list[str] | None = None) -> int:
     command = COMMANDS[name]
     function = getattr(import_module(f"napari_sdmae.cli.{command.module}"), command.function)
     try:
-        return int(function(rest))
+        status = int(function(rest))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more when it ends
+        return 1

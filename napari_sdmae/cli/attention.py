@@ -29,7 +29,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--method", choices=METHODS, default="received", help="default: attention received by each patch")
     parser.add_argument("--block", type=int, default=-1, help="from 0; -1 is the last (default)")
     parser.add_argument("--head", type=_head, default="mean", help="mean (default), a number from 0, or grid for all heads")
-    parser.add_argument("--query", nargs=2, type=float, metavar=("ROW", "COL"), help="the query patch, in px of the region")
+    parser.add_argument(
+        "--query",
+        nargs=2,
+        type=float,
+        metavar=("ROW", "COL"),
+        help="a pixel of the query patch, from 0 at the corner of the region (without one, of the image); default: the centre",
+    )
     parser.add_argument("--downsample", type=_downsample, default="auto", help="reduce the image by an integer first, or auto")
     parser.add_argument(
         "--interpolation",

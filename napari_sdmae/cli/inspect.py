@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from tyro.conf import Positional, arg
 
-from napari_sdmae.cli._arguments import UsageError, parse, refuse
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.cli._arguments import parse, refuse
+from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, TilesConfig, load_preset, preset_names
 
 PROG = "sdmae inspect"
 UNUSABLE_DATA = 3
@@ -25,6 +25,7 @@ class Arguments(BaseModel):
 
     source: Annotated[Positional[Path], Field(description="Folder of images, searched with its sub-folders, or one image.")]
     as_json: Annotated[bool, arg(name="json"), Field(description="Print everything as JSON instead of a summary.")] = False
+    preset: Annotated[str, Field(description=f"Say what training with it needs: {', '.join(preset_names())}.")] = DEFAULT_PRESET
     tiles: TilesConfig = Field(default_factory=TilesConfig)
 
 
@@ -32,7 +33,8 @@ def main(argv: list[str]) -> int:
     """Run ``sdmae inspect``; return the exit status: 3 if a run would refuse these images."""
     try:
         arguments = parse(Arguments, argv, prog=PROG, description="Look through a folder of images before training.")
-    except UsageError as error:
+        load_preset(arguments.preset)
+    except ValueError as error:
         return refuse(PROG, str(error))
     from napari_sdmae.data.inspection import Inspection, inspect
     from napari_sdmae.data.sources import DataError
@@ -42,8 +44,20 @@ def main(argv: list[str]) -> int:
     except DataError as error:
         print(f"{PROG}: {error}", file=sys.stderr)
         return UNUSABLE_DATA
-    print(json.dumps(found.to_dict(), indent=1) if arguments.as_json else _report(found.summary(), found.unusable))
+    if arguments.as_json:
+        print(json.dumps(found.to_dict() | _memory(arguments, found.tiles), indent=1))
+    else:
+        print(_report(found.summary(), found.unusable), flush=True)  # before torch is loaded
+        print(f"preset {arguments.preset}: {_memory(arguments, found.tiles)['line']}")
     return UNUSABLE_DATA if found.problem else 0
+
+
+def _memory(arguments: Arguments, tiles: int) -> dict[str, Any]:
+    """Return what training with the preset needs; see :func:`napari_sdmae.inference.preflight.training_memory`."""
+    from napari_sdmae.inference.preflight import training_memory
+
+    settings = PretrainConfig.from_preset(arguments.preset, data=arguments.source, tiles=arguments.tiles.model_dump())
+    return {"preset": arguments.preset} | training_memory(settings.model_dump(mode="json"), tiles or None)
 
 
 def _report(summary: str, unusable: list[tuple[str, str]]) -> str:

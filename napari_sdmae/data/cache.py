@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, with_config
 
 from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache_folders import cache_folder
@@ -51,6 +52,7 @@ class Progress:
     message: str
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Summary:
     """What a complete cache holds: edge of its tiles in px, their number, all images, their µm/px, and the unusable ones."""
@@ -60,6 +62,9 @@ class Summary:
     images: int
     mpps: list[float]
     unusable: list[tuple[str, str]]
+
+
+SUMMARY = TypeAdapter(Summary)
 
 
 @dataclass(frozen=True)
@@ -184,9 +189,11 @@ def _finish(folder: Path, found: Survey, entries: list[Entry]) -> Summary:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """Return what the complete cache in `folder` holds, or None if it is not complete."""
-    path = folder / COMPLETE
-    return Summary(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    """Return what the complete cache in `folder` holds, or None if it is not complete or cannot be understood."""
+    try:
+        return SUMMARY.validate_json((folder / COMPLETE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # not there, broken, or written by a version with another format
+        return None
 
 
 def _open(folder: Path, summary: Summary, settings: TilesConfig) -> TileCache:

@@ -90,8 +90,8 @@ class Inspection:
 
     def _space(self) -> str:
         if self.cached:
-            return f"{_size(self.tile_bytes)}, decoded already; {_size(self.free_memory)} of memory free"
-        return f"{_size(self.tile_bytes)} on the disk ({_size(self.free_disk)} free), {_size(self.free_memory)} of memory free"
+            return f"{size(self.tile_bytes)}, decoded already; {size(self.free_memory)} of memory free"
+        return f"{size(self.tile_bytes)} on the disk ({size(self.free_disk)} free), {size(self.free_memory)} of memory free"
 
 
 def inspect(source: Path, settings: TilesConfig) -> Inspection:
@@ -155,5 +155,6 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Return a number of bytes as "640 MB" or "1.2 GB"."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

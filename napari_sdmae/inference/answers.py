@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config import PretrainConfig
-from napari_sdmae.data import inspection
 from napari_sdmae.inference import attention as maps
 from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
@@ -118,13 +117,6 @@ def attention(
         "warnings": _scale_warning(described, mpp, factor),
         "seconds": seconds,
     }
-
-
-def inspect(settings: dict[str, Any], device: str = "auto") -> Answer:
-    """Look through the folder of pre-training `settings`; see :func:`napari_sdmae.data.inspection.inspect`."""
-    config = PretrainConfig.model_validate(settings)
-    found = inspection.inspect(config.data, config.tiles)
-    return {**found.to_dict(), "summary": found.summary()}
 
 
 def contact_sheet(settings: dict[str, Any], tiles: int | None = None, seed: int | None = None, device: str = "auto") -> Answer:

@@ -1,7 +1,8 @@
 """Questions of the viewer, answered in a warm child process.
 
 This module imports no torch: the viewer imports :func:`answer` to send it to the child, where the heavy imports happen.
-Questions and answers are dictionaries of plain values and NumPy arrays, described in :mod:`napari_sdmae.inference.answers`.
+Questions and answers are dictionaries of plain values and NumPy arrays, described in :mod:`napari_sdmae.inference.answers`
+and :mod:`napari_sdmae.inference.preflight`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-KINDS = ("info", "devices", "reconstruct", "attention", "inspect", "contact_sheet", "release")
+HOMES = {"inspect": "preflight", "training_memory": "preflight"}
+"""Modules of :mod:`napari_sdmae.inference` that answer without loading torch, or load it late; the others are in answers."""
+KINDS = ("info", "devices", "reconstruct", "attention", *HOMES, "contact_sheet", "release")
 
 NICENESS = 5
 """The worker yields to the viewer, and a job that is nicer yields to both."""
@@ -61,7 +64,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         kind = question.get("kind")
         if kind not in KINDS:
             raise ValueError(f"no question of kind {kind!r}; there are: {', '.join(KINDS)}")
-        reply: Callable[..., dict[str, Any]] = getattr(import_module("napari_sdmae.inference.answers"), kind)
+        module = import_module(f"napari_sdmae.inference.{HOMES.get(kind, 'answers')}")
+        reply: Callable[..., dict[str, Any]] = getattr(module, kind)
         return {"kind": kind, "warnings": [], **reply(**{key: value for key, value in question.items() if key != "kind"})}
     except Exception as error:
         raise QueryError(_one_line(error), traceback.format_exc()) from None

@@ -7,7 +7,7 @@ from torch import nn
 
 from napari_sdmae.config import OptimizerConfig
 
-UNDECAYED = ("mask_token", "cls_token", "pos_embed", "position")
+UNDECAYED = ("mask_token", "cls_token", "reg_token", "pos_embed", "position")
 
 
 def is_decayed(name: str, parameter: nn.Parameter) -> bool:

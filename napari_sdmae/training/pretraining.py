@@ -27,6 +27,7 @@ from napari_sdmae.training.recorder import record
 from napari_sdmae.training.resuming import find_checkpoint, restore
 from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.schedules import Schedule
+from napari_sdmae.training.tensorboard import check_tensorboard, write_scalars
 from napari_sdmae.training.training_loop import ENDINGS, Training
 
 Stop = Callable[[], Request | None]
@@ -73,7 +74,8 @@ def pretrain(config: PretrainConfig, *, run: Path, stop: Stop | None = None, res
 
     events = _job(config, folder, asked, resume)
     if is_first_process():
-        yield from record(events, folder)
+        recorded = record(events, folder)
+        yield from write_scalars(recorded, folder.tensorboard) if config.tensorboard else recorded
     else:
         yield from (event for event in events if isinstance(event, Ended))
 
@@ -82,6 +84,8 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Stop, resume: bool) -
     """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
     device, reason = choose_device(config.device)
     check_model(config)
+    if config.tensorboard:
+        check_tensorboard()
     first = is_first_process()
     if first:
         folder.claim(config, resume=resume)

@@ -5,6 +5,7 @@ A job writes the folder, anybody who can see it reads it, on this machine or ove
     config.yaml  command.txt  environment.json      what repeats the run
     status.json  metrics.jsonl  log.txt             how it goes
     previews/  checkpoints/  model/                 what it made
+    tensorboard/                                    the losses once more, if asked for
     quarantine.csv                                  files that could not be used, and why
     control                                         what a watcher asks for: stop | pause | cancel
 """
@@ -70,6 +71,7 @@ class RunFolder:
         self.previews_folder = self.path / "previews"
         self.checkpoints_folder = self.path / "checkpoints"
         self.model = self.path / "model"
+        self.tensorboard = self.path / "tensorboard"
         self.quarantine = self.path / "quarantine.csv"
         self.control = self.path / "control"
 

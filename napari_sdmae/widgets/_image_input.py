@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._field import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets._repeat import NotRepeatable
 from napari_sdmae.widgets._scroll import narrow_combo
 
 WHOLE, VIEW = "Whole picture", "Current view"
@@ -34,13 +35,14 @@ class ImageInput(QObject):
     def __init__(self, viewer: Any, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        self._taken: Taken | None = None
         self.layer_box = narrow_combo("The picture to look at: grey or RGB; of a stack its current slice.")
         self.region_box = narrow_combo("Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
         for event in ("inserted", "removed", "reordered", "renamed"):
             connect_while_alive(self, getattr(viewer.layers.events, event), self._refresh)
         self._refresh()
-        self.layer_box.currentIndexChanged.connect(lambda _: self.changed.emit())
-        self.region_box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.layer_box.currentIndexChanged.connect(lambda _: self._change())
+        self.region_box.currentIndexChanged.connect(lambda _: self._change())
 
     @property
     def rows(self) -> list[tuple[str, QWidget]]:
@@ -71,6 +73,30 @@ class ImageInput(QObject):
         FieldError
             If there is no usable picture or region; the message says what to do.
         """
+        self._taken = self._choose(model_mpp)
+        return self._taken
+
+    def repeated(self, model_mpp: float | None = None) -> Taken:
+        """Return what a command should repeat: the whole picture, or the part that was taken last.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none: a view or rectangle may be moved until it is taken.
+        """
+        try:
+            taken = self._choose(model_mpp) if self.region_box.currentData() == WHOLE else self._taken
+        except FieldError as error:
+            raise NotRepeatable(f"No command: {error}") from None
+        if taken is None:
+            raise NotRepeatable("The command comes with the result: it repeats the part of the picture that was looked at.")
+        return taken
+
+    def _change(self) -> None:
+        self._taken = None
+        self.changed.emit()
+
+    def _choose(self, model_mpp: float | None) -> Taken:
         layer = self.layer
         if layer is None:
             raise FieldError("Open a picture first, for example with File > Open Sample > SD-MAE.")

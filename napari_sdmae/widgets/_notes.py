@@ -79,8 +79,9 @@ class CommandLine(QWidget):
         row.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignTop)
         self.copy.clicked.connect(self._copy)
 
-    def show_command(self, line: str) -> None:
-        """Show the command `line`."""
+    def show_command(self, line: str, missing: str = "") -> None:
+        """Show the command `line`, or, where there is none, why it is `missing`."""
+        self.text.setPlaceholderText(missing)
         if line != self.text.toPlainText():
             self.text.setPlainText(line)
         self.copy.setEnabled(bool(line))

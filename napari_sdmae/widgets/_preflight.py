@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QTimer, Signal
@@ -16,7 +17,9 @@ from napari_sdmae.widgets._words import size
 
 WAIT_MS = 500  # after the last change of a setting
 TILES = 8
-RELEVANT = ("data", "tiles", "model", "batch_size", "micro_batch", "device", "precision")
+IMAGES = ("data", "tiles")
+MEMORY = ("model", "loss", "batch_size", "micro_batch", "mask_ratio", "device", "precision")
+"""Settings on which the two answers depend: changing another asks nothing."""
 
 
 class Preflight(QWidget):
@@ -34,6 +37,7 @@ class Preflight(QWidget):
         self._worker = worker
         self._config: PretrainConfig | None = None
         self._asked: dict[str, Any] = {}
+        self._estimated: dict[str, Any] = {}
         self._draw = 0
         self.checking = False
         self.found: Found | None = None
@@ -46,6 +50,7 @@ class Preflight(QWidget):
         self.sheet = Picture(self)
         self.sheet_note = text_label(parent=self)
         self.device_note = text_label(parent=self)
+        self.memory_note = text_label(parent=self)
         self._devices: dict[str, Any] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -63,10 +68,12 @@ class Preflight(QWidget):
             self._become(checking=False, found=None)
             return
         self._show()
-        relevant = _relevant(config)
+        relevant = _chosen(config, IMAGES)
         if relevant != self._asked:
             self._asked = relevant
             self._become(checking=True, found=None)
+            self._timer.start()
+        elif self.found is not None and _chosen(config, MEMORY) != self._estimated:
             self._timer.start()
 
     def show_sheet(self) -> None:
@@ -86,6 +93,9 @@ class Preflight(QWidget):
 
     def _ask(self) -> None:
         assert self._config is not None
+        if self.found is not None:
+            self._ask_memory()
+            return
         question = {"kind": "inspect", "settings": self._config.model_dump(mode="json")}
         self._worker.ask(question, self._inspected, self._failed, user=self, purpose="inspect")
 
@@ -95,6 +105,27 @@ class Preflight(QWidget):
         self._become(checking=False, found=found, summary=answer["summary"])
         if self._devices is None:
             self._worker.ask({"kind": "devices"}, self._show_devices, lambda failure: None, user=self, purpose="devices")
+        self._ask_memory()
+
+    def _ask_memory(self) -> None:
+        """Ask what training needs; after the images, as the worker must load torch for it."""
+        assert self._config is not None
+        assert self.found is not None
+        self._estimated = _chosen(self._config, MEMORY)
+        question = {
+            "kind": "training_memory",
+            "settings": self._config.model_dump(mode="json"),
+            "tiles": self.found.tiles or None,
+        }
+        self._worker.ask(question, self._show_memory, self._memory_failed, user=self, purpose="training_memory")
+
+    def _show_memory(self, answer: dict[str, Any]) -> None:
+        self.memory_note.setText(answer["line"])
+        self._show()
+
+    def _memory_failed(self, failure: Failure) -> None:
+        self.memory_note.setText(failure.line)
+        self._show()
 
     def _failed(self, failure: Failure) -> None:
         self._asked = {}
@@ -103,11 +134,15 @@ class Preflight(QWidget):
     def _become(self, *, checking: bool, found: Found | None, failed: str = "", summary: str = "") -> None:
         self.checking, self.found, self.failed = checking, found, failed
         self.summary.setText("Looking at the images…" if checking else failed or summary)
+        if found is None:
+            self._worker.forget(self, "training_memory")
+            self.memory_note.setText("")
         self._show()
         self.changed.emit()
 
     def _show(self) -> None:
         self.summary.setVisible(bool(self.summary.text()))
+        self.memory_note.setVisible(bool(self.memory_note.text()))
         self.device_note.setVisible(self._devices is not None and self.found is not None)
         if self._devices is not None and self._config is not None:
             self.device_note.setText(device_line(self._devices, self._config.device))
@@ -144,6 +179,7 @@ class Preflight(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.summary)
         column.addWidget(self.device_note)
+        column.addWidget(self.memory_note)
         column.addLayout(buttons)
         column.addWidget(self.sheet)
         column.addWidget(self.sheet_note)
@@ -166,6 +202,6 @@ def device_line(devices: dict[str, Any], wanted: str) -> str:
     return "device: " + ", ".join(words)
 
 
-def _relevant(config: PretrainConfig) -> dict[str, Any]:
-    """Return the settings the answer depends on: changing another does not look again."""
-    return {name: getattr(config, name) for name in RELEVANT}
+def _chosen(config: PretrainConfig, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings `names` of `config`, to see whether they changed."""
+    return {name: getattr(config, name) for name in names}

@@ -30,6 +30,12 @@ def output_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / "sdmae"
 
 
+def device_arguments() -> list[str]:
+    """Return the arguments that make a command compute on the preferred device."""
+    device = str(preference("device"))
+    return [] if device == "auto" else ["--device", device]
+
+
 def cache_folder() -> Path | None:
     """Return the folder for decoded tiles, or None for the user's cache folder."""
     chosen = str(preference("cache_folder")).strip()

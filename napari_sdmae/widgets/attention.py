@@ -17,8 +17,9 @@ from napari_sdmae.widgets._field import FieldError, Taken
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._pointer import Pointer
 from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
 from napari_sdmae.widgets._scroll import Dock, say
-from napari_sdmae.widgets._settings import output_folder, preference
+from napari_sdmae.widgets._settings import device_arguments, output_folder, preference
 from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
 from napari_sdmae.widgets._statistics import HINT, as_html, table
 
@@ -58,12 +59,13 @@ class AttentionWidget(Dock):
         controls.second.changed.connect(self._model_changed)
         controls.image.changed.connect(self._enable)
         controls.hover.toggled.connect(lambda _: self._enable())
+        controls.keep_colours.toggled.connect(lambda _: self._enable())
 
     def show_attention(self) -> None:
         """Take the chosen field and show its attention."""
         controls = self.controls
         try:
-            taken = controls.image.take(controls.model.info.mpp if controls.model.info else None)
+            taken = controls.image.take(self._model_mpp)
         except FieldError as error:
             controls.failure.say(str(error))
             return
@@ -78,6 +80,10 @@ class AttentionWidget(Dock):
     def view(self) -> View:
         """What the controls say."""
         return self.controls.view
+
+    @property
+    def _model_mpp(self) -> float | None:
+        return self.controls.model.info.mpp if self.controls.model.info else None
 
     def _models(self) -> dict[str, ModelInput]:
         inputs = dict(zip(SLOTS, (self.controls.model, self.controls.second), strict=True))
@@ -188,23 +194,37 @@ class AttentionWidget(Dock):
         say(controls.reason_line, reason)
         self._pointer.active = self.view.pointed
         self._pointer.hover = controls.hover.isChecked()
-        controls.command.show_command("" if reason else self.command())
+        try:
+            controls.command.show_command("" if reason else self.command())
+        except NotRepeatable as error:
+            controls.command.show_command("", str(error))
 
     def command(self) -> str:
-        """Return the command that writes the same maps."""
-        view = self.view
+        """Return the command that writes the same map, of two models that of the first.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none.
+        """
+        view, image = self.view, self.controls.image
+        if view.method == "pca" and self.controls.keep_colours.isChecked():
+            raise NotRepeatable("No command: the colours are those of an earlier picture (Same colours for all pictures).")
+        taken = image.repeated(self._model_mpp)
         parts = [
             "sdmae",
             "attention",
             self.controls.model.model,
-            self.controls.image.file or "IMAGE",
+            *image_arguments(taken, image.file),
+            *device_arguments(),
             "--output",
             str(output_folder() / "attention"),
         ]
         for name, value in view.parameters.items():
             parts += [f"--{name}", str(value)]
-        if view.pointed and self._query is not None:
-            parts += ["--query", *(f"{value:.0f}" for value in self._query)]
+        same = self._taken is not None and self._taken.field.key == taken.field.key
+        if view.pointed and self._query is not None and same:
+            parts += ["--query", *(f"{value:g}" for value in self._query)]
         return shlex.join(parts)
 
     def _warm(self) -> None:

@@ -18,8 +18,9 @@ from napari_sdmae.widgets._image_input import ImageInput
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._notes import CommandLine, text_label
 from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
 from napari_sdmae.widgets._scroll import Dock, form_layout, say
-from napari_sdmae.widgets._settings import output_folder, preference, remember, remembered
+from napari_sdmae.widgets._settings import device_arguments, output_folder, preference, remember, remembered
 from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
 
 PICTURES = ("masked", "reconstruction", "error")
@@ -117,6 +118,7 @@ class ReconstructWidget(Dock):
         self.model.used()
         remember("reconstruct.mask_ratio", self.mask_ratio.get())
         self.failure.clear()
+        self._enable()
         say(self.state, "Reconstructing…")
         ask = partial(_question, taken, self.model.model, self.mask_ratio.get(), self.seed.get(), preference("device"))
         self._worker.ask(
@@ -124,12 +126,19 @@ class ReconstructWidget(Dock):
         )
 
     def command(self) -> str:
-        """Return the command that writes the same pictures."""
+        """Return the command that writes the same pictures.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none.
+        """
         parts = [
             "sdmae",
             "reconstruct",
             self.model.model,
-            self.image.file or "IMAGE",
+            *image_arguments(self.image.repeated(self.model.info.mpp if self.model.info else None), self.image.file),
+            *device_arguments(),
             "--output",
             str(output_folder() / "reconstruct"),
             "--mask-ratio",
@@ -192,7 +201,10 @@ class ReconstructWidget(Dock):
         for button in (self.button, self.new_mask):
             button.setEnabled(not reason)
         say(self.reason_line, reason)
-        self.command_line.show_command("" if reason else self.command())
+        try:
+            self.command_line.show_command("" if reason else self.command())
+        except NotRepeatable as error:
+            self.command_line.show_command("", str(error))
 
 
 def _question(taken: Taken, model: str, mask_ratio: float, seed: int, device: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from napari_sdmae.config import TilesConfig
 from napari_sdmae.data import cache, journal
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.cache_folders import delete_cache, list_caches
+from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.images import read_image
 
@@ -159,6 +160,28 @@ def test_half_written_files_are_repaired(source, tmp_path, damage):
             file.write(b"x" * 1000)
     else:
         lines.write_bytes(lines.read_bytes().replace(b"brain/", b"liver/"))
+    assert contents(filled(source, settings).folder) == expected
+
+
+OTHER_FORMATS = {
+    "a key more": lambda text: text.replace("{", '{"version": 9,', 1),
+    "a key less": lambda text: text.replace('"mpps"', '"scales"'),
+    "another type": lambda text: text.replace('"edge": 256', '"edge": "large"'),
+    "broken": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "a list": lambda text: "[]",
+}
+
+
+@pytest.mark.parametrize("change", OTHER_FORMATS.values(), ids=OTHER_FORMATS)
+def test_a_summary_of_another_version_is_ignored_and_written_anew(source, tmp_path, change):
+    settings = TilesConfig(cache=tmp_path)
+    folder = filled(source, settings).folder
+    expected = contents(folder)
+    (folder / cache.COMPLETE).write_text(change((folder / cache.COMPLETE).read_text()))
+    assert not inspect(source, settings).cached
+    with pytest.raises(DataError, match="not decoded yet"):
+        open_cache(source, settings)
     assert contents(filled(source, settings).folder) == expected
 
 

@@ -94,7 +94,13 @@ def test_command(source, tmp_path, capsys):
     assert "20 tiles of 256 px" in printed
     assert "cut.jpg: damaged or cut short" in printed
     assert main([*flags, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tiles"] == 20
+    told = json.loads(capsys.readouterr().out)
+    assert (told["tiles"], told["preset"]) == (20, "vit-small")
+    assert main([*flags, "--preset", "cpu-demo"]) == 0
+    assert "preset cpu-demo: training needs about " in capsys.readouterr().out
+    assert told["training_memory"] > 2e9  # 20 tiles at once, although the preset's batch is 256
+    assert main([*flags, "--preset", "unknown"]) == 2
+    assert "there are: vit-small" in capsys.readouterr().err
     assert main([*flags, "--tiles.max-unusable", "0"]) == 3
     assert main([str(tmp_path / "missing")]) == 3
     assert "no folder" in capsys.readouterr().err

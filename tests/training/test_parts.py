@@ -37,6 +37,14 @@ def test_biases_norms_and_tokens_are_not_decayed(make_config):
     assert undecayed | {names[id(parameter)] for parameter in decayed["params"]} == trainable
 
 
+def test_the_tokens_of_any_encoder_are_not_decayed(make_config):
+    config = make_config(model={"encoder": "vit_base_patch14_reg4_dinov2", "position": "encoder", "class_token": True}).model
+    model = SDMAE(config)
+    _, free = build_optimizer(model, OptimizerConfig(weight_decay=0.05)).param_groups
+    tokens = [model.mask_token, model.encoder.cls_token, model.encoder.reg_token, model.encoder.pos_embed]
+    assert {id(token) for token in tokens} <= {id(parameter) for parameter in free["params"]}
+
+
 def test_means_go_on_from_their_state_to_the_last_bit():
     values = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
     whole, first = Means(CPU), Means(CPU)

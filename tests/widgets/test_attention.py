@@ -1,10 +1,13 @@
 """The Attention dock in a real viewer with real models in a real worker."""
 
 import shlex
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -28,7 +31,7 @@ def widget(warm_worker, viewer, dock, fresh_memory, model_folder):
 
 
 def done(qtbot):
-    qtbot.waitUntil(lambda: not query_worker().busy, timeout=20000)
+    qtbot.waitUntil(lambda: not query_worker().busy, timeout=90000)
     qtbot.wait(20)
 
 
@@ -203,12 +206,50 @@ def test_a_failure_is_shown_and_the_maps_go(viewer, widget, qtbot, model_folder,
         assert not widget.controls.show_button.isEnabled()
 
 
-def test_the_command_repeats_it(viewer, widget, qtbot):
-    show(qtbot, widget, View("query", 2, 3))
+def test_without_a_file_there_is_no_command(widget):
+    assert widget.controls.command.text.toPlainText() == ""
+    assert "not read from a file" in widget.controls.command.text.placeholderText()
+    assert not widget.controls.command.copy.isEnabled()
+
+
+@pytest.mark.parametrize("view", [View("query", 2, 3), View("similarity", 3), View("received", 3)])
+def test_the_copied_command_writes_the_same_map(viewer, widget, qtbot, tmp_path, view):
+    file = tmp_path / "file.png"
+    Image.fromarray(RGB).save(file)
+    viewer.layers["tile"].name = "other"
+    opened = viewer.open(file, plugin="napari", scale=(0.5, 0.5), units=("µm", "µm"))[0]
+    opened.name = "tile"
+    widget.controls.image.choose(opened)
+    corners = np.array([[19.5, 39.5], [19.5, 167.5], [115.5, 167.5], [115.5, 39.5]])
+    viewer.add_shapes([corners], scale=(0.5, 0.5), name="roi")
+    widget.controls.image.region_box.setCurrentText("roi")
+    show(qtbot, widget, view)
+    if view.pointed:
+        assert widget._point_at(opened.data_to_world((60, 130)))
+        done(qtbot)
     words = shlex.split(widget.controls.command.text.toPlainText())
-    assert words[:4] == ["sdmae", "attention", widget.controls.model.model, "IMAGE"]
-    options = {words[index]: words[index + 1] for index in range(4, len(words)) if words[index].startswith("--")}
-    assert (options["--method"], options["--block"], options["--head"]) == ("query", "1", "2")
+    assert words[words.index("--region") + 1 :][:4] == ["20", "40", "96", "128"]
+    if view.pointed:  # the field's pixels, not the picture's: row 40 and column 90 of the region
+        assert [float(word) // 16 for word in words[words.index("--query") + 1 :][:2]] == [40 // 16, 90 // 16]
+    words[words.index("--output") + 1] = str(tmp_path / "written")
+    subprocess.run([sys.executable, "-m", "napari_sdmae", *words[1:]], check=True, capture_output=True)
+    (written,) = (tmp_path / "written").glob("*.tif")
+    seen = next(one for one in viewer.layers if one.metadata.get("sdmae", {}).get("id", "").endswith("attention/map/a"))
+    np.testing.assert_allclose(tifffile.imread(written), seen.data, atol=1e-5)
+
+
+def test_another_picture_or_region_does_not_inherit_the_query(viewer, widget, qtbot, tmp_path):
+    files = [tmp_path / "one.png", tmp_path / "two.png"]
+    for file in files:
+        Image.fromarray(RGB).save(file)
+    one, two = viewer.open(files, plugin="napari")
+    widget.controls.image.choose(one)
+    show(qtbot, widget, View("query", 2, 3))
+    widget._enable()
+    assert "--query" in widget.controls.command.text.toPlainText()
+    widget.controls.image.choose(two)
+    assert str(files[1]) in widget.controls.command.text.toPlainText()
+    assert "--query" not in widget.controls.command.text.toPlainText()
 
 
 def test_it_says_what_attention_is_not_and_fits_a_narrow_dock(widget, qtbot):

@@ -62,7 +62,7 @@ def test_other_folders_are_left_to_other_readers(tmp_path):
 @pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention"])
 def test_docks_open_from_the_plugins_menu_without_torch(viewer, title, fresh_memory, qtbot):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", title)
-    qtbot.waitUntil(dock.isVisible, timeout=5000)
+    qtbot.waitUntil(dock.isVisible, timeout=30000)
     assert widget.width() > 100
     assert "torch" not in sys.modules
     viewer.window.remove_dock_widget(dock)

@@ -72,7 +72,7 @@ def test_artists_are_updated_in_place_and_drawn_at_most_twice_a_second(plot, rec
         plot.show_records(records[:count])
     assert drawn == []
     plot.show_records(records)
-    qtbot.waitUntil(lambda: len(drawn) == 1, timeout=2000)
+    qtbot.waitUntil(lambda: len(drawn) == 1, timeout=20000)
     qtbot.wait(600)
     assert len(drawn) == 1
     assert {name: tuple(map(id, lines)) for name, lines in plot.lines.items()} == before
@@ -84,7 +84,7 @@ def test_artists_are_updated_in_place_and_drawn_at_most_twice_a_second(plot, rec
 def test_the_axes_grow_with_the_run(plot, records, qtbot):
     for count in (2, len(records)):
         plot.show_records(records[:count])
-        qtbot.waitUntil(lambda: not plot._timer.isActive(), timeout=2000)
+        qtbot.waitUntil(lambda: not plot._timer.isActive(), timeout=20000)
     (left, right), (bottom, top), (least, most) = plot.losses.get_xlim(), plot.losses.get_ylim(), plot.information.get_ylim()
     assert left == 0
     assert right >= 4
@@ -102,15 +102,15 @@ def test_steps_are_faint_and_epochs_bold(plot):
 
 def test_another_run_starts_with_empty_curves(plot, records, qtbot):
     plot.show_records(records)
-    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 40, timeout=2000)
+    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 40, timeout=20000)
     plot.show_records([])
-    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 0, timeout=2000)
+    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 0, timeout=20000)
 
 
 def test_it_is_really_drawn_in_the_colours_of_the_theme(plot, records, qtbot):
     plot.set_colours("#262930", "#f0f1f2")
     plot.show_records(records)
-    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 40, timeout=2000)
+    qtbot.waitUntil(lambda: len(plot.lines["total"][0].get_xdata()) == 40, timeout=20000)
     plot.canvas.draw()
     pixels = np.asarray(plot.canvas.buffer_rgba())[..., :3].reshape(-1, 3)
     assert (pixels[0] == (0x26, 0x29, 0x30)).all()

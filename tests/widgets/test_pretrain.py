@@ -85,19 +85,19 @@ def open_widget(viewer, dock, worker, root, fresh_memory):
 def choose(widget, images, qtbot):
     """Choose the folder and wait until Start may be pressed."""
     widget.new_run.source.folder.set(images)
-    qtbot.waitUntil(widget.new_run.start_button.isEnabled, timeout=60 * SECONDS)
+    qtbot.waitUntil(widget.new_run.start_button.isEnabled, timeout=120 * SECONDS)
 
 
 def start(widget, images, qtbot) -> RunFolder:
     """Start a run and wait until it trains."""
     choose(widget, images, qtbot)
     qtbot.mouseClick(widget.new_run.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.watcher.view.headline.startswith("Training"), timeout=90 * SECONDS)
+    qtbot.waitUntil(lambda: widget.watcher.view.headline.startswith("Training"), timeout=150 * SECONDS)
     return widget.watcher.folder
 
 
 def wait_for(widget, headline, qtbot):
-    qtbot.waitUntil(lambda: widget.monitor.headline.text().startswith(headline), timeout=90 * SECONDS)
+    qtbot.waitUntil(lambda: widget.monitor.headline.text().startswith(headline), timeout=150 * SECONDS)
 
 
 def press(widget, action, qtbot):
@@ -152,17 +152,19 @@ def test_the_look_before_training_finds_counts_and_draws(open_widget, images, qt
     page = open_widget().new_run
     page.source.folder.set(images)
     assert page.reason.text() == "Looking at the images…"
-    qtbot.waitUntil(page.start_button.isEnabled, timeout=60 * SECONDS)
+    qtbot.waitUntil(page.start_button.isEnabled, timeout=120 * SECONDS)
     assert (page.preflight.found.images, page.preflight.found.unusable) == (10, 1)
     assert page.preflight.found.tiles > 64
     assert page.preflight.summary.isVisible()
+    qtbot.waitUntil(lambda: page.preflight.memory_note.isVisible(), timeout=60000)
+    assert page.preflight.memory_note.text().startswith("training needs about ")
     assert page.preflight.unusable[0][0].endswith("broken.jpg")
     assert page.preflight.list_button.isVisible()
     qtbot.mouseClick(page.preflight.sheet_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not page.preflight.sheet.empty, timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: not page.preflight.sheet.empty, timeout=120 * SECONDS)
     assert page.preflight.sheet.isVisible()
     page.form.editors["tiles.max_unusable"].set(0.05)
-    qtbot.waitUntil(lambda: "cannot be used" in page.reason.text(), timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: "cannot be used" in page.reason.text(), timeout=120 * SECONDS)
     assert not page.start_button.isEnabled()
 
 
@@ -189,11 +191,11 @@ def test_the_life_of_a_run(open_widget, images, viewer, root, qtbot, monkeypatch
     assert widget.monitor.command.text.toPlainText() == shown
     assert shlex.split(shown)[1:] == psutil.Process(folder.status().pid).cmdline()[1:]
 
-    qtbot.waitUntil(lambda: len(viewer.layers) == 4 and not widget.monitor.plot.isHidden(), timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4 and not widget.monitor.plot.isHidden(), timeout=120 * SECONDS)
     before = viewer.layers[2].data.copy()
-    qtbot.waitUntil(lambda: bool((viewer.layers[2].data != before).any()), timeout=60 * SECONDS)
-    qtbot.waitUntil(lambda: len(widget.monitor.plot.lines["total"][1].get_xdata()) > 1, timeout=60 * SECONDS)
-    qtbot.waitUntil(lambda: "images/s" in widget.monitor.details.text(), timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: bool((viewer.layers[2].data != before).any()), timeout=120 * SECONDS)
+    qtbot.waitUntil(lambda: len(widget.monitor.plot.lines["total"][1].get_xdata()) > 1, timeout=120 * SECONDS)
+    qtbot.waitUntil(lambda: "images/s" in widget.monitor.details.text(), timeout=120 * SECONDS)
     assert "left" in widget.monitor.details.text()
     assert "memory" in widget.monitor.details.text()
     assert not widget.new_run.start_button.isEnabled()
@@ -206,7 +208,7 @@ def test_the_life_of_a_run(open_widget, images, viewer, root, qtbot, monkeypatch
     press(widget, "resume", qtbot)
     assert widget.monitor.headline.text() == "Starting again"
     wait_for(widget, "Training", qtbot)
-    qtbot.waitUntil(lambda: folder.status().step > step, timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: folder.status().step > step, timeout=120 * SECONDS)
     assert len(viewer.layers) == 4
 
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
@@ -216,7 +218,7 @@ def test_the_life_of_a_run(open_widget, images, viewer, root, qtbot, monkeypatch
     press(widget, "cancel", qtbot)
     wait_for(widget, "Cancelled", qtbot)
     assert widget.runs.list.item(0).text().startswith(folder.path.name)
-    qtbot.waitUntil(widget.new_run.start_button.isEnabled, timeout=10 * SECONDS)
+    qtbot.waitUntil(widget.new_run.start_button.isEnabled, timeout=60 * SECONDS)
     assert widget.new_run.run_folder() != folder.path  # nothing is overwritten
 
 
@@ -256,7 +258,7 @@ def test_a_run_survives_the_viewer_is_found_again_and_its_death_is_seen(
     viewer.close()
     assert answers == []
     step = folder.status().step
-    qtbot.waitUntil(lambda: folder.status().step > step, timeout=60 * SECONDS)  # it goes on without a viewer
+    qtbot.waitUntil(lambda: folder.status().step > step, timeout=120 * SECONDS)  # it goes on without a viewer
 
     again = make_viewer()
     widget = PretrainWidget(again, worker)
@@ -264,7 +266,7 @@ def test_a_run_survives_the_viewer_is_found_again_and_its_death_is_seen(
     assert widget.monitor.name.text() == folder.path.name
     assert widget.tabs.currentIndex() == 1
     wait_for(widget, "Training", qtbot)
-    qtbot.waitUntil(lambda: len(again.layers) == 4, timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: len(again.layers) == 4, timeout=120 * SECONDS)
     psutil.Process(folder.status().pid).kill()
     wait_for(widget, "Interrupted", qtbot)
     assert widget.monitor.error.isVisible()
@@ -275,7 +277,7 @@ def test_closing_napari_may_stop_the_run_and_keep_its_model(open_widget, images,
     folder = start(open_widget(), images, qtbot)
     monkeypatch.setattr("napari_sdmae.widgets.pretrain.ask_before_closing", lambda *_: "stop")
     viewer.close()
-    qtbot.waitUntil(lambda: folder.status().state == "stopped", timeout=60 * SECONDS)
+    qtbot.waitUntil(lambda: folder.status().state == "stopped", timeout=120 * SECONDS)
     assert (folder.model / "model.safetensors").is_file()
 
 
@@ -286,7 +288,7 @@ def test_a_job_that_cannot_start_says_why_on_one_line_and_all_in_the_log(open_wi
     for file in gone.iterdir():
         file.write_bytes(b"no picture any more")
     qtbot.mouseClick(widget.new_run.start_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.watcher.view.failed, timeout=90 * SECONDS)
+    qtbot.waitUntil(lambda: widget.watcher.view.failed, timeout=150 * SECONDS)
     assert widget.monitor.error.isVisible()
     assert "\n" not in widget.monitor.error.text()
     assert len(widget.monitor.error.text()) > 20
@@ -305,7 +307,7 @@ def test_layers_of_the_viewer_are_a_source_that_the_command_line_can_use(open_wi
     assert page.source.note.text().startswith("No image layer is selected")
     viewer.add_image(np.asarray(region), name="morphea", scale=(0.5, 0.5), units=("um", "um"))
     qtbot.mouseClick(page.source.take_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(page.start_button.isEnabled, timeout=60 * SECONDS)
+    qtbot.waitUntil(page.start_button.isEnabled, timeout=120 * SECONDS)
     assert page.config.data == root / "morphea-sources"
     assert page.run_folder().name.endswith("-morphea")
     assert f"--data {root / 'morphea-sources'}" in page.command.text.toPlainText()

@@ -3,10 +3,14 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
+from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.widgets._query import query_worker
 from napari_sdmae.widgets.reconstruct import ReconstructWidget
@@ -30,7 +34,7 @@ def ready(viewer, widget, model_folder):
 
 
 def wait_done(qtbot, widget):
-    qtbot.waitUntil(lambda: not query_worker().busy, timeout=20000)
+    qtbot.waitUntil(lambda: not query_worker().busy, timeout=90000)
     qtbot.wait(20)
 
 
@@ -125,17 +129,58 @@ def test_a_killed_worker_is_said_and_the_next_try_works(viewer, ready, qtbot):
     assert len(pictures(viewer)) == 3
 
 
-def test_the_command_repeats_it(viewer, ready, tmp_path, model_folder):
-    from PIL import Image
-
+@pytest.fixture
+def opened(viewer, ready, tmp_path):
+    """The picture opened from a file, its command, and the folder it writes to."""
     file = tmp_path / "my tile.png"
     Image.fromarray(RGB).save(file)
-    viewer.open(file, plugin="napari")
-    ready.image.choose(viewer.layers["my tile"])
+    viewer.open(file, plugin="napari", scale=(0.5, 0.5), translate=(3, 4), units=("µm", "µm"))
+    viewer.layers["tile"].name = "other"
+    viewer.layers["my tile"].name = "tile"
+    ready.image.choose(viewer.layers["tile"])
+    return file
+
+
+def run_copied(line, folder):
+    """Run a copied command as it is, but for where it writes; return what it wrote by name."""
+    words = shlex.split(line)
+    words[words.index("--output") + 1] = str(folder)
+    command = [sys.executable, "-m", "napari_sdmae", *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {path.name.removeprefix("my tile-"): path for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("region", ["Whole picture", "roi", "Current view"])
+def test_the_copied_command_writes_the_same_pictures(viewer, ready, opened, tmp_path, qtbot, region):
+    corners = np.array([[9.5, 19.5], [9.5, 119.5], [109.5, 119.5], [109.5, 19.5]])
+    viewer.add_shapes([corners], scale=(0.5, 0.5), translate=(3, 4), name="roi")
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 3
+    QApplication.processEvents()
+    ready.image.region_box.setCurrentText(region)
     ready.seed.set(5)
-    words = shlex.split(ready.command_line.text.toPlainText())
-    assert words[:4] == ["sdmae", "reconstruct", str(model_folder), str(file)]
-    assert words[words.index("--seed") + 1] == "5"
+    if region != "Whole picture":
+        assert not ready.command_line.copy.isEnabled()
+        assert "comes with the result" in ready.command_line.text.placeholderText()
+    ready.reconstruct()
+    wait_done(qtbot, ready)
+    assert ready.failure.failure is None
+    ready.command_line.copy.click()
+    line = QApplication.clipboard().text()
+    assert ("--region" in line) == (region != "Whole picture")
+    written, shown = run_copied(line, tmp_path / "written"), pictures(viewer)
+    for name in ("masked", "reconstruction"):
+        told, seen = np.asarray(Image.open(written[f"{name}.png"])).astype(int), shown[name].data.astype(int)
+        assert told.shape == seen.shape
+        assert np.abs(told - seen).max() <= 1  # rounding, between processes of other numbers of threads
+    np.testing.assert_allclose(tifffile.imread(written["error.tif"]), shown["error"].data, atol=1e-4)
+
+
+def test_without_a_file_there_is_no_command(ready):
+    assert ready.command_line.text.toPlainText() == ""
+    assert "not read from a file" in ready.command_line.text.placeholderText()
+    assert not ready.command_line.copy.isEnabled()
 
 
 @pytest.mark.parametrize("width", [300])

@@ -1,0 +1,86 @@
+"""The estimate of training memory against the peak of real runs, each in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.models.memory import PROGRAM, TrainingMemory, training_memory
+
+MEASURE = """
+import json, sys, threading, time
+from pathlib import Path
+import psutil
+import napari_sdmae.training.pretraining
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.training import pretrain
+from napari_sdmae.training.events import StepLogged
+config = PretrainConfig.model_validate_json(sys.argv[1])
+process, readings = psutil.Process(), []
+program = process.memory_info().rss
+def watch():
+    while True:
+        readings.append(process.memory_info().rss)
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+logged = (event for event in pretrain(config, run=Path(sys.argv[2])) if isinstance(event, StepLogged))
+for _ in range(4):
+    next(logged)
+print(json.dumps([program, max(readings)]))
+"""
+CASES = {
+    "cpu-demo": {"batch_size": 64},
+    "vit-tiny": {"batch_size": 16, "model": {"tile_size": 96, "patch_size": 8}},
+}
+
+
+def settings(preset, data="x", **changes):
+    return PretrainConfig.from_preset(preset, data=data, device="cpu", precision="fp32", log_every=1, **changes)
+
+
+@pytest.mark.parametrize("preset", CASES)
+def test_the_estimate_is_that_of_a_real_run(preset, tissue, tmp_path):
+    config = settings(preset, tissue / "tiles", **CASES[preset], tiles={"cache": tmp_path / "cache"})
+    command = [sys.executable, "-c", MEASURE, config.model_dump_json(), str(tmp_path / "run")]
+    program, peak = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    estimate = training_memory(config, explicit=True, bf16=False).total
+    assert estimate == pytest.approx(peak, rel=0.35)
+    assert estimate - PROGRAM == pytest.approx(peak - program, rel=0.35)  # without what every run needs
+
+
+def test_fewer_tiles_at_once_need_less():
+    whole, part = (
+        training_memory(settings("cpu-demo", micro_batch=at_once), explicit=True, bf16=False) for at_once in (None, 16)
+    )
+    assert (whole.fixed, whole.per_tile, whole.tiles) == (part.fixed, part.per_tile, 64)
+    assert part.total == whole.fixed + 16 * whole.per_tile
+    assert training_memory(settings("cpu-demo"), explicit=True, bf16=False, tiles=20).tiles == 20
+
+
+def test_bf16_and_fused_attention_need_less_per_tile():
+    plain, fused, narrow = (
+        training_memory(settings("vit-tiny"), explicit=explicit, bf16=bf16).per_tile
+        for explicit, bf16 in ((True, False), (False, False), (True, True))
+    )
+    assert narrow < 0.7 * plain
+    assert 0.5 * plain < fused < plain
+
+
+def test_heads_that_are_not_used_need_nothing():
+    config = settings("cpu-demo")
+    without = config.model_copy(update={"loss": config.loss.model_copy(update={"p": 0.0})})
+    with_heads, plain = (training_memory(one, explicit=True, bf16=False) for one in (config, without))
+    assert plain.per_tile < with_heads.per_tile
+    assert plain.fixed < with_heads.fixed
+
+
+def test_tiles_that_fit():
+    needed = TrainingMemory(fixed=100, per_tile=10, tiles=8)
+    assert [needed.fitting(free) for free in (50, 105, 139, 10_000)] == [0, 0, 3, 8]
+
+
+def test_a_model_that_does_not_exist_is_said():
+    with pytest.raises(ValueError, match="timm has no model"):
+        training_memory(settings("cpu-demo", model={"encoder": "vit_nano"}), explicit=True, bf16=False)
