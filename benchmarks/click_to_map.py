@@ -1,6 +1,6 @@
 """Time from a click in Attention to the new map on screen, in a real napari window with a warm worker (target T14).
 
-    python benchmarks/click_to_map.py MODEL [--field 512] [--moves 30] [--output FILE.json]
+    python benchmarks/click_to_map.py [MODEL] [--field 512] [--moves 30]
 
 Needs a display (Xvfb will do). A new field is another part of the picture, so nothing is cached; a move asks for
 another query patch of the same field. Both end when the canvas has drawn the new map.
@@ -9,15 +9,16 @@ another query patch of the same field. Both end when the canvas has drawn the ne
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import napari
 import numpy as np
+from machine import write_result
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.widgets._attention_view import View
@@ -30,6 +31,7 @@ def wait_until_drawn(viewer: napari.Viewer) -> float:
     start = time.perf_counter()
     while query_worker().busy or query_worker()._waiting:
         QApplication.processEvents()
+        time.sleep(0.001)  # the worker needs both cores
     viewer.window._qt_viewer.canvas.native.repaint()
     QApplication.processEvents()
     return (time.perf_counter() - start) * 1000
@@ -66,20 +68,30 @@ def measure(model: str, field: int, moves: int) -> dict[str, float]:
     }
 
 
+def make_model(folder: Path) -> Path:
+    """Write a ViT-S/16 with random weights, in another process: torch must not enter the viewer's."""
+    code = (
+        "import sys, pathlib; from napari_sdmae.config import ModelConfig\n"
+        "from napari_sdmae.io.checkpoints import save_model\n"
+        "from napari_sdmae.models import SDMAE\n"
+        "save_model(pathlib.Path(sys.argv[1]), SDMAE(ModelConfig()), metadata={'mpp': 0.5})"
+    )
+    subprocess.run([sys.executable, "-c", code, folder], check=True)
+    return folder
+
+
 def main() -> None:
     """Print a table and write it with machine and date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", help="run or model folder; by default a ViT-S/16 with random weights")
     parser.add_argument("--field", type=int, default=512)
     parser.add_argument("--moves", type=int, default=30)
-    parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    times = measure(given.model, given.field, given.moves)
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure(given.model or str(make_model(Path(folder) / "vit-small")), given.field, given.moves)
     for name, value in times.items():
         print(f"{name:20} {value:8.1f}")
-    about = {"date": date.today().isoformat(), "machine": platform.platform(), "model": given.model, "field_px": given.field}
-    if given.output:
-        given.output.write_text(json.dumps(about | times, indent=1))
+    write_result("click_to_map", {"model": given.model or "vit-small, random", "field_px": given.field, **times})
 
 
 if __name__ == "__main__":

@@ -235,7 +235,8 @@ class PretrainConfig(Settings):
     micro_batch: int | None = setting(
         None,
         "Tiles at once",
-        "Tiles per device and forward pass; the rest of the batch is accumulated. Empty: the whole batch.",
+        "Tiles per device and forward pass; the rest of the batch is accumulated. Empty: the whole batch. Sinkhorn targets and "
+        "diagnostics are computed in each such part by itself.",
         unit="tiles",
         ge=1,
         le=65536,
@@ -288,12 +289,32 @@ class PretrainConfig(Settings):
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:
-        """Read settings written by :meth:`to_yaml`; an unknown key is an error."""
-        return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        """Read settings written by :meth:`to_yaml`; an unknown key is an error, as in :func:`read_yaml` what is no YAML."""
+        return cls.model_validate(read_yaml(path))
 
     def to_yaml(self) -> str:
         """Return the settings as YAML text in the order of the form."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no YAML; the message names the file and, where it is known, the line.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ValueError(
+            f"{path}{line}: this is no YAML ({getattr(error, 'problem', None) or error}); correct the file"
+        ) from error
 
 
 def preset_names() -> list[str]:

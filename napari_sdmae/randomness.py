@@ -29,7 +29,9 @@ def _absorb(state: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.
 
 
 def random_bits(seed: int, epoch: int, index: NDArray[np.int64], count: int, stream: int) -> NDArray[np.uint64]:
-    """Return `count` random 64-bit integers per sample, (B, count)."""
+    """Return `count` random 64-bit integers per sample, (B, count); arguments and errors as in :func:`uniforms`."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed}: expected 0 to 2**63 - 1 ({2**63 - 1})")
     state = np.zeros(1, np.uint64)
     for value in (seed, stream, epoch):
         state = _absorb(state, np.array([value], np.uint64))
@@ -43,7 +45,7 @@ def uniforms(seed: int, epoch: int, index: NDArray[np.int64], count: int, stream
     Parameters
     ----------
     seed
-        Seed of the run, at least 0.
+        Seed of the run, 0 to 2**63 - 1.
     epoch
         Epoch, at least 0.
     index
@@ -57,6 +59,11 @@ def uniforms(seed: int, epoch: int, index: NDArray[np.int64], count: int, stream
     -------
     ndarray
         float64, (B, count), multiples of 2**-53.
+
+    Raises
+    ------
+    ValueError
+        If the seed is out of bounds.
     """
     return (random_bits(seed, epoch, index, count, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

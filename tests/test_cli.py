@@ -164,10 +164,20 @@ def test_data_that_cannot_be_used_ends_with_3(tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["pretrain", "--data", str(tmp_path / "empty"), "--output", str(run), "--device", "cpu"]) == 3
     assert "no images" in capsys.readouterr().err
-    assert RunFolder(run).status().state == "failed"
+    assert not run.exists()
 
 
 def test_a_folder_that_is_not_empty_is_refused(runs, tmp_path, capsys):
     arguments = ["pretrain", "--data", str(tmp_path), "--preset", "cpu-demo", "--device", "cpu", "--output"]
     assert main([*arguments, str(runs / "first")]) == 2
     assert "sdmae resume" in capsys.readouterr().err
+
+
+def test_yaml_that_is_none_is_refused_in_one_line(runs, tmp_path, capsys):
+    broken = runs / "second" / "config.yaml"
+    broken.write_text("epochs: 3\ndata: [1, 2\nseed: 1\n")
+    for call in (["pretrain", "--config", str(broken), "--output", str(tmp_path / "run")], ["resume", str(runs / "second")]):
+        assert main(call) == 2
+        error = capsys.readouterr().err
+        assert f"{broken}, line 3" in error
+        assert error.count("\n") == 1

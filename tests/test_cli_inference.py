@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from napari_sdmae.cli import main
 from napari_sdmae.config import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
-from napari_sdmae.io.checkpoints import load_encoder, save_model
+from napari_sdmae.io.checkpoints import load_encoder, load_model, save_model
 from napari_sdmae.io.images import read_image, read_mpp
 from napari_sdmae.models import SDMAE
 
@@ -208,3 +209,93 @@ def test_doctor_knows_this_machine(capsys: pytest.CaptureFixture[str], monkeypat
     assert torch.__version__ in told["torch"]["build"]
     assert told["torch"]["precision"].startswith(("fp32", "bf16"))
     assert told["cache"]["free"].endswith("GiB")
+
+
+def refused(call: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that `call` prints before it ends with a status that is no success."""
+    assert main(call) in (1, 2, 3)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors, but text", None], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize("command", ["attention", "reconstruct", "convert"])
+def test_damaged_weights(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, content: bytes | None
+) -> None:
+    weights = (model / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2] if content is None else content)
+    shutil.copy(model / "config.json", tmp_path)
+    target = [str(tmp_path / "out")] if command == "convert" else [str(image), "--output", str(tmp_path / "out")]
+    assert str(tmp_path / "model.safetensors") in refused([command, str(tmp_path), *target], capsys)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ({"format": "napari-sdmae", "version": 1}, "lacks encoder and model"),
+        ({"format": "napari-sdmae", "version": 1, "model": {}, "encoder": {}}, "tile_size"),
+        ({"architecture": "vit_small_patch16_224"}, "no plain vision transformer"),
+    ],
+)
+def test_configs_that_do_not_describe_the_weights(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], config: dict[str, object], word: str
+) -> None:
+    shutil.copy(model / "model.safetensors", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert word in refused(["attention", str(tmp_path), str(image), "--output", str(tmp_path / "out")], capsys)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (["reconstruct", "--mpp", "-1"], "above 0"),
+        (["attention", "--mpp", "0"], "above 0"),
+        (["attention", "--mpp", "nan"], "above 0"),
+        (["reconstruct", "--seed", str(2**64)], "2**63 - 1"),
+        (["reconstruct", "--seed", "-1"], "2**63 - 1"),
+        (["reconstruct", "--mask-ratio", "nan"], "between 0 and 1"),
+        (["reconstruct", "--mask-ratio", "1.5"], "between 0 and 1"),
+        (["attention", "--query", "1", "1"], "choose query, rollout, similarity"),
+        (["attention", "--query", "1", "1", "--method", "pca"], "no effect on method pca"),
+        (["attention", "--downsample", "0"], "at least 1"),
+    ],
+)
+def test_values_without_sense_are_refused_before_anything_is_written(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], call: list[str], word: str
+) -> None:
+    command, *options = call
+    assert word in refused([command, str(model), str(image), "--output", str(tmp_path / "out"), *options], capsys)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_an_output_that_is_a_file(model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert "give a folder" in refused(["reconstruct", str(model), str(image), "--output", str(output)], capsys)
+
+
+def test_images_that_cannot_be_used_are_named(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for command in ("attention", "reconstruct"):
+        call = [command, str(model), str(tmp_path / "broken.png"), "--output", str(tmp_path / "out")]
+        assert str(tmp_path / "broken.png") in refused(call, capsys)
+
+
+def test_reconstruct_limits_the_size(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sdmae.inference.fields.MAX_PIXELS", 100 * 100)
+    call = ["reconstruct", str(model), str(image), "--output", str(tmp_path)]
+    assert "--region" in refused(call, capsys)
+    assert main([*call, "--region", "0", "0", "100", "100"]) == 0
+
+
+@pytest.mark.parametrize(("how", "words"), [("none", "raw pixels"), ("patch", "taken from the original")])
+def test_the_note_says_what_is_shown(image: Path, model: Path, tmp_path: Path, how: str, words: str) -> None:
+    save_model(tmp_path / "model", load_model(model), metadata={"target_normalisation": how})
+    call = ["reconstruct", str(tmp_path / "model"), str(image), "--output", str(tmp_path), "--region", "0", "0", "64", "64"]
+    assert main(call) == 0
+    assert words in json.loads((tmp_path / f"{image.stem}-reconstruction.json").read_text())["note"]

@@ -49,3 +49,9 @@ def test_the_numbers_of_a_seed_stay_the_same_in_every_version() -> None:
     """A run resumed with a newer version must go on with the same masks: these are not to change."""
     assert permutation(0, 0, 8).tolist() == [5, 1, 4, 7, 6, 2, 0, 3]
     np.testing.assert_array_equal(uniforms(1, 2, np.array([3]), 2, MASK), [[0.06987421196597521, 0.15873098700343247]])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64])
+def test_seeds_out_of_bounds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"seed {seed}: expected"):
+        permutation(seed, 0, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,13 +62,22 @@ def free_paths(folder: Path, names: list[str], overwrite: bool) -> list[Path]:
     Raises
     ------
     Refused
-        If one exists and may not be overwritten.
+        If one exists and may not be overwritten, or the folder is a file.
     """
     paths = [folder / name for name in names]
     if there := [path.name for path in paths if path.exists() and not overwrite]:
         raise Refused(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise Refused(f"--output {folder} is a file or lies below one: give a folder") from None
     return paths
+
+
+def check_scale(mpp: float | None) -> None:
+    """Raise `Refused` if the scale that was given, in µm/px, is none."""
+    if mpp is not None and not 0 < mpp < math.inf:
+        raise Refused(f"--mpp {mpp:g}: expected the size of a pixel in µm, above 0, such as 0.5")
 
 
 def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:

@@ -11,10 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli._output import common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
+from napari_sdmae.cli._output import (
+    Refused,
+    check_scale,
+    common_parser,
+    free_paths,
+    guarded,
+    heat,
+    save_json,
+    save_png,
+    save_tiff,
+)
 
 PROG = "sdmae attention"
 METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
+POINTED = ("query", "rollout", "similarity")
+"""Methods that show what one patch attends to."""
 STRENGTH = 0.6
 """Share of the map's colour in the overlay; the rest is the tissue in grey."""
 
@@ -52,7 +64,7 @@ def _head(text: str) -> int | str:
 
 
 def _downsample(text: str) -> int | str:
-    return text if text == "auto" else max(1, int(text))
+    return text if text == "auto" else int(text)
 
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
@@ -60,6 +72,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.images import read_mpp
     from napari_sdmae.io.model_info import model_info
 
+    _check(arguments)
     name = _name(arguments, model_info(arguments.model).depth)
     paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
     from napari_sdmae.inference.answers import attention, read_field
@@ -74,6 +87,13 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     save_tiff(paths[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
     save_json(paths[2], _report(arguments, answer) | {"colour_range": [low, high]})
     return paths
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse a scale that is none, and a query that would change nothing."""
+    check_scale(arguments.mpp)
+    if arguments.query is not None and arguments.method not in POINTED:
+        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(POINTED)}")
 
 
 def _name(arguments: argparse.Namespace, depth: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +13,7 @@ from pydantic import Field
 from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
 from napari_sdmae.config import Settings
 
+Share = Annotated[float, Field(gt=0, le=1)]
 PROG = "sdmae convert"
 DESCRIPTION = (
     "Convert a checkpoint to a model folder. SRC: the authors' or a facebookresearch MAE .pth, a timm state dict or folder, "
@@ -30,6 +33,8 @@ class ConvertArguments(Settings):
         None, ge=1, le=64, description="Encoder heads, where the file does not say it (width / 64)."
     )
     decoder_heads: int | None = Field(None, ge=1, le=64, description="Decoder heads, where the file does not say it.")
+    mean: tuple[Share, Share, Share] | None = Field(None, description="Pixel mean of [0, 1] RGB, where no timm config says it.")
+    std: tuple[Share, Share, Share] | None = Field(None, description="Pixel standard deviation of [0, 1] RGB, likewise.")
 
 
 def main(argv: list[str]) -> int:
@@ -41,9 +46,17 @@ def main(argv: list[str]) -> int:
     from napari_sdmae.io.checkpoints import convert_checkpoint, model_info
 
     try:
-        folder = convert_checkpoint(**arguments.model_dump())
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", UserWarning)
+            folder = convert_checkpoint(**arguments.model_dump())
     except (FileExistsError, FileNotFoundError, ValueError) as error:
         return refuse(PROG, explain(error))
+    except OSError as error:  # a full disk, no permission, a destination below a file
+        print(f"{PROG}: {explain(error)}", file=sys.stderr)
+        return 1
+    for note in notes:
+        if issubclass(note.category, UserWarning):
+            print(f"{PROG}: note: {note.message}", file=sys.stderr)
     info = model_info(folder)
     parts = "encoder and decoder" if info.has_decoder else "encoder"
     print(f"{folder}: {parts}, {info.encoder}, {info.depth} blocks, {info.tile_size} px tiles, {info.patch_size} px patches")

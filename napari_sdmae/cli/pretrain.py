@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
-from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, load_preset, preset_names
+from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, load_preset, preset_names, read_yaml
 
 PROG = "sdmae pretrain"
 USAGE = """Pre-train an SD-MAE on a folder of tissue images.
@@ -59,7 +57,7 @@ def _base(preset: str | None, file: str | None) -> dict[str, Any]:
         return load_preset(preset or DEFAULT_PRESET)
     if preset is not None:
         raise UsageError("--preset and --config were both given: choose one")
-    values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    values = read_yaml(Path(file))
     if not isinstance(values, dict):
         raise UsageError(f"{file} holds no settings; expected YAML such as config.yaml of a run")
     return values

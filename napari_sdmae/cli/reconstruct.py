@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_sdmae.cli._output import common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
+from napari_sdmae.cli._output import check_scale, common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
 
 PROG = "sdmae reconstruct"
 PICTURES = ("input.png", "masked.png", "reconstruction.png", "error.png", "error.tif", "reconstruction.json")
@@ -22,6 +22,7 @@ def main(argv: list[str]) -> int:
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Reconstruct, write the files and return their paths."""
+    check_scale(arguments.mpp)
     paths = free_paths(arguments.output, [f"{arguments.image.stem}-{name}" for name in PICTURES], arguments.overwrite)
     from napari_sdmae.inference.answers import read_field, reconstruct
     from napari_sdmae.io.images import read_mpp

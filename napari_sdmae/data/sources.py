@@ -65,7 +65,7 @@ def find_images(source: Path) -> list[SourceFile]:
     Raises
     ------
     DataError
-        If the source does not exist or holds no image.
+        If the source does not exist or holds no image, or a folder in it cannot be read: its images would be missed.
     """
     source = Path(source).expanduser()
     if not source.exists():
@@ -118,7 +118,7 @@ def _own_edge(sizes: list[tuple[int, int]]) -> int:
 def _walk(root: Path) -> list[Path]:
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -129,6 +129,13 @@ def _walk(root: Path) -> list[Path]:
             Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     return found
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(
+        f"the folder {error.filename} cannot be read ({error.strerror}): allow reading it, or leave it out by moving it "
+        "or by a name that starts with a point"
+    ) from error
 
 
 def _describe(path: Path, root: Path) -> SourceFile:

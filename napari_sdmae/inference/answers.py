@@ -22,10 +22,11 @@ from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.devices import devices as list_devices
-from napari_sdmae.inference.fields import RGB, Region, as_rgb, crop, fitting_downsample
+from napari_sdmae.inference.fields import RGB, Region, as_rgb, check_pixels, crop, fitting_downsample
 from napari_sdmae.inference.memory import Memory, modified
+from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.inference.token_pca import PCABasis
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images import UnusableImage, read_image
 from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, tensor_shapes
 
 Answer = dict[str, Any]
@@ -62,6 +63,7 @@ def reconstruct(
     start = perf_counter()
     described = model_info(model)
     field = read_field(image, region)
+    check_pixels(field)
     network = _memory.model(described, choose_device(device))
     loaded = perf_counter()
     how = target_normalisation or described.target_normalisation
@@ -72,7 +74,7 @@ def reconstruct(
         "mask_ratio": mask_ratio,
         "seed": seed,
         "target_normalisation": how,
-        "note": reconstruction.NOTE if how != "none" else "",
+        "note": reconstruction_note(how),
         "model": _described(described),
         "seconds": {"load": loaded - start, "reconstruct": perf_counter() - loaded},
     }
@@ -103,11 +105,11 @@ def attention(
     encoded = perf_counter()
     if query is None and method in ("query", "similarity"):
         query = ((field.shape[0] - 1) / 2, (field.shape[1] - 1) / 2)
-    basis = PCABasis(**pca_basis) if pca_basis else None
-    answer = maps.attention_maps(state, method=method, block=block, head=head, query=query, pca=basis)
+    answer = maps.attention_maps(state, method=method, block=block, head=head, query=query, pca=_basis(pca_basis, described))
     seconds = {"load": loaded - start, "encode": encoded - loaded, "map": perf_counter() - encoded}
     return {
         **_map_answer(answer, mpp),
+        "pca_basis": None if answer.pca is None else {**asdict(answer.pca), "modified": modified(described)},
         "blocks": state.blocks,
         "heads": state.heads,
         "downsample": factor,
@@ -125,9 +127,22 @@ def contact_sheet(settings: dict[str, Any], tiles: int | None = None, seed: int 
 
 
 def read_field(image: NDArray[np.uint8] | str, region: Region | None = None) -> RGB:
-    """Return the pixels that were sent, or those of a file, or a region of them, uint8 (H, W, 3)."""
-    pixels = read_image(Path(image)) if isinstance(image, str) else as_rgb(image)
+    """Return the pixels that were sent, or those of a file, or a region of them, uint8 (H, W, 3).
+
+    Raises
+    ------
+    UnusableImage, FieldError
+        If the file cannot be used, which the message names, or the region does not lie inside the image.
+    """
+    pixels = _read(image) if isinstance(image, str) else as_rgb(image)
     return pixels if region is None else crop(pixels, region)
+
+
+def _read(path: str) -> RGB:
+    try:
+        return read_image(Path(path))
+    except UnusableImage as error:
+        raise UnusableImage(f"{path}: {error}") from error
 
 
 def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:
@@ -144,10 +159,17 @@ def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:
         "query_patch": answer.query,
         "query": None if answer.query is None else answer.grid.centre(answer.query),
         "statistics": answer.statistics(mpp),
-        "pca_basis": None if answer.pca is None else asdict(answer.pca),
         "variance": None if answer.pca is None else answer.pca.variance.tolist(),
         "note": maps.NOTE,
     }
+
+
+def _basis(given: dict[str, Any] | None, model: ModelInfo) -> PCABasis | None:
+    """Return the basis of an earlier answer, or None if the model was trained on since: its colours would mean nothing."""
+    now = modified(model)
+    if given is None or given.get("modified", now) != now:
+        return None
+    return PCABasis(**{name: value for name, value in given.items() if name != "modified"})
 
 
 def _described(model: ModelInfo) -> Answer:

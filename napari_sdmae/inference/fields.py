@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 MAX_TOKENS = 4096
 """Most patches of one field: a head's attention is then 64 MB, and a ViT-S keeps 0.3 GB per field."""
 
+MAX_PIXELS = 4096 * 4096
+"""Most pixels of one field. More take minutes and gigabytes: a part of the picture answers as well."""
+
 RGB = NDArray[np.uint8]
 Region = tuple[int, int, int, int]
 """Row, column, height and width in pixels of an image."""
@@ -97,6 +100,16 @@ def check_size(image: RGB, patch: int) -> None:
         raise FieldError(f"the field is {height} x {width} px, less than one patch of {patch} px; choose a larger region")
 
 
+def check_pixels(image: RGB) -> None:
+    """Raise FieldError if `image` (H, W, 3) has more than :data:`MAX_PIXELS` pixels."""
+    height, width = image.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise FieldError(
+            f"the field of {height} x {width} px has {height * width / 1e6:.1f} million pixels, at most {MAX_PIXELS / 1e6:.1f} "
+            "can be used at once: choose a region (--region ROW COL HEIGHT WIDTH)"
+        )
+
+
 def fitting_downsample(shape: tuple[int, ...], patch: int) -> int:
     """Return the smallest integer factor by which a field of `shape` (H, W, …) has at most :data:`MAX_TOKENS` patches."""
     factor = 1
@@ -121,7 +134,11 @@ def fit_to_patches(image: RGB, patch: int, downsample: int = 1) -> tuple[RGB, Gr
     ------
     FieldError
         If the field is smaller than a patch or larger than :data:`MAX_TOKENS` patches.
+    ValueError
+        If the factor is less than 1.
     """
+    if downsample < 1:
+        raise ValueError(f"downsample {downsample}: expected auto, or an integer of at least 1")
     cell = patch * downsample
     check_size(image, cell)
     if (tokens := _tokens(image.shape, cell)) > MAX_TOKENS:

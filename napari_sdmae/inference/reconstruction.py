@@ -19,8 +19,6 @@ from napari_sdmae.randomness import MASK, uniforms
 BATCH_PIXELS = 16 * 224 * 224
 """Pixels reconstructed at once; about 0.5 GB for a ViT-S."""
 
-NOTE = "The model predicts normalised patches: the mean and contrast of each patch shown were taken from the original."
-
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -73,7 +71,7 @@ def reconstruct(
     mask_ratio
         Fraction of the patches of each tile to hide, in (0, 1).
     seed
-        At least 0; the same seed hides the same patches.
+        0 to 2**63 - 1; the same seed hides the same patches.
     target_normalisation
         What the model was trained to predict, patch_channel, patch or none; None: as its folder says.
 
@@ -82,13 +80,13 @@ def reconstruct(
     FieldError
         If the field is smaller than one patch.
     ValueError
-        If the ratio hides no patch or all, the seed is negative, or the model is an encoder without decoder.
+        If the ratio hides no patch or all, the seed is out of bounds, or the model is an encoder without decoder.
     """
     model, how = _opened(model, target_normalisation)
     size, patch = model.config.tile_size, model.config.patch_size
     check_size(image, patch)
-    if seed < 0:
-        raise ValueError(f"seed {seed}: expected 0 or more")
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f"mask ratio {mask_ratio}: expected a fraction of the patches between 0 and 1, such as 0.6")
     padded = pad_to_multiple(image, size)
     rows, columns = padded.shape[0] // size, padded.shape[1] // size
     tiles = padded.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,13 @@ from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.foreign import Foreign, read_foreign
-from napari_sdmae.io.model_info import FORMAT, find_model, is_sdmae, read_config
+from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_sdmae, read_config
 from napari_sdmae.io.sdmae_folder import differences, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 
 Target = Literal["sdmae", "timm"]
+Colour = tuple[float, float, float]
 
 LEAST_MATCH = 0.95
 """Fraction of the encoder's tensors that must fit."""
@@ -37,6 +39,8 @@ def convert_checkpoint(
     tile_size: int | None = None,
     encoder_heads: int | None = None,
     decoder_heads: int | None = None,
+    mean: Colour | None = None,
+    std: Colour | None = None,
 ) -> Path:
     """Convert a checkpoint to a model folder.
 
@@ -53,6 +57,9 @@ def convert_checkpoint(
         Write into a folder that has something in it.
     tile_size, encoder_heads, decoder_heads
         What the weights alone do not tell, where the file does not say it and the usual value is wrong.
+    mean, std
+        Normalisation of [0, 1] RGB that the model of a checkpoint file was trained with. None: for a timm state dict as in the
+        ``config.json`` beside it; ImageNet's where there is none, with a warning, and for the authors' and MAE checkpoints.
 
     Returns
     -------
@@ -66,22 +73,26 @@ def convert_checkpoint(
     FileExistsError
         If the destination has something in it.
     ValueError
-        If the source would run code, cannot be read, or does not fit; the message lists the tensors.
+        If the source would run code, cannot be read, or does not fit; the message lists the tensors. If mean or std are given
+        for a folder, which tells its own.
     """
     source, destination = Path(source), Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())) and not overwrite:
         raise FileExistsError(f"{destination} is not empty; choose another folder, or overwrite")
     if not source.is_file():
+        if mean or std:
+            raise ValueError(f"mean and std are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out")
         _convert_folder(source, destination, to)
         return destination
     foreign = read_foreign(source)
     told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
     hints = {name: value for name, value in told.items() if value is not None}
+    statistics = _statistics(source, foreign, mean, std)
     provenance = {"converted_from": source.name, "kind": foreign.kind}
     if to == "timm" or foreign.kind == "vit":
-        _write_trunk(foreign, destination, hints, provenance)
+        _write_trunk(foreign, destination, hints, statistics, provenance)
     else:
-        _write_full(foreign, destination, hints, provenance)
+        _write_full(foreign, destination, hints, statistics, provenance)
     return destination
 
 
@@ -101,27 +112,56 @@ def _convert_folder(source: Path, destination: Path, to: Target) -> None:
     if to == "timm":
         settings = model.config
         arguments = encoder_arguments(settings)
-        statistics = {"mean": settings.mean, "std": settings.std, "mpp": config["mpp"]}
+        statistics: dict[str, Any] = {"mean": settings.mean, "std": settings.std, "mpp": config.get("mpp")}
         save_encoder(destination, model.encoder, settings.encoder, arguments, provenance=provenance, **statistics)
         return
-    metadata = {name: config[name] for name in ("target_normalisation", "mpp", "provenance")}
+    metadata: dict[str, Any] = {name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config}
     save_model(destination, model, metadata=metadata)
 
 
-def _write_trunk(foreign: Foreign, destination: Path, hints: Mapping[str, int], provenance: dict[str, Any]) -> None:
+def _statistics(source: Path, foreign: Foreign, mean: Colour | None, std: Colour | None) -> dict[str, Colour]:
+    """Return mean and std of a checkpoint file: as told, else as timm's config beside it says, else ImageNet's."""
+    beside = _timm_statistics(source.with_name(CONFIG)) if foreign.kind == "vit" else {}
+    found = {"mean": mean or beside.get("mean"), "std": std or beside.get("std")}
+    if unknown := [name for name, value in found.items() if value is None and foreign.kind == "vit"]:
+        warnings.warn(
+            f"{source.name} does not say its pixel {' and '.join(unknown)}: ImageNet's were assumed; give --mean and --std "
+            "if it was trained with others",
+            stacklevel=3,
+        )
+    return {"mean": found["mean"] or IMAGENET_MEAN, "std": found["std"] or IMAGENET_STD}
+
+
+def _timm_statistics(config: Path) -> dict[str, Colour]:
+    """Return mean and std of a timm ``config.json``, as far as it has them."""
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict) or "architecture" not in content:
+        return {}
+    told = content.get("pretrained_cfg", content)
+    return {name: tuple(told[name]) for name in ("mean", "std") if name in told}
+
+
+def _write_trunk(
+    foreign: Foreign, destination: Path, hints: Mapping[str, int], statistics: Mapping[str, Colour], provenance: dict[str, Any]
+) -> None:
     """Write the encoder of a checkpoint as a timm folder."""
     name, arguments = trunk_architecture(foreign, hints)
     # the authors' files have no position code: the model makes it
     vit = build_encoder(full_config(foreign, hints)) if foreign.kind == "sdmae" else create_plain_vit(name, arguments)
     fit_trunk(vit, foreign.trunk)
-    save_encoder(destination, vit, name, arguments, mean=IMAGENET_MEAN, std=IMAGENET_STD, provenance=provenance)
+    save_encoder(destination, vit, name, arguments, mean=statistics["mean"], std=statistics["std"], provenance=provenance)
 
 
-def _write_full(foreign: Foreign, destination: Path, hints: Mapping[str, int], provenance: dict[str, Any]) -> None:
+def _write_full(
+    foreign: Foreign, destination: Path, hints: Mapping[str, int], statistics: Mapping[str, Colour], provenance: dict[str, Any]
+) -> None:
     """Write encoder, decoder and heads of a checkpoint as an SD-MAE folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # heads that the source lacks start at random: the same each time
-        model = SDMAE(full_config(foreign, hints))
+        model = SDMAE(full_config(foreign, hints).model_copy(update=dict(statistics)))
     fit_trunk(model.encoder, foreign.trunk)
     rest = decoder_tensors(foreign)
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}

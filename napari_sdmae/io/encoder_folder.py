@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.io.model_info import CONFIG, FORMAT, WEIGHTS
@@ -79,7 +80,7 @@ def load_vit(folder: Path) -> VisionTransformer:
         raise ValueError(f"{folder} has {CONFIG} but no {WEIGHTS}; only safetensors are loaded from timm folders")
     try:
         vit = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, dynamic_img_size=True)
-    except (RuntimeError, TypeError, KeyError, AssertionError) as error:
+    except (RuntimeError, TypeError, KeyError, AssertionError, SafetensorError) as error:
         raise ValueError(f"timm cannot load the encoder in {folder}: {error}") from error
     if not is_plain(vit):
         raise ValueError(f"{folder} holds a {type(vit).__name__}; only timm's plain vision transformers can be used")

@@ -55,7 +55,7 @@ def read_foreign(path: Path) -> Foreign:
     ValueError
         If the file wants to run code, is damaged, or holds no vision transformer.
     """
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     tensors = _find_tensors(content)
     args = content.get("args")
     arguments = vars(args) if isinstance(args, argparse.Namespace) else dict(args) if isinstance(args, dict) else {}
@@ -110,11 +110,12 @@ def block_count(tensors: Mapping[str, Tensor], name: str = "blocks") -> int:
     return len({match[1] for key in tensors if (match := re.match(rf"{re.escape(name)}\.(\d+)\.", key))})
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
+def read_safetensors(path: Path) -> Tensors:
+    """Return the tensors of a safetensors file; ValueError if it is damaged or none."""
     try:
         return dict(load_file(path))
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a readable safetensors file ({error}); copy or convert the model again") from error
 
 
 def _find_tensors(content: dict[str, Any]) -> Tensors:

@@ -98,6 +98,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if isinstance(config, dict) and config.get("format") == FORMAT:
         if config.get("version") != VERSION:
             raise ValueError(f"{folder} has format version {config.get('version')}, this program reads {VERSION}; update it")
+        if missing := {"model", "encoder"} - config.keys():
+            raise ValueError(f"{folder / CONFIG} lacks {' and '.join(sorted(missing))}; copy or convert the model again")
         return config
     if isinstance(config, dict) and "architecture" in config:
         return config
@@ -120,6 +122,13 @@ def model_info(model: str | Path) -> ModelInfo:
     folder = find_model(model)
     config = read_config(folder)
     name = folder.parent.name if folder.name == "model" else folder.name
+    try:
+        return _described(name, folder, config)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / CONFIG} does not describe {WEIGHTS} beside it ({type(error).__name__}: {error})") from error
+
+
+def _described(name: str, folder: Path, config: dict[str, Any]) -> ModelInfo:
     if is_sdmae(config):
         settings, encoder = config["model"], config["encoder"]
         sizes = settings["tile_size"], settings["patch_size"], encoder["depth"], encoder["heads"]
@@ -145,6 +154,10 @@ def image_edge(config: dict[str, Any]) -> int | None:
 def _encoder_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int, int]:
     """Return tile size, patch size, depth and heads of a timm folder, from the shapes of its tensors."""
     shapes = tensor_shapes(folder / WEIGHTS)
+    if absent := {"patch_embed.proj.weight", "pos_embed"} - shapes.keys():
+        listed = ", ".join(list(shapes)[:5]) or "none"
+        lacking = ", ".join(sorted(absent))
+        raise ValueError(f"{folder / WEIGHTS} holds no plain vision transformer: {lacking} missing, it has {listed}")
     arguments = config.get("model_args", {})
     width, _, patch, _ = shapes["patch_embed.proj.weight"]
     depth = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
@@ -153,11 +166,20 @@ def _encoder_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int,
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Return the shape of every tensor of a safetensors file, from its header (8 bytes of length, then JSON)."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    """Return the shape of every tensor of a safetensors file, from its header (8 bytes of length, then JSON).
+
+    Raises
+    ------
+    ValueError
+        If it has no such header.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is empty, cut short or no safetensors file; copy or convert the model again") from error
 
 
 def _shipped_folder() -> Path:

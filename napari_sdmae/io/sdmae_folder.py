@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_sdmae.config import ModelConfig
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.foreign import read_safetensors
 from napari_sdmae.io.model_info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.models import SDMAE
 
@@ -73,10 +74,10 @@ def load_sdmae(folder: Path, config: Mapping[str, Any]) -> SDMAE:
     Raises
     ------
     ValueError
-        If config and weights do not belong together; the message lists the tensors.
+        If the weights cannot be read, or config and weights do not belong together; the message lists the tensors.
     """
     model = SDMAE.empty(ModelConfig.model_validate(config["model"]))
-    load_exactly(model, load_file(folder / WEIGHTS), str(folder))
+    load_exactly(model, read_safetensors(folder / WEIGHTS), str(folder))
     return model
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
 from torch import Tensor
 
 from napari_sdmae.config import Precision
@@ -30,7 +30,11 @@ KEPT = 2
 
 
 class DamagedCheckpoint(ValueError):
-    """The checkpoint cannot be read whole."""
+    """A file of the checkpoint is missing, cut or changed."""
+
+
+class UnreadableCheckpoint(ValueError):
+    """The checkpoints may be whole, yet this program cannot go on from them; the message says why and what to do."""
 
 
 class TrainingState(BaseModel):
@@ -123,6 +127,12 @@ def remove_checkpoint(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint to ``….damaged``, where nothing looks for it and nothing removes it; return its new place."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    return path.replace(next(name for name in names if not name.exists()))
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], TrainingState]:
     """Return the model's tensors, the training tensors and the state of a checkpoint.
 
@@ -130,16 +140,35 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], T
     ------
     DamagedCheckpoint
         If a file is missing, cut or changed; the message says which.
+    UnreadableCheckpoint
+        If another version of this program wrote it.
+    OSError
+        If the disk or the network share does not answer: that says nothing about the checkpoint.
     """
     try:
-        state = TrainingState.model_validate_json((path / "training.json").read_bytes())
-        for name, digest in state.digests.items():
-            if _digest(path / name) != digest:
-                raise DamagedCheckpoint(f"{path.name}: {name} is not as it was written")
-        model = safetensors.torch.load_file(path / "model.safetensors")
-        return model, safetensors.torch.load_file(path / "training.safetensors"), state
-    except (OSError, ValidationError, SafetensorError) as error:
-        raise DamagedCheckpoint(f"{path.name}: {str(error).splitlines()[0]}") from error
+        state = _read_state(path)
+        changed = [name for name, digest in state.digests.items() if _digest(path / name) != digest]
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"{path.name}: {Path(error.filename).name} is missing") from error
+    if changed:
+        raise DamagedCheckpoint(f"{path.name}: {changed[0]} is not as it was written")
+    model = safetensors.torch.load_file(path / "model.safetensors")
+    return model, safetensors.torch.load_file(path / "training.safetensors"), state
+
+
+def _read_state(path: Path) -> TrainingState:
+    """Return the state of a checkpoint; text that is cut is damage, text that is whole but unknown is another version's."""
+    try:
+        return TrainingState.model_validate_json((path / "training.json").read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise DamagedCheckpoint(f"{path.name}: training.json is not as it was written") from error
+        where = ".".join(map(str, first["loc"]))
+        raise UnreadableCheckpoint(
+            f"{path}: training.json was written by another version of napari-sdmae ({where}: {first['msg']}); "
+            "resume with that version. Nothing was changed"
+        ) from error
 
 
 def _digest(file: Path) -> str:

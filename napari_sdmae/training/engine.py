@@ -25,6 +25,9 @@ from napari_sdmae.training.optim import build_optimizer, set_learning_rate
 from napari_sdmae.training.precision import autocast
 from napari_sdmae.training.schedules import Schedule
 
+FEWEST_IMAGES = 8
+"""Image targets in one part of a batch from which the measures of a collapse can be read."""
+
 
 class OutOfMemory(RuntimeError):
     """Not even one tile at a time fits; the message says what to do."""
@@ -140,6 +143,13 @@ class Engine:
         self.metric_names = tuple(named)
         return torch.stack([value.detach().float() for value in named.values()])
 
+    def _in_parts(self) -> str:
+        """Return what accumulation changes beside the time, in words, or nothing."""
+        loss = self.config.loss
+        if loss.p == 0 or loss.distance != "cross_entropy" or loss.centring != "sinkhorn":
+            return ""
+        return ". Sinkhorn targets and the diagnostics are computed in each part by itself: the loss changes slightly"
+
     def _halve(self, step: int, reason: str) -> None:
         """Halve the tiles computed at once, and say so."""
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,9 +168,20 @@ class Engine:
             Warned(
                 "out_of_memory",
                 f"Out of memory at step {step}: {self.micro_batch} tiles at once instead of "
-                f"{before}; the rest of each batch is accumulated",
+                f"{before}; the rest of each batch is accumulated{self._in_parts()}",
             )
         )
+
+    def measures_collapse(self) -> bool:
+        """Return whether the diagnostics mean anything: among fewer than 8 images' targets all look alike by chance."""
+        share = self.schedule.batch // self.world.size
+        smallest = share % self.micro_batch or self.micro_batch
+        return self.config.loss.target == "token" or smallest >= FEWEST_IMAGES
+
+    def is_finite(self) -> bool:
+        """Return whether the model and all that :meth:`tensors` holds are free of NaN and infinity."""
+        tensors = (*self.model.state_dict().values(), *self.tensors().values())
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return optimizer state and centre, by name."""

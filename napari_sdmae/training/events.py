@@ -70,7 +70,8 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know. `code` is stable: collapse, out_of_memory, quarantine, precision, device."""
+    """Something the user should know. `code` is stable: batch, checkpoint, collapse, out_of_memory,
+    quarantine, schedule, threads."""
 
     code: str
     message: str

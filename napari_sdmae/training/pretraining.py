@@ -11,7 +11,7 @@ import torch
 
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.sources import DataError, find_images
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
@@ -88,19 +88,29 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Stop, resume: bool) -
         check_tensorboard()
     first = is_first_process()
     if first:
-        folder.claim(config, resume=resume)
-        folder.remove_leftovers()
-        if not resume:
-            write_command(folder)
+        _claim(config, folder, resume)
     yield Preparing(0, 0, reason)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     world = launch(device)
     request = world.agree((yield from _prepare(config, asked)) if first else None)
     if request is not None:
-        yield Ended(ENDINGS[request], folder.last_saved_step(), "while preparing the tiles")
+        step = folder.last_saved_step()
+        kept = f"the checkpoint of step {step} is kept" if step else "nothing was saved yet"
+        yield Ended(ENDINGS[request], step, f"while preparing the tiles; {kept}")
         return
     yield from _train(config, folder, world, asked)
+
+
+def _claim(config: PretrainConfig, folder: RunFolder, resume: bool) -> None:
+    """Make the folder this process's own; a new run without images is refused before, so that the name stays free."""
+    if not resume:
+        folder.require_free()
+        find_images(config.data)
+    folder.claim(config, resume=resume)
+    folder.remove_leftovers()
+    if not resume:
+        write_command(folder)
 
 
 def check_model(config: PretrainConfig) -> None:
@@ -151,10 +161,15 @@ def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Stop)
         )
     metadata = {
         "target_normalisation": config.loss.target_normalisation,
-        "mpp": cache.mpp,
+        "mpp": _scale_seen(cache, config),
         "provenance": {"run": folder.path.name, "data": cache.fingerprint},
     }
     yield from Training(engine, folder, state, Previewer(engine, cache), metadata).run(asked)
+
+
+def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:
+    """Return µm per pixel of what the model sees: whole tiles, resized to its own tile size (crops at random come after)."""
+    return None if cache.mpp is None else cache.mpp * cache.tiles.shape[1] / config.model.tile_size
 
 
 def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
@@ -175,10 +190,27 @@ def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, 
     if batch > tiles:
         batch = tiles // processes * processes
         warnings.append(Warned("batch", f"Only {tiles} tiles: the batch is {batch} instead of {config.batch_size}"))
+    warnings += _schedule_warnings(config)
     optimizer = config.optimizer
     rate = optimizer.base_lr * batch / 256
     lowest = min(optimizer.min_lr, rate)
     return Schedule(tiles, batch, config.epochs, rate, lowest, optimizer.warmup_epochs, config.seed), warnings
+
+
+def _schedule_warnings(config: PretrainConfig) -> list[Warned]:
+    """Return a warning for each part of the schedule that the run is too short to reach."""
+    epochs, warnings = config.epochs, []
+    if config.loss.p > 0 and epochs <= config.loss.p_start_epoch:
+        warnings.append(
+            f"The run of {epochs} epochs ends before self-distillation starts (loss.p_start_epoch "
+            f"{config.loss.p_start_epoch:g}): it trains a plain MAE. Give more epochs or lower p_start_epoch"
+        )
+    if epochs < config.optimizer.warmup_epochs:
+        warnings.append(
+            f"The run of {epochs} epochs ends within the warm-up of the learning rate (optimizer.warmup_epochs "
+            f"{config.optimizer.warmup_epochs:g}): give more epochs or lower warmup_epochs"
+        )
+    return [Warned("schedule", message) for message in warnings]
 
 
 def _report_unusable(cache: TileCache, folder: RunFolder) -> Warned:

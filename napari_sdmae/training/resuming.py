@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.training.checkpoints import DamagedCheckpoint, TrainingState, load_checkpoint, publish, remove_checkpoint
+from napari_sdmae.training.checkpoints import (
+    DamagedCheckpoint,
+    TrainingState,
+    UnreadableCheckpoint,
+    load_checkpoint,
+    publish,
+    set_aside,
+)
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.events import Warned
 from napari_sdmae.training.run_folder import RunFolder
 
 
 def find_checkpoint(folder: RunFolder) -> tuple[TrainingState | None, list[Warned]]:
-    """Return the state of the newest checkpoint that can be read, or None to begin anew, and warnings about others.
+    """Return the state of the newest whole checkpoint, or None where none was ever saved, and warnings about damaged ones.
 
-    Damaged ones are removed: going on writes them again, with the same content.
+    Damaged ones newer than it are renamed, never removed: going on writes them again.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        If there are checkpoints but none is whole, or another version wrote them; nothing is then changed.
+    OSError
+        If one cannot be read at this moment.
     """
-    warnings: list[Warned] = []
+    damaged: dict[Path, DamagedCheckpoint] = {}
     for path in reversed(folder.checkpoints()):
         try:
             state = load_checkpoint(path)[2]
         except DamagedCheckpoint as error:
-            warnings.append(Warned("checkpoint", f"Checkpoint {error}; going on from the one before"))
-            remove_checkpoint(path)
+            damaged[path] = error
         else:
-            return state, warnings
-    return None, warnings
+            return state, [_put_by(path, error) for path, error in damaged.items()]
+    if damaged:
+        raise UnreadableCheckpoint(
+            f"no checkpoint in {folder.checkpoints_folder} is whole ({next(iter(damaged.values()))}): put back a copy, "
+            "or start a new run in another folder; nothing was changed"
+        )
+    return None, []
+
+
+def _put_by(path: Path, error: DamagedCheckpoint) -> Warned:
+    """Rename a damaged checkpoint, and return the warning that says so."""
+    return Warned("checkpoint", f"Checkpoint {error}; kept as {set_aside(path).name}, going on from the one before")
 
 
 def restore(engine: Engine, folder: RunFolder, state: TrainingState, fingerprint: str) -> Iterator[Warned]:
@@ -46,7 +70,7 @@ def restore(engine: Engine, folder: RunFolder, state: TrainingState, fingerprint
         return
     path = folder.checkpoint(state.step)
     engine.restore(*load_checkpoint(path)[:2])
-    engine.micro_batch = state.micro_batch
+    engine.micro_batch = min(state.micro_batch, engine.micro_batch)  # the settings may have been lowered in the meantime
     if engine.world.rank == 0:
         publish(path, folder.model)
     if state.threads != torch.get_num_threads():

@@ -124,11 +124,11 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If a new run finds anything in the folder, if there is nothing to resume, if the settings are not those the
-            run began with, or if another job is alive in it.
+            If a new run finds anything in the folder but a run that ended before it saved anything, if there is nothing to
+            resume, if the settings are not those the run began with, or if another job is alive in it.
         """
         if not resume:
-            self._require_empty()
+            self.require_free()
         elif changed := _changed_settings(self.read_config(), config):
             raise RunFolderError(
                 f"{self.path} began with other settings ({', '.join(changed)}); resume it with its own "
@@ -143,19 +143,41 @@ class RunFolder:
                 )
             self.control.unlink(missing_ok=True)
             if not resume:
+                self._clear()
                 write_atomically(self.config, config.to_yaml().encode())
-            status = RunStatus(state="preparing") if earlier is None else restarted(earlier)
+            status = restarted(earlier) if resume and earlier is not None else RunStatus(state="preparing")
             self.write_status(status)
         return status
 
-    def _require_empty(self) -> None:
-        """Refuse a folder with anything in it: nothing is overwritten."""
+    def require_free(self) -> None:
+        """Refuse a folder with anything in it, but a run that made nothing: nothing is overwritten.
+
+        Raises
+        ------
+        RunFolderError
+            If it is not free.
+        """
+        if self._made_nothing():
+            return
         if self.exists():
             raise RunFolderError(
                 f"{self.path} holds a run already; `sdmae resume {self.path}` goes on with it, or choose another --output"
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunFolderError(f"{self.path} is not empty, and nothing is overwritten; choose another --output")
+
+    def _made_nothing(self) -> bool:
+        """Return whether the run in the folder ended before it saved anything, so that its name is free again."""
+        status, kept = self.status(), (self.model, *self.checkpoints_folder.glob("step-*"))
+        ended = status is not None and status.state in ("failed", "stopped", "cancelled")
+        return self.exists() and ended and not any(path.exists() for path in kept)
+
+    def _clear(self) -> None:
+        """Remove what such a run wrote about itself; whatever else lies in the folder stays."""
+        for path in (self.command, self.environment, self.metrics_file, self.log, self.quarantine):
+            path.unlink(missing_ok=True)
+        for path in (self.previews_folder, self.tensorboard):
+            shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ ENDINGS: dict[Request, EndState] = {"stop": "stopped", "pause": "paused", "cance
 
 
 class Diverged(RuntimeError):
-    """The loss is not a number any more."""
+    """The loss, or a weight, is not a number any more."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Training:
         left = self.pace.seconds_for((schedule.total_steps - step) * schedule.batch)
         yield StepLogged(step, schedule.epoch(step), metrics, speed, self.engine.world.memory(), left)
         message = collapse_warning(metrics)
-        if message is not None and "collapse" not in self.state.warned:
+        if message is not None and "collapse" not in self.state.warned and self.engine.measures_collapse():
             self.state.warned.append("collapse")
             yield Warned("collapse", message)
 
@@ -125,6 +125,7 @@ class Training:
             with self.pace.excluded():
                 self.state.sums = {"window": self.window.state(), "epoch": self.epoch.state()}
                 self._finite(self.state.sums["window"])
+                self._check_weights()
                 path = self._write_checkpoint()
             yield CheckpointSaved(self.state.step, path)
         self.saved_at = time.monotonic()
@@ -134,12 +135,23 @@ class Training:
         try:
             return save_checkpoint(self.folder, self.engine.model, self.engine.tensors(), self.state, self.metadata)
         except OSError as error:
-            kept = self.folder.checkpoints()
-            there = f"the last good one is {kept[-1].name}" if kept else "there is none yet"
             raise OSError(
-                f"the checkpoint of step {self.state.step} could not be saved ({error.strerror or error}); {there}: "
+                f"the checkpoint of step {self.state.step} could not be saved ({error.strerror or error}); {self._last_good()}: "
                 f"free some space, then sdmae resume {self.folder.path}"
             ) from error
+
+    def _last_good(self) -> str:
+        """Return which checkpoint is still there, in words."""
+        kept = self.folder.checkpoints()
+        return f"the last good one is {kept[-1].name}" if kept else "there is none yet"
+
+    def _check_weights(self) -> None:
+        """End the run before a model with NaN is saved: the loss, taken before the update, cannot tell what the update did."""
+        if not self.engine.is_finite():
+            raise Diverged(
+                f"weights are not finite after step {self.state.step}: lower the learning rate, clip the gradient "
+                f"(optimizer.clip_grad) or use precision fp32; this checkpoint was not saved, {self._last_good()}"
+            )
 
     def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return `metrics`, or end the run before a spoilt model is saved over a good one."""

@@ -48,7 +48,7 @@ class AttentionControls(QWidget):
         self.opacity_slider.setValue(60)
         self.hover = QCheckBox("Follow the pointer", self)
         self.hover.setToolTip("The query patch follows the pointer without pressing a button.")
-        self.keep_colours = QCheckBox("Same colours for all pictures", self)
+        self.keep_colours = QCheckBox("Keep these colours", self)
         self.keep_colours.setToolTip("Keep the colour axes of the first picture, so that colours compare between pictures.")
         self.show_button = QPushButton("Show attention", self)
         self.reason_line = text_label(parent=self)

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.inference.fields import MAX_PIXELS
 from napari_sdmae.layers import Field, Source
-
-LARGEST = 4096 * 4096
-"""Pixels of a field. More take minutes and gigabytes: a part of the picture answers as well."""
 
 Box = tuple[float, float, float, float]
 
@@ -129,10 +127,10 @@ def choose_level(steps: Sequence[float], area: float, mpp: float | None, wanted_
     wanted = wanted_mpp / mpp if mpp and wanted_mpp else 1.0
     first = max((level for level, step in enumerate(steps) if step <= wanted * 1.2), default=0)
     for level in range(first, len(steps)):
-        if area / steps[level] ** 2 <= LARGEST:
+        if area / steps[level] ** 2 <= MAX_PIXELS:
             return level
     raise FieldError(
-        f"The region has {area / steps[-1] ** 2 / 1e6:.0f} million pixels, at most {LARGEST / 1e6:.0f} can be "
+        f"The region has {area / steps[-1] ** 2 / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} can be "
         "used at once. Choose the current view or a rectangle."
     )
 

@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sdmae.layers import Source
+from napari_sdmae.widgets._field import rgb8
 
 MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken from its next pyramid level
 
@@ -38,19 +39,6 @@ def write_layers(layers: Sequence[Any], folder: Path) -> list[Path]:
     ]
 
 
-def rgb(plane: NDArray[Any], limits: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Return `plane` (H, W), (H, W, 3) or (H, W, 4) as uint8 (H, W, 3).
-
-    `limits` become black and white; None for the full range of the type, [0, 1] for floats.
-    """
-    plane = plane[..., :3] if plane.ndim == 3 else np.repeat(plane[..., None], 3, axis=2)
-    if plane.dtype != np.uint8:
-        low, high = limits or (0.0, 1.0 if plane.dtype.kind == "f" else float(np.iinfo(plane.dtype).max))
-        scaled = (plane.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
-        plane = np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(plane)
-
-
 def finest_level(shapes: Sequence[tuple[int, int]], most: int = MOST_PIXELS) -> int:
     """Return the first of the pyramid's (H, W) `shapes` with at most `most` pixels; the last if all have more."""
     return next((index for index, (height, width) in enumerate(shapes) if height * width <= most), len(shapes) - 1)
@@ -65,10 +53,10 @@ def _planes(layer: Any, stem: str) -> Iterator[tuple[NDArray[np.uint8], str, flo
     mpp = mpp * shapes[0][1] / shapes[index][1] if mpp else None
     data = levels[index]
     leading = data.shape[: data.ndim - trailing]
-    limits = None if layer.rgb else (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
+    limits = float(layer.contrast_limits[0]), float(layer.contrast_limits[1])
     for number, place in enumerate(np.ndindex(*leading)):
         name = f"{stem}.tif" if math.prod(leading) == 1 else f"{stem}-{number:04d}.tif"
-        yield rgb(np.asarray(data[place]), limits), name, mpp
+        yield rgb8(np.asarray(data[place]), bool(layer.rgb), limits), name, mpp
 
 
 def _stems(layers: Iterable[Any]) -> list[str]:

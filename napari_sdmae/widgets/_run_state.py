@@ -104,7 +104,8 @@ def _headline(status: RunStatus, asked: Request | None) -> str:
     where = f" on {status.host}" if status.host != platform.node() else ""
     counted = status.state == "running" and status.epochs > 0
     epoch = f" · epoch {min(int(status.epoch) + 1, status.epochs)} of {status.epochs}" if counted else ""
-    return f"{_STATES[status.state]}{epoch}{where}"
+    nothing = status.state == "stopped" and status.step == 0
+    return f"{'Stopped: nothing was saved yet' if nothing else _STATES[status.state]}{epoch}{where}"
 
 
 def _details(status: RunStatus, live: bool) -> str:

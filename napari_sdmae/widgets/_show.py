@@ -7,13 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Image, Layer, Points, Shapes
 
 from napari_sdmae.layers import KEY, LayerData
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
 OUTDATED = " (out of date)"
 Limits = tuple[float, float]
+KINDS = {"image": Image, "points": Points, "shapes": Shapes}
 
 
 def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
@@ -97,7 +98,7 @@ def _show(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> Laye
 
 
 def _same_kind(layer: Layer, data: Any, attributes: dict[str, Any], kind: str) -> bool:
-    if layer._type_string != kind:
+    if not isinstance(layer, KINDS[kind]):
         return False
     if kind == "points":
         return bool(layer.data.shape[1] == data.shape[1])
@@ -110,7 +111,7 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     for name in PLACE:
         _set_changed(layer, name, attributes[name]) if name in attributes else None
     layer.data = data
-    if layer._type_string == "points":
+    if isinstance(layer, Points):
         layer.size = attributes["size"]
     limits = next_limits(tuple(getattr(layer, "contrast_limits", ())), before.get("limits"), attributes.get("contrast_limits"))
     if limits is not None:

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
 from napari_sdmae.layers import Field
@@ -133,7 +134,7 @@ class AttentionWidget(Dock):
         self._places = places(shown)
         arrangement = [(place.origin, one.view.grid) for place, one in zip(self._places, shown, strict=True)]
         if arrangement != self._arrangement:  # maps came or went beside the picture: mostly off screen
-            look_at(self._viewer, [layer for layer in drawn if layer._type_string == "image"])
+            look_at(self._viewer, [layer for layer in drawn if isinstance(layer, Image)])
         self._arrangement = arrangement
         self._tell(shown)
 
@@ -209,7 +210,7 @@ class AttentionWidget(Dock):
         """
         view, image = self.view, self.controls.image
         if view.method == "pca" and self.controls.keep_colours.isChecked():
-            raise NotRepeatable("No command: the colours are those of an earlier picture (Same colours for all pictures).")
+            raise NotRepeatable("No command: the colours are those of an earlier picture (Keep these colours).")
         taken = image.repeated(self._model_mpp)
         parts = [
             "sdmae",

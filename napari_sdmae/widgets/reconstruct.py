@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config import PretrainConfig
+from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.layers import KEY, Field, LayerData, beside, derived, robust_limits
 from napari_sdmae.widgets._editors import FloatBox, IntBox
 from napari_sdmae.widgets._failure import FailureLine
@@ -24,10 +25,7 @@ from napari_sdmae.widgets._settings import device_arguments, output_folder, pref
 from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
 
 PICTURES = ("masked", "reconstruction", "error")
-NOTE = (
-    "Each hidden patch gets its true mean and contrast back: the model predicts the pattern inside a patch, "
-    "not its brightness. Visible patches show the input. Not a medical device."
-)
+NOTE = "Visible patches show the input. Not a medical device."
 
 
 def reconstruction_layers(field: Field, answer: dict[str, Any], side_by_side: bool) -> list[LayerData]:
@@ -198,6 +196,8 @@ class ReconstructWidget(Dock):
 
     def _enable(self) -> None:
         reason = self._reason()
+        how = self.model.info.target_normalisation if self.model.info else None
+        say(self.note, f"{reconstruction_note(how)} {NOTE}".strip())
         for button in (self.button, self.new_mask):
             button.setEnabled(not reason)
         say(self.reason_line, reason)

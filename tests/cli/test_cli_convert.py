@@ -1,10 +1,14 @@
 """``sdmae convert``: exit status and words."""
 
+import json
 from pathlib import Path
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from napari_sdmae.cli.convert import main
+from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
 
 AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
 
@@ -34,3 +38,47 @@ def test_bad_usage_is_one_line_and_status_2(
     assert complaint.startswith("sdmae convert: ")
     assert message in complaint
     assert "\n" not in complaint
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A timm state dict in a folder of its own."""
+    (tmp_path / "from").mkdir()
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, num_classes=0)
+    save_file(vit.state_dict(), tmp_path / "from" / "vit.safetensors")
+    return tmp_path / "from" / "vit.safetensors"
+
+
+def written(folder: Path) -> tuple[list[float], list[float]]:
+    told = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    return told["mean"], told["std"]
+
+
+def test_pixel_statistics_are_assumed_aloud(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(weights), str(tmp_path / "model")]) == 0
+    assert "note: vit.safetensors does not say its pixel mean and std" in capsys.readouterr().err
+    assert written(tmp_path / "model") == (list(IMAGENET_MEAN), list(IMAGENET_STD))
+
+
+def test_pixel_statistics_as_told(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(weights), str(tmp_path / "model"), *["--mean", "0.5", "0.6", "0.7", "--std", "0.1", "0.2", "0.3"]]) == 0
+    assert written(tmp_path / "model") == ([0.5, 0.6, 0.7], [0.1, 0.2, 0.3])
+    assert "note" not in capsys.readouterr().err
+    assert main([str(tmp_path / "model"), str(tmp_path / "again"), *["--mean", "0.5", "0.6", "0.7"]]) == 2
+    assert "leave them out" in capsys.readouterr().err
+
+
+def test_pixel_statistics_of_a_timm_config_beside_the_file(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"mean": [0.7, 0.6, 0.7], "std": [0.2, 0.2, 0.2]}}
+    weights.with_name("config.json").write_text(json.dumps(told))
+    assert main([str(weights), str(tmp_path / "model")]) == 0
+    assert written(tmp_path / "model") == ([0.7, 0.6, 0.7], [0.2, 0.2, 0.2])
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(AUTHORS), str(tmp_path / "file" / "model")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

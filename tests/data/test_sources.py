@@ -122,3 +122,16 @@ def test_survey_lists_what_cannot_be_read(folder):
     found = survey(read_headers(find_images(folder)), TilesConfig())
     assert found.unusable == [("empty.png", "the file is empty")]
     assert len(found.readable) == 6
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):  # root may read everything: permissions alone would not be a test there
+        if Path(path).name == "skin":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"skin cannot be read \(Permission denied\)"):
+        find_images(folder)

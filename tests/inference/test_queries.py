@@ -177,3 +177,25 @@ def test_a_device_that_is_not_there_is_no_reason_to_take_the_cpu(model_folder: P
     missing = sorted({"cuda", "mps"} - there)[0]
     with pytest.raises(QueryError, match=f"device {missing} is not usable here; there is: cpu"):
         answer(question(model_folder, tissue_tile, device=missing))
+
+
+def test_colours_of_a_model_that_trained_on_are_not_kept(model_folder: Path, tissue_tile: RGB, tmp_path: Path) -> None:
+    """The job replaces the model: the basis of its former weights would colour the new ones at random."""
+    copy = shutil.copytree(model_folder, tmp_path / "model")
+    own = answer(question(copy, tissue_tile, method="pca"))
+    os.utime(copy / "model.safetensors", (1e9, time.time() + 10))
+    fresh = answer(question(copy, tissue_tile[::-1], method="pca"))
+    again = answer(question(copy, tissue_tile[::-1], method="pca", pca_basis=own["pca_basis"]))
+    np.testing.assert_array_equal(again["pca_basis"]["axes"], fresh["pca_basis"]["axes"])
+    assert not np.array_equal(again["pca_basis"]["axes"], own["pca_basis"]["axes"])
+
+
+@pytest.mark.parametrize(("fault", "device"), [(None, "mps"), ("failed", "cpu")])
+def test_an_apple_gpu_is_told_of_when_it_passes_its_self_test(
+    monkeypatch: pytest.MonkeyPatch, fault: str | None, device: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("napari_sdmae.inference.devices.mps_fault", lambda: fault)
+    told = answer({"kind": "devices"})
+    assert told["default"] == device
+    assert ("mps" in [one["device"] for one in told["devices"]]) == (fault is None)

@@ -54,11 +54,13 @@ def test_a_request_while_preparing_is_answered_there(make_config, tmp_path):
             run.ask("stop")
         assert not isinstance(event, Started)
     assert (event.state, event.step) == ("stopped", 0)
+    assert "nothing was saved yet" in run.status().message
     for event in pretrain(config, run=run.path, resume=True):
         if isinstance(event, StepLogged) and event.step == 4:
             run.ask("pause")
     events = list(pretrain(config, run=run.path, resume=True, stop=lambda: "stop"))
     assert (events[-1].state, events[-1].step, run.status().step) == ("stopped", 4, 4)
+    assert "step 4 is kept" in run.status().message
     assert list(pretrain(config, run=run.path, resume=True))[-1].state == "finished"
 
 
@@ -122,8 +124,16 @@ def test_out_of_memory_halves_the_tiles_at_once_and_changes_no_loss(make_config,
     assert len(messages) == 2
     assert "4 tiles at once instead of 8" in messages[0]
     assert "2 tiles at once instead of 4" in messages[1]
+    assert "Sinkhorn" not in messages[0]
     assert run.status().warnings[-2:] == tuple(messages)
     assert '"micro_batch": 2' in (run.checkpoint(9) / "training.json").read_text()
+
+
+def test_out_of_memory_says_that_sinkhorn_targets_change(make_config, tmp_path, small_memory):
+    small_memory(4)
+    events = list(pretrain(make_config(epochs=1), run=tmp_path / "run"))
+    (message,) = (event.message for event in events if isinstance(event, Warned) and event.code == "out_of_memory")
+    assert "Sinkhorn targets and the diagnostics are computed in each part" in message
 
 
 def test_out_of_memory_with_one_tile_fails_clearly(make_config, tmp_path, small_memory):
@@ -163,13 +173,45 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(make_config, t
     assert [path.name for path in run.checkpoints()] == ["step-000003"]
 
 
-def test_unusable_data_fails_with_a_message(make_config, tmp_path):
-    (tmp_path / "empty").mkdir()
+@pytest.mark.parametrize(("step", "there"), [(4, "the last good one is step-000003"), (2, "there is none yet")])
+def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path, step, there):
     run = RunFolder(tmp_path / "run")
-    _, error = run_until(make_config(data=tmp_path / "empty"), run)
+    real = Engine.step
+
+    def spoilt(self, number):
+        values = real(self, number)
+        if number == step:  # the loss before this update was still a number
+            with torch.no_grad():
+                self.model.mask_token[..., 0] = float("nan")
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "step", spoilt)
+        for event in (events := pretrain(make_config(preview_every=10), run=run.path)):
+            if isinstance(event, StepLogged) and event.step == step + 1:
+                run.ask("pause")
+                with pytest.raises(Diverged, match=there):
+                    list(events)
+    assert [path.name for path in run.checkpoints()] == (["step-000003"] if step == 4 else [])
+
+
+def test_unusable_data_fails_with_a_message(make_config, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "broken.png").write_bytes(b"no picture")
+    run = RunFolder(tmp_path / "run")
+    _, error = run_until(make_config(data=tmp_path / "data"), run)
     assert isinstance(error, DataError)
     assert run.status().state == "failed"
-    assert "no images" in run.status().message
+    assert run.status().message == str(error)
+    assert list(pretrain(make_config(), run=run.path))[-1].state == "finished"  # its name was free again
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_images_is_refused_before_the_run_folder_is_made(make_config, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no images|no folder"):
+        list(pretrain(make_config(data=tmp_path / name), run=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_device_that_is_not_there_is_refused_and_leaves_no_folder(make_config, tmp_path, monkeypatch):

@@ -133,6 +133,19 @@ def test_the_plan_shares_a_batch_evenly_or_refuses():
     assert (schedule.steps_per_epoch, schedule.peak_lr, warnings) == (2, pytest.approx(3e-4), [])
 
 
+@pytest.mark.parametrize(
+    ("epochs", "start", "warmup", "words"),
+    [(5, 5, 1, ["plain MAE"]), (6, 5, 5, []), (3, 1, 5, ["warm-up"]), (2, 5, 5, ["plain MAE", "warm-up"])],
+)
+def test_a_run_too_short_for_its_schedule_is_told(epochs, start, warmup, words):
+    config = PretrainConfig(data="x", epochs=epochs, loss={"p_start_epoch": start}, optimizer={"warmup_epochs": warmup})
+    warnings = plan(config, 1024, 1)[1]
+    assert [warning.code for warning in warnings] == ["schedule"] * len(words)
+    assert all(word in warning.message for word, warning in zip(words, warnings, strict=True))
+    without = config.model_copy(update={"loss": config.loss.model_copy(update={"p": 0.0})})
+    assert not any("MAE" in warning.message for warning in plan(without, 1024, 1)[1])
+
+
 def test_previews_show_the_same_tiles_under_the_same_masks(make_config, tmp_path):
     run = RunFolder(tmp_path / "run")
     events = list(pretrain(make_config(preview_every=2), run=run.path))
@@ -170,6 +183,12 @@ def test_a_model_of_a_run_can_be_loaded(make_config, tmp_path):
     assert load_model(tmp_path / "run").config == make_config().model
 
 
+def test_the_scale_of_a_model_is_that_of_the_pixels_it_saw(make_config, tmp_path):
+    config = make_config(epochs=1, tiles={"tile_px": 128, "mpp": 0.5}, model={"tile_size": 64})
+    list(pretrain(config, run=tmp_path / "run"))
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["mpp"] == 1.0
+
+
 def test_unusable_files_are_listed(make_config, tiles, tmp_path):
     data, run = tmp_path / "data", RunFolder(tmp_path / "run")
     data.mkdir()
@@ -187,6 +206,13 @@ def test_a_collapse_is_told_once(make_config, tmp_path, monkeypatch):
     events = list(pretrain(make_config(), run=run.path))
     assert [event.message for event in events if isinstance(event, Warned) and event.code == "collapse"] == ["it has collapsed"]
     assert run.status().warnings == ("it has collapsed",)
+
+
+@pytest.mark.parametrize(("loss", "told"), [({}, 0), ({"target": "token"}, 1)])
+def test_a_collapse_is_not_read_from_few_images_at_once(make_config, tmp_path, monkeypatch, loss, told):
+    monkeypatch.setattr("napari_sdmae.training.training_loop.collapse_warning", lambda metrics: "it has collapsed")
+    events = list(pretrain(make_config(epochs=1, micro_batch=7, loss=loss), run=tmp_path / "run"))
+    assert sum(isinstance(event, Warned) and event.code == "collapse" for event in events) == told
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """A run that is killed, paused or stopped and resumed ends with the model of an uninterrupted run, bit for bit."""
 
+import errno
+import json
 import os
 import random
 import shutil
@@ -12,6 +14,7 @@ import pytest
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.training import RunFolder, pretrain
+from napari_sdmae.training.checkpoints import UnreadableCheckpoint, set_aside
 from napari_sdmae.training.events import Ended, Event, StepLogged, Warned
 
 EPOCHS = 24
@@ -169,7 +172,67 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(config, uninterrupted, 
     events = list(pretrain(config, run=run.path, resume=True))
     warnings = [event.message for event in events if isinstance(event, Warned)]
     assert any("step-000066" in message and "training.safetensors" in message for message in warnings), warnings
+    assert (run.checkpoints_folder / "step-000066.damaged" / "model.safetensors").is_file()
     check_same(run, uninterrupted)
+
+
+@pytest.fixture
+def paused(make_config, tmp_path) -> RunFolder:
+    """A run with the checkpoints of steps 3 and 4."""
+    run = RunFolder(tmp_path / "run")
+    interrupted(make_config(), run, 4, "pause")
+    return run
+
+
+def content(run: RunFolder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in run.checkpoints_folder.rglob("*") if path.is_file()}
+
+
+def refuse(run: RunFolder, error: type[Exception], words: str) -> None:
+    """Check that resuming `run` fails with one line and leaves all its checkpoints, twice the same."""
+    before = content(run)
+    for _ in range(2):
+        with pytest.raises(error, match=words):
+            list(pretrain(run.read_config(), run=run.path, resume=True))
+        assert content(run) == before
+        assert run.status().state == "failed"
+        assert "\n" not in run.status().message
+
+
+def test_a_run_without_any_whole_checkpoint_does_not_begin_anew(paused):
+    for path in paused.checkpoints():
+        (path / "training.json").write_text('{"step": ')
+    refuse(paused, UnreadableCheckpoint, "no checkpoint in .* is whole .*training.json is not as it was written")
+
+
+def test_a_checkpoint_of_another_version_is_not_damaged(paused):
+    file = paused.checkpoint(4) / "training.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"momentum": 0.5}))
+    refuse(paused, UnreadableCheckpoint, "another version of napari-sdmae .momentum")
+
+
+def test_a_disk_that_does_not_answer_says_nothing_about_the_checkpoints(paused, monkeypatch):
+    def stale(file):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_sdmae.training.checkpoints._digest", stale)
+        refuse(paused, OSError, "Stale file handle")
+    assert list(pretrain(paused.read_config(), run=paused.path, resume=True))[-1].state == "finished"
+
+
+def test_damaged_checkpoints_of_one_step_do_not_replace_each_other(tmp_path):
+    for mark in "ab":
+        (tmp_path / "step-000004").mkdir()
+        (tmp_path / "step-000004" / mark).touch()
+        set_aside(tmp_path / "step-000004")
+    assert sorted(path.name for path in tmp_path.rglob("?")) == ["a", "b"]
+
+
+def test_fewer_tiles_at_once_in_the_settings_are_followed(paused):
+    paused.config.write_text(paused.read_config().model_copy(update={"micro_batch": 3}).to_yaml())
+    list(pretrain(paused.read_config(), run=paused.path, resume=True))
+    assert json.loads((paused.checkpoint(9) / "training.json").read_text())["micro_batch"] == 3
 
 
 def test_resuming_a_finished_run_changes_nothing(config, uninterrupted, tmp_path):

@@ -95,6 +95,27 @@ def test_nothing_is_overwritten(tmp_path, config, run):
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("state", ["failed", "stopped", "cancelled"])
+def test_a_run_that_saved_nothing_gives_its_name_to_a_new_one(run, config, state):
+    run.write_status(RunStatus(state=state, step=2, started=5.0, warnings=("careful",)))
+    run.append_metrics({"kind": "step", "step": 2})
+    (run.path / "notes.txt").write_text("mine")
+    new = config.model_copy(update={"epochs": 7})
+    status = run.claim(new, resume=False)
+    assert (status.state, status.step, status.warnings, run.metrics()) == ("preparing", 0, (), [])
+    assert run.read_config() == new
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kept", ["checkpoints/step-000003", "checkpoints/step-000003.damaged", "model"])
+def test_a_failed_run_that_saved_something_is_not_replaced(run, config, kept):
+    run.write_status(RunStatus(state="failed", step=4))
+    (run.path / kept).mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="sdmae resume"):
+        run.claim(config.model_copy(update={"epochs": 7}), resume=False)
+    assert run.read_config() == config
+
+
 def test_an_empty_folder_may_be_used(tmp_path, config):
     (tmp_path / "new").mkdir()
     assert RunFolder(tmp_path / "new").claim(config, resume=False).state == "preparing"

@@ -7,7 +7,8 @@ from napari.layers import Image
 from PIL import Image as Picture
 
 from napari_sdmae.io.images import read_image, read_mpp
-from napari_sdmae.widgets._layer_source import finest_level, rgb, write_layers
+from napari_sdmae.widgets._field import take
+from napari_sdmae.widgets._layer_source import finest_level, write_layers
 
 
 @pytest.fixture
@@ -40,7 +41,16 @@ def test_grey_and_deep_layers_are_written_as_they_are_shown(tmp_path, region):
     layer = Image(grey, contrast_limits=(0, 255 * 16))
     (file,) = write_layers([layer], tmp_path)
     np.testing.assert_array_equal(tifffile.imread(file), np.repeat(region[..., 1:2], 3, axis=2))
-    np.testing.assert_array_equal(rgb(region / 255.0, None), region)
+
+
+def test_training_sees_the_pixels_that_are_shown(tmp_path, region):
+    alpha = np.full((*region.shape[:2], 1), 255, np.uint8)
+    alpha[:100] = 0
+    layer = Image(np.concatenate([region, alpha], axis=2), rgb=True)
+    (file,) = write_layers([layer], tmp_path)
+    np.testing.assert_array_equal(read_image(file), take(layer, (0, 0), None, None).pixels)
+    assert (read_image(file)[:100] == 255).all()
+    np.testing.assert_array_equal(read_image(file)[100:], region[100:])
 
 
 def test_of_a_pyramid_the_finest_level_that_fits_is_taken_with_its_own_scale(tmp_path, region, monkeypatch):

@@ -1,7 +1,9 @@
 """The Reconstruct dock in a real viewer with a real model in a real worker."""
 
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,3 +188,13 @@ def test_without_a_file_there_is_no_command(ready):
 @pytest.mark.parametrize("width", [300])
 def test_it_fits_a_narrow_dock(ready, width):
     assert ready.widget().minimumSizeHint().width() <= width - 15
+
+
+def test_the_note_says_what_this_model_predicts(qtbot, ready, model_folder, tmp_path):
+    raw = shutil.copytree(model_folder, tmp_path / "raw")
+    config = json.loads((raw / "config.json").read_text())
+    (raw / "config.json").write_text(json.dumps(config | {"target_normalisation": "none"}))
+    assert "taken from the original" in ready.note.text()
+    ready.model.choose(raw)
+    qtbot.waitUntil(lambda: "raw pixels" in ready.note.text(), timeout=30000)
+    assert "taken from the original" not in ready.note.text()

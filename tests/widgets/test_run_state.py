@@ -55,6 +55,12 @@ def test_every_state_has_words_and_sensible_buttons(state):
     assert view.failed == (state == "failed")
 
 
+def test_a_run_stopped_before_its_first_step_keeps_no_model():
+    stopped = RUNNING.model_copy(update={"state": "stopped"})
+    assert describe(stopped).headline == "Stopped: the model so far is kept"
+    assert describe(stopped.model_copy(update={"step": 0})).headline == "Stopped: nothing was saved yet"
+
+
 def test_a_failed_run_tells_its_cause_and_warnings_stay():
     view = describe(RUNNING.model_copy(update={"state": "failed", "message": "disk full: free 2 GB", "warnings": ("collapse",)}))
     assert view.error == "disk full: free 2 GB"
