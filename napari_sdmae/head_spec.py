@@ -1,0 +1,47 @@
+"""What a fine-tuned head is: the content of ``config.json`` in its folder, read by the viewer without torch.
+
+A head folder (``model/`` of a fine-tuning run) holds ``model.safetensors`` (encoder and head) and this, so that it can be
+copied to another machine and used there by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from napari_sdmae.config import Settings
+from napari_sdmae.finetune_config import EncoderSpec, HeadConfig, Task
+from napari_sdmae.label_map import LabelClass
+
+HEAD_FORMAT = "napari-sdmae-head"
+
+
+class HeadSpec(Settings):
+    """A head in words and numbers.
+
+    Attributes
+    ----------
+    classes
+        What it tells apart. Segmentation: value 0 may be among them (background); instances: types of objects, from 1;
+        classification: from 0; detection: from 1.
+    tile_size
+        Edge of the tiles it was trained on, px at scale `mpp`; the window of sliding prediction.
+    mpp
+        µm per pixel that it expects to see; None if it was not known.
+    metrics
+        Selected on validation, reported on test: ``{"validation": {…}, "test": {…}, "selected_by": "validation/mIoU", …}``.
+    provenance
+        Run, data fingerprint, encoder it began from, date.
+    """
+
+    format: Literal["napari-sdmae-head"] = "napari-sdmae-head"
+    version: int = 1
+    task: Task
+    classes: tuple[LabelClass, ...]
+    head: HeadConfig
+    encoder: EncoderSpec
+    tile_size: int
+    mpp: float | None = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
