@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config import Precision
+from napari_sdmae.models.precision import autocast as autocast
+from napari_sdmae.models.precision import works_in_bf16 as _works
 
 GAIN = 1.15
 """bf16 must be faster by this factor, or its coarser numbers are not worth it."""
@@ -62,20 +63,3 @@ def _step(model: torch.nn.Module, images: torch.Tensor, bf16: bool) -> None:
         loss = model(images).square().mean()
     loss.backward()
     loss.item()
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context in which the forward pass runs; bf16 needs no gradient scaler."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def _works(device: torch.device) -> bool:
-    """Return whether bf16 autocast computes at all on `device`."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            square = torch.ones(8, 8, device=device)
-            return bool(torch.isfinite(square @ square).all().item())
-    except (RuntimeError, TypeError):
-        return False
