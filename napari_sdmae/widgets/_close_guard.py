@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 Answer = Literal["run", "stop", "stay"]
 
 
-def ask_before_closing(window: QWidget, run: str) -> Answer:
-    """Ask whether the job of `run` goes on, stops and keeps its model, or napari stays open."""
+def ask_before_closing(window: QWidget, run: str, widget: str = "Pre-train") -> Answer:
+    """Ask whether the job of `run`, shown by the dock `widget`, goes on, stops and keeps its model, or napari stays open."""
     box = QMessageBox(window)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("A run is training")
     box.setText(f"The run {run} is training.")
-    box.setInformativeText("It does not need napari: it can go on, and the Pre-train widget finds it again next time.")
+    box.setInformativeText(f"It does not need napari: it can go on, and the {widget} widget finds it again next time.")
     go_on = box.addButton("Let it run", QMessageBox.ButtonRole.AcceptRole)
     stop = box.addButton("Stop and keep", QMessageBox.ButtonRole.DestructiveRole)
     stay = box.addButton("Do not close", QMessageBox.ButtonRole.RejectRole)

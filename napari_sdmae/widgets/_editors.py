@@ -227,3 +227,23 @@ class TextEdit(QLineEdit):
         """Show `value`, from its start."""
         self.setText(value)
         self.setCursorPosition(0)
+
+
+class NumberList(TextEdit):
+    """Any number of whole numbers with commas between them; empty is none. Other text is left for the settings to refuse."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setPlaceholderText("auto")
+
+    def get(self) -> Any:
+        """Return the numbers as a tuple, or the text where it is something else."""
+        text = str(self.text()).strip()
+        try:
+            return tuple(int(part) for part in text.replace(";", ",").split(",") if part.strip())
+        except ValueError:
+            return text
+
+    def set(self, value: Any) -> None:
+        """Show the numbers."""
+        super().set(", ".join(str(number) for number in value))

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.widgets._editors import Choice, FloatBox, IntBox, NumberRow, OptionalNumber, Switch, TextEdit
+from napari_sdmae.widgets._editors import Choice, FloatBox, IntBox, NumberList, NumberRow, OptionalNumber, Switch, TextEdit
 from napari_sdmae.widgets._folder_edit import FolderEdit
 
-Editor = Choice | FloatBox | FolderEdit | IntBox | NumberRow | OptionalNumber | Switch | TextEdit
+Editor = Choice | FloatBox | FolderEdit | IntBox | NumberList | NumberRow | OptionalNumber | Switch | TextEdit
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,13 @@ def make_editor(field: FormField, parent: QWidget | None = None) -> Editor:
         return TextEdit(parent)
     if get_origin(kind) is Literal:
         return Choice(get_args(kind), parent)
+    if get_origin(kind) is tuple and get_args(kind) == (int, ...):
+        return NumberList(parent)
     if get_origin(kind) is tuple and set(get_args(kind)) == {float}:
         return NumberRow(len(get_args(kind)), parent)
     raise TypeError(
         f"setting {field.key} is of type {field.info.annotation}; the form edits bool, int, float, str, Path, "
-        "Literal, tuples of float, and int | None, float | None, Path | None"
+        "Literal, tuples of float or of any number of int, and int | None, float | None, Path | None"
     )
 
 

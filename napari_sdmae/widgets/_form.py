@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets._editors import Choice, NumberRow, TextEdit
+from napari_sdmae.widgets._editors import Choice, NumberList, NumberRow, TextEdit
 from napari_sdmae.widgets._fields import Editor, FormField, fields_of, make_editor
 from napari_sdmae.widgets._fold import Fold
 from napari_sdmae.widgets._folder_edit import FolderEdit
@@ -40,6 +40,8 @@ class SettingsForm(QWidget):
         super().__init__(parent)
         fields = list(fields_of(model, skip=frozenset(skip)))
         self.editors: dict[str, Editor] = {}
+        self.labels: dict[str, QLabel] = {}
+        self.folds: dict[str, Fold] = {}
         self.fields = {field.key: field for field in fields}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -67,12 +69,28 @@ class SettingsForm(QWidget):
                     editor.set(value_at(settings, self.fields[key].path))
         self.changed.emit()
 
+    def leave_out(self, keys: Collection[str], reason: str = "") -> None:
+        """Hide the settings with these dotted names, keeping their values, and say the `reason` with their titles."""
+        for key, editor in self.editors.items():
+            for widget in (self.labels[key], editor):
+                widget.setVisible(key not in keys)
+        for group, fold in self.folds.items():
+            members = [key for key, field in self.fields.items() if field.group == group and not field.basic]
+            fold.setVisible(any(key not in keys for key in members))
+        hidden = ", ".join(field.title for key, field in self.fields.items() if key in keys)
+        self.left_out.setText(f"{reason}: {hidden}." if hidden else "")
+        self.left_out.setVisible(bool(hidden))
+
     def _groups(self, fields: list[FormField]) -> QWidget:
         holder = QWidget(self)
         column = QVBoxLayout(holder)
         column.setContentsMargins(8, 0, 0, 0)
         for title, members in groupby(fields, key=lambda field: field.group):
-            column.addWidget(Fold(title, self._rows(list(members)), parent=holder))
+            self.folds[title] = Fold(title, self._rows(list(members)), parent=holder)
+            column.addWidget(self.folds[title])
+        self.left_out = text_label(parent=holder)
+        self.left_out.hide()
+        column.addWidget(self.left_out)
         return holder
 
     def _rows(self, fields: list[FormField]) -> QWidget:
@@ -96,7 +114,7 @@ class SettingsForm(QWidget):
         if not field.info.is_required():
             editor.set(field.info.get_default(call_default_factory=True))
         editor.edited.connect(self.changed)
-        self.editors[field.key] = editor
+        self.editors[field.key], self.labels[field.key] = editor, label
         row = grid.rowCount()
         if _is_wide(editor):
             grid.addWidget(label, row, 0, 1, 2)
@@ -110,7 +128,7 @@ def _is_wide(editor: Editor) -> bool:
     """Return whether `editor` needs more room than half a narrow dock."""
     if isinstance(editor, Choice):
         return max(len(editor.itemText(index)) for index in range(editor.count())) > LONGEST_WORD
-    return isinstance(editor, FolderEdit | NumberRow | TextEdit)
+    return isinstance(editor, FolderEdit | NumberRow | TextEdit) and not isinstance(editor, NumberList)
 
 
 def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""The job behind the Pre-train widget: the public command, written out, started so that it outlives napari."""
+"""The job behind a widget that trains: the public command, written out, started so that it outlives napari."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Any
 import platformdirs
 import psutil
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config import PretrainConfig, Settings, merge
+from napari_sdmae.finetune_config import FinetuneConfig
 
 NICENESS = 5  # the job leaves the machine to the viewer when both want it
 
@@ -23,14 +24,29 @@ NICENESS = 5  # the job leaves the machine to the viewer when both want it
 def pretrain_command(config: PretrainConfig, preset: str, run: Path) -> list[str]:
     """Return the command that trains with `config` into `run`: the preset, and a flag for every setting that differs from it."""
     base = PretrainConfig.from_preset(preset, data=config.data)
-    flags = [word for key, value in differences(base.model_dump(), config.model_dump()) for word in _flag(key, value)]
-    start = [sys.executable, "-m", "napari_sdmae", "pretrain"]
-    return [*start, "--data", str(config.data), "--output", str(run), "--preset", preset, *flags]
+    return [*_program(), "pretrain", "--data", str(config.data), *_ending(run, preset, base, config)]
+
+
+def finetune_command(config: FinetuneConfig, preset: str, run: Path, changes: dict[str, Any]) -> list[str]:
+    """Return the command that fine-tunes with `config` into `run`; `changes` are the values that the preset sets."""
+    given = {"task": config.task, "data": config.data, "model": config.model}
+    base = FinetuneConfig.model_validate(merge(changes, given | {"model": "any"})).model_copy(update=given)
+    flags = ["--task", config.task, "--data", str(config.data), "--model", config.model]
+    return [*_program(), "finetune", *flags, *_ending(run, preset, base, config)]
+
+
+def _program() -> list[str]:
+    return [sys.executable, "-m", "napari_sdmae"]
+
+
+def _ending(run: Path, preset: str, base: Settings, config: Settings) -> list[str]:
+    changed = differences(base.model_dump(), config.model_dump())
+    return ["--output", str(run), "--preset", preset, *(word for key, value in changed for word in _flag(key, value))]
 
 
 def resume_command(run: Path) -> list[str]:
     """Return the command that goes on with the run in `run`."""
-    return [sys.executable, "-m", "napari_sdmae", "resume", str(run)]
+    return [*_program(), "resume", str(run)]
 
 
 def shell_line(command: list[str]) -> str:

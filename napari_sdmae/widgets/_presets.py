@@ -9,19 +9,19 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config import PretrainConfig, Settings
 from napari_sdmae.widgets._fields import problems
 
 
-def preset_note(name: str) -> str:
+def preset_note(name: str, folder: str = "presets") -> str:
     """Return the first line of the shipped preset `name`, which says what it is for."""
-    text = resources.files("napari_sdmae.resources").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
+    text = resources.files("napari_sdmae.resources").joinpath(folder, f"{name}.yaml").read_text(encoding="utf-8")
     first = text.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def read_settings(path: Path) -> tuple[PretrainConfig | None, str]:
-    """Return the settings in the YAML file `path`, or None and what is wrong with it.
+def read_settings(path: Path, kind: type[Settings] = PretrainConfig) -> tuple[Any, str]:
+    """Return the settings (`kind`) in the YAML file `path`, or None and what is wrong with it.
 
     A file without ``data`` is settings for any images; its data is then ``Path()``.
     """
@@ -32,18 +32,18 @@ def read_settings(path: Path) -> tuple[PretrainConfig | None, str]:
     if not isinstance(values, dict):
         return None, f'{path.name} holds no settings: expected lines such as "epochs: 100"'
     try:
-        return PretrainConfig.model_validate({"data": "."} | values), ""
+        return kind.model_validate({"data": "."} | values), ""
     except ValidationError as error:
-        lines = "\n".join(problems(error, PretrainConfig))
+        lines = "\n".join(problems(error, kind))
         return None, f"{path.name} was not loaded, and the form is as it was:\n{lines}"
 
 
-def write_settings(path: Path, values: dict[str, Any], data: Path | None) -> str:
+def write_settings(path: Path, values: dict[str, Any], data: Path | None, kind: type[Settings] = PretrainConfig) -> str:
     """Write the settings `values` to the YAML file `path`, without the images where there are none; return what went wrong."""
     try:
-        config = PretrainConfig.model_validate(values | {"data": data or Path()})
+        config = kind.model_validate(values | {"data": data or Path()})
     except ValidationError as error:
-        return "The settings were not saved:\n" + "\n".join(problems(error, PretrainConfig))
+        return "The settings were not saved:\n" + "\n".join(problems(error, kind))
     kept = config.model_dump(mode="json", exclude=set() if data else {"data"})
     try:
         path.write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetIte
 
 from napari_sdmae.training.run_folder import RunFolder, RunStatus, list_runs
 from napari_sdmae.widgets._notes import text_label
+from napari_sdmae.widgets._run_kind import Kind, run_kind
 
 THUMBNAIL = QSize(96, 48)
 
@@ -25,9 +26,10 @@ class RunEntry:
     picture: Path | None
 
 
-def run_entries(root: Path) -> list[RunEntry]:
-    """Return the runs in the folder `root`, newest first."""
-    entries = ((run, run.status()) for run in reversed(list_runs(root)))
+def run_entries(root: Path, kind: Kind | None = None) -> list[RunEntry]:
+    """Return the runs in the folder `root`, newest first; of one `kind` alone, with those of which nobody knows it yet."""
+    runs = [run for run in reversed(list_runs(root)) if kind is None or run_kind(run.path) in (None, kind)]
+    entries = ((run, run.status()) for run in runs)
     return [RunEntry(run.path, entry_text(run.path.name, status), _picture(run)) for run, status in entries if status is not None]
 
 
@@ -57,12 +59,13 @@ def thumbnail(picture: Path | None) -> QIcon:
 
 
 class RunList(QWidget):
-    """Lists the runs of a folder. ``run_chosen(Path)`` says which one to watch."""
+    """Lists the runs of a folder, all or of one `kind`. ``run_chosen(Path)`` says which one to watch."""
 
     run_chosen = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, kind: Kind | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._kind = kind
         self._root = Path()
         self.note = text_label(parent=self)
         self.list = QListWidget(self)
@@ -83,7 +86,7 @@ class RunList(QWidget):
 
     def refresh(self) -> None:
         """Read the folder again."""
-        entries = run_entries(self._root)
+        entries = run_entries(self._root, self._kind)
         self.list.clear()
         for entry in entries:
             item = QListWidgetItem(thumbnail(entry.picture), entry.text)
