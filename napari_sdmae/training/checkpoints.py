@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from napari_sdmae.config import Precision
-from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.io.files import flush_folder, write_atomically
-from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.training.run_folder import RunFolder
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -42,6 +41,8 @@ class TrainingState(BaseModel):
 
     `sums` holds running sums of the metrics, since the last log and since the epoch began, each with its number of steps
     under ``steps``. Totals are compared among epochs of one weight p only: while p grows, so does the total.
+    `best_value` and `best_report` are what the best epoch of a fine-tuning run gave on the validation images.
+    `open_epoch`: the run ended while the epoch that ends at `step` was being validated; its sums are still here.
     """
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -54,15 +55,35 @@ class TrainingState(BaseModel):
     best_step: int | None = None
     best_loss: float = float("inf")
     best_p: float = 0.0
+    best_value: float | None = None
+    best_report: dict[str, Any] | None = None
+    open_epoch: bool = False
     sums: dict[str, dict[str, float]] = {}
     warned: list[str] = []
     digests: dict[str, str] = {}
 
 
+SaveModel = Callable[[Path], None]
+"""Writes the files of a model, :data:`MODEL_FILES`, into a folder."""
+
+
 def save_checkpoint(
-    folder: RunFolder, model: SDMAE, tensors: dict[str, Tensor], state: TrainingState, metadata: dict[str, Any]
+    folder: RunFolder, save_model: SaveModel, tensors: dict[str, Tensor], state: TrainingState, shown: int | None = None
 ) -> Path:
-    """Write the checkpoint of ``state.step``, make its model the run's, and drop what is not needed any more.
+    """Write the checkpoint of ``state.step``, make the model of step `shown` the run's, and drop what is not needed any more.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    save_model
+        Writes the model.
+    tensors
+        State of optimizer and loss.
+    state
+        Everything else.
+    shown
+        Step of a checkpoint whose model the run shows; None: this one's.
 
     Raises
     ------
@@ -73,22 +94,22 @@ def save_checkpoint(
     if not path.exists():
         aside = folder.checkpoints_folder / f".{path.name}.tmp"
         try:
-            _write(aside, model, tensors, state, metadata)
+            _write(aside, save_model, tensors, state)
             aside.replace(path)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         flush_folder(folder.checkpoints_folder)
-    publish(path, folder.model)
+    publish(path if shown is None else folder.checkpoint(shown), folder.model)
     _thin_out(folder, state.best_step)
     return path
 
 
-def _write(aside: Path, model: SDMAE, tensors: dict[str, Tensor], state: TrainingState, metadata: dict[str, Any]) -> None:
+def _write(aside: Path, save_model: SaveModel, tensors: dict[str, Tensor], state: TrainingState) -> None:
     """Write all files of a checkpoint into the folder `aside`."""
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    save_model(aside, model, metadata=metadata)
+    save_model(aside)
     write_atomically(aside / "training.safetensors", safetensors.torch.save(tensors))
     digests = {file.name: _digest(file) for file in sorted(aside.iterdir())}
     whole = state.model_copy(update={"digests": digests})

@@ -11,6 +11,7 @@ from napari_sdmae.training.events import (
     PreviewWritten,
     Started,
     StepLogged,
+    Validated,
     Warned,
 )
 
@@ -29,6 +30,8 @@ def describe(event: Event) -> str:
             )
         case EpochFinished(epoch, _, metrics):
             return f"epoch {epoch} done  {losses(metrics)}"
+        case Validated(epoch, _, metrics, selected, _):
+            return f"validation after epoch {epoch}  {measures(metrics)}" + ("  best so far" if selected else "")
         case PreviewWritten(_, path):
             return f"preview: {path}"
         case CheckpointSaved(step, path):
@@ -43,6 +46,11 @@ def losses(metrics: dict[str, float]) -> str:
     """Return the losses that are there, in the order they matter."""
     names = ("total", "reconstruction", "distillation")
     return "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+
+
+def measures(metrics: dict[str, float]) -> str:
+    """Return what was measured on the validation images."""
+    return "  ".join(f"{name.removeprefix('validation/')} {value:.4f}" for name, value in metrics.items())
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a running job tells: small frozen events, yielded by :func:`napari_sdmae.training.pretrain`."""
+"""What a running job tells: small frozen events, yielded by :func:`napari_sdmae.training.pretrain` and ``finetune``."""
 
 from __future__ import annotations
 
@@ -53,8 +53,22 @@ class EpochFinished:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """The head was measured on the validation images after `epoch` epochs; `selected`: it is the best so far.
+
+    `metrics` are named ``validation/…``; `best` names the one that selects, empty where there are no validation images.
+    """
+
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    selected: bool
+    best: str = ""
+
+
+@dataclass(frozen=True)
 class PreviewWritten:
-    """Probe tiles were reconstructed into `path` (an .npz)."""
+    """Probe tiles were reconstructed, or validation images predicted, into `path` (an .npz)."""
 
     epoch: int
     path: Path
@@ -70,8 +84,8 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know. `code` is stable: batch, checkpoint, collapse, out_of_memory,
-    quarantine, schedule, threads."""
+    """Something the user should know. `code` is stable: batch, checkpoint, collapse, labels, out_of_memory,
+    quarantine, schedule, selection, threads."""
 
     code: str
     message: str
@@ -86,4 +100,4 @@ class Ended:
     message: str = field(default="")
 
 
-Event = Preparing | Started | StepLogged | EpochFinished | PreviewWritten | CheckpointSaved | Warned | Ended
+Event = Preparing | Started | StepLogged | EpochFinished | Validated | PreviewWritten | CheckpointSaved | Warned | Ended

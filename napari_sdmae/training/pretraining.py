@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import torch
@@ -12,28 +10,32 @@ import torch
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.sources import DataError, find_images
-from napari_sdmae.io.files import write_atomically
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.devices import World, choose_device, device_name, is_first_process, launch
+from napari_sdmae.training.devices import World, choose_device, is_first_process, launch
 from napari_sdmae.training.engine import Engine
-from napari_sdmae.training.environment import write_command, write_environment
-from napari_sdmae.training.events import Ended, Event, Preparing, Warned
-from napari_sdmae.training.precision import choose_precision
+from napari_sdmae.training.environment import write_command
+from napari_sdmae.training.events import Event, Preparing, Warned
+from napari_sdmae.training.job import (
+    agreed_precision,
+    begin_records,
+    ended_while_preparing,
+    report_unusable,
+    run_job,
+    saved_state,
+)
+from napari_sdmae.training.judging import Asked, LowestLoss
 from napari_sdmae.training.previews import Previewer
-from napari_sdmae.training.recorder import record
-from napari_sdmae.training.resuming import find_checkpoint, restore
+from napari_sdmae.training.resuming import restore
 from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.schedules import Schedule
-from napari_sdmae.training.tensorboard import check_tensorboard, write_scalars
-from napari_sdmae.training.training_loop import ENDINGS, Training
-
-Stop = Callable[[], Request | None]
+from napari_sdmae.training.tensorboard import check_tensorboard
+from napari_sdmae.training.training_loop import Training
 
 
-def pretrain(config: PretrainConfig, *, run: Path, stop: Stop | None = None, resume: bool = False) -> Iterator[Event]:
+def pretrain(config: PretrainConfig, *, run: Path, stop: Asked | None = None, resume: bool = False) -> Iterator[Event]:
     """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
 
     Everything is written into the run folder, see :mod:`napari_sdmae.training.run_folder`. A run that was paused, stopped
@@ -67,20 +69,10 @@ def pretrain(config: PretrainConfig, *, run: Path, stop: Stop | None = None, res
     """
     folder = RunFolder(run)
     config = config.model_copy(update={"data": config.data.expanduser().absolute()})
-
-    def asked() -> Request | None:
-        own = stop() if stop is not None else None
-        return own or folder.asked()
-
-    events = _job(config, folder, asked, resume)
-    if is_first_process():
-        recorded = record(events, folder)
-        yield from write_scalars(recorded, folder.tensorboard) if config.tensorboard else recorded
-    else:
-        yield from (event for event in events if isinstance(event, Ended))
+    yield from run_job(lambda asked: _job(config, folder, asked, resume), folder, stop, tensorboard=config.tensorboard)
 
 
-def _job(config: PretrainConfig, folder: RunFolder, asked: Stop, resume: bool) -> Iterator[Event]:
+def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, resume: bool) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
     device, reason = choose_device(config.device)
     check_model(config)
@@ -95,9 +87,7 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Stop, resume: bool) -
     world = launch(device)
     request = world.agree((yield from _prepare(config, asked)) if first else None)
     if request is not None:
-        step = folder.last_saved_step()
-        kept = f"the checkpoint of step {step} is kept" if step else "nothing was saved yet"
-        yield Ended(ENDINGS[request], step, f"while preparing the tiles; {kept}")
+        yield ended_while_preparing(request, folder, "tiles")
         return
     yield from _train(config, folder, world, asked)
 
@@ -121,7 +111,7 @@ def check_model(config: PretrainConfig) -> None:
         SDMAELoss(config.loss, config.model.head_outputs)
 
 
-def _prepare(config: PretrainConfig, asked: Stop) -> Generator[Event, None, Request | None]:
+def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, Request | None]:
     """Decode the tiles; return the request that came in the meantime, if any."""
     for progress in prepare_tiles(config.data, config.tiles):
         yield Preparing(progress.done, progress.total, progress.message)
@@ -130,41 +120,29 @@ def _prepare(config: PretrainConfig, asked: Stop) -> Generator[Event, None, Requ
     return None
 
 
-def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Stop) -> Iterator[Event]:
+def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
-    first = world.rank == 0
     cache = open_cache(config.data, config.tiles)
-    if first and cache.quarantine:
-        yield _report_unusable(cache, folder)
+    if world.rank == 0 and cache.quarantine:
+        yield report_unusable(cache.quarantine, folder)
     schedule, warnings = plan(config, len(cache.tiles), world.size)
     yield from warnings
-    saved, damaged = world.share(find_checkpoint(folder) if first else (None, []))
+    saved, damaged = saved_state(folder, world)
     yield from damaged
-    precision, reason = world.share(choose_precision(saved.precision if saved else config.precision, world.device))
+    precision, reason = agreed_precision(saved, config.precision, world)
     yield Preparing(1, 1, reason)
-    engine = Engine(config, cache, schedule, world, precision)
-    state = saved or TrainingState(
-        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=cache.fingerprint
-    )
-    yield from restore(engine, folder, state, cache.fingerprint)
-    if first:
-        folder.cut_metrics(state.step)
-        write_environment(
-            folder,
-            torch_build=torch.__version__,
-            device=device_name(world.device),
-            precision=precision,
-            precision_reason=reason,
-            threads=torch.get_num_threads(),
-            processes=world.size,
-            data_fingerprint=cache.fingerprint,
-        )
     metadata = {
         "target_normalisation": config.loss.target_normalisation,
         "mpp": _scale_seen(cache, config),
         "provenance": {"run": folder.path.name, "data": cache.fingerprint},
     }
-    yield from Training(engine, folder, state, Previewer(engine, cache), metadata).run(asked)
+    engine = Engine(config, cache, schedule, world, precision, metadata)
+    state = saved or TrainingState(
+        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=cache.fingerprint
+    )
+    yield from restore(engine, folder, state, cache.fingerprint)
+    begin_records(folder, world, state, precision, reason)
+    yield from Training(engine, folder, state, Previewer(engine, cache), LowestLoss()).run(asked)
 
 
 def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:
@@ -211,11 +189,3 @@ def _schedule_warnings(config: PretrainConfig) -> list[Warned]:
             f"{config.optimizer.warmup_epochs:g}): give more epochs or lower warmup_epochs"
         )
     return [Warned("schedule", message) for message in warnings]
-
-
-def _report_unusable(cache: TileCache, folder: RunFolder) -> Warned:
-    """Write quarantine.csv and return a warning that names its size."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("file", "reason"), *cache.quarantine])
-    write_atomically(folder.quarantine, text.getvalue().encode())
-    return Warned("quarantine", f"{len(cache.quarantine)} files could not be used; they are listed in {folder.quarantine.name}")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from napari_sdmae.training.describe import describe
-from napari_sdmae.training.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Warned
+from napari_sdmae.training.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
 from napari_sdmae.training.run_folder import HEARTBEAT_S, RunFolder, RunStatus
 
 
@@ -108,13 +108,15 @@ def _changes(event: Event, status: RunStatus) -> dict[str, Any]:
             return {
                 "step": step,
                 "epoch": epoch,
-                "loss": metrics["total"],
+                "loss": metrics.get("total"),
                 "images_per_s": images_per_s,
                 "memory": memory,
                 "eta_s": eta_s,
             }
         case EpochFinished(epoch, step, _):
             return {"step": step, "epoch": float(epoch)}
+        case Validated(epoch, _, metrics, True, best) if best:
+            return {"best": metrics[best], "best_metric": best.removeprefix("validation/"), "best_epoch": epoch}
         case Warned(_, message):
             return {} if message in status.warnings else {"warnings": (*status.warnings, message)}
         case Ended(state, step, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,9 +17,9 @@ from napari_sdmae.training.checkpoints import (
     publish,
     set_aside,
 )
-from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.events import Warned
 from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.training.stepping import SteppingEngine
 
 
 def find_checkpoint(folder: RunFolder) -> tuple[TrainingState | None, list[Warned]]:
@@ -54,8 +55,12 @@ def _put_by(path: Path, error: DamagedCheckpoint) -> Warned:
     return Warned("checkpoint", f"Checkpoint {error}; kept as {set_aside(path).name}, going on from the one before")
 
 
-def restore(engine: Engine, folder: RunFolder, state: TrainingState, fingerprint: str) -> Iterator[Warned]:
+def restore(
+    engine: SteppingEngine[Any, Any, Any], folder: RunFolder, state: TrainingState, fingerprint: str, shown: int | None = None
+) -> Iterator[Warned]:
     """Bring `engine` to `state`, and warn where it cannot be exactly as before.
+
+    The model of step `shown` (None: of this step) becomes the run's.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def restore(engine: Engine, folder: RunFolder, state: TrainingState, fingerprint
     engine.restore(*load_checkpoint(path)[:2])
     engine.micro_batch = min(state.micro_batch, engine.micro_batch)  # the settings may have been lowered in the meantime
     if engine.world.rank == 0:
-        publish(path, folder.model)
+        publish(path if shown is None else folder.checkpoint(shown), folder.model)
     if state.threads != torch.get_num_threads():
         yield Warned(
             "threads",

@@ -5,6 +5,7 @@ A job writes the folder, anybody who can see it reads it, on this machine or ove
     config.yaml  command.txt  environment.json      what repeats the run
     status.json  metrics.jsonl  log.txt             how it goes
     previews/  checkpoints/  model/                 what it made
+    report.json                                     of fine-tuning: how good the selected head is
     tensorboard/                                    the losses once more, if asked for
     quarantine.csv                                  files that could not be used, and why
     control                                         what a watcher asks for: stop | pause | cancel
@@ -23,7 +24,8 @@ from typing import Any, Literal, cast, get_args
 
 import psutil
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config import PretrainConfig, read_yaml
+from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.training.metrics_reader import MetricsReader
 from napari_sdmae.training.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, restarted
@@ -42,6 +44,9 @@ __all__ = [
 ]
 
 Request = Literal["stop", "pause", "cancel"]
+
+RunConfig = PretrainConfig | FinetuneConfig
+"""Settings of a run of either kind; those of fine-tuning have a ``task``."""
 
 CLAIM_S = 10.0
 """A claim takes milliseconds: one that is older was left by a process that died in it."""
@@ -72,6 +77,7 @@ class RunFolder:
         self.checkpoints_folder = self.path / "checkpoints"
         self.model = self.path / "model"
         self.tensorboard = self.path / "tensorboard"
+        self.report = self.path / "report.json"
         self.quarantine = self.path / "quarantine.csv"
         self.control = self.path / "control"
 
@@ -82,8 +88,8 @@ class RunFolder:
         """Return whether this is the folder of a run."""
         return self.config.is_file() and self.status_file.is_file()
 
-    def read_config(self) -> PretrainConfig:
-        """Return the settings of the run.
+    def read_config(self) -> RunConfig:
+        """Return the settings of the run: of fine-tuning if they name a task, else of pre-training.
 
         Raises
         ------
@@ -92,7 +98,9 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise RunFolderError(f"{self.path} is not a run folder: it has no config.yaml")
-        return PretrainConfig.from_yaml(self.config)
+        values = read_yaml(self.config)
+        kind = FinetuneConfig if isinstance(values, dict) and "task" in values else PretrainConfig
+        return kind.model_validate(values)
 
     # --- status -------------------------------------------------------------------------------------------------
 
@@ -118,7 +126,7 @@ class RunFolder:
                 file.write(text)
                 file.truncate()
 
-    def claim(self, config: PretrainConfig, *, resume: bool) -> RunStatus:
+    def claim(self, config: RunConfig, *, resume: bool) -> RunStatus:
         """Make the folder this process's own, as a new run of `config` or to go on with one; return its first status.
 
         Raises
@@ -174,7 +182,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Remove what such a run wrote about itself; whatever else lies in the folder stays."""
-        for path in (self.command, self.environment, self.metrics_file, self.log, self.quarantine):
+        for path in (self.command, self.environment, self.metrics_file, self.log, self.report, self.quarantine):
             path.unlink(missing_ok=True)
         for path in (self.previews_folder, self.tensorboard):
             shutil.rmtree(path, ignore_errors=True)
@@ -216,10 +224,16 @@ class RunFolder:
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the records past `step`, and a last line that was cut by a crash, so that a resumed run doubles none."""
+    def cut_metrics(self, step: int, *, open_epoch: bool = False) -> None:
+        """Drop the records past `step`, and a last line that was cut by a crash, so that a resumed run doubles none.
+
+        With `open_epoch` the epoch that ends at `step` was not closed yet: its record is dropped as well.
+        """
         if self.metrics_file.exists():
-            kept = [json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step]
+            records = [record for record in self.metrics() if record["step"] <= step]
+            kept = [
+                json.dumps(one) + "\n" for one in records if not (open_epoch and one["kind"] == "epoch" and one["step"] == step)
+            ]
             write_atomically(self.metrics_file, "".join(kept).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -274,7 +288,7 @@ def _is_held(lock: Path) -> bool:
     return fresh and (not owner or psutil.pid_exists(int(owner)))
 
 
-def _changed_settings(before: PretrainConfig, now: PretrainConfig) -> list[str]:
+def _changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
     """Return the names of the settings that differ, nested ones by group."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
-    return [name for name in new if old[name] != new[name]]
+    return [name for name in new if name not in old or old[name] != new[name]]

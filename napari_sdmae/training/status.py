@@ -18,8 +18,15 @@ SILENCE_S = 60.0
 """A job on another machine that was silent for so long counts as dead."""
 
 
+HISTORY = {"step", "total_steps", "epoch", "epochs", "loss", "best", "best_metric", "best_epoch", "started", "warnings"}
+"""What a resumed run takes over from the status of the job before it."""
+
+
 class RunStatus(BaseModel):
-    """How a run goes. Memory in bytes, times in seconds since 1970, `eta_s` in seconds."""
+    """How a run goes. Memory in bytes, times in seconds since 1970, `eta_s` in seconds.
+
+    `best` is the highest value so far of `best_metric` (``mIoU`` …) on the validation images, after `best_epoch` epochs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,6 +36,9 @@ class RunStatus(BaseModel):
     epoch: float = 0.0
     epochs: int = 0
     loss: float | None = None
+    best: float | None = None
+    best_metric: str = ""
+    best_epoch: int | None = None
     eta_s: float | None = None
     images_per_s: float = 0.0
     memory: int = 0
@@ -62,5 +72,5 @@ def is_alive(status: RunStatus) -> bool:
 
 def restarted(earlier: RunStatus) -> RunStatus:
     """Return the status of a job that goes on with an earlier one: new process, same history."""
-    kept = earlier.model_dump(include={"step", "total_steps", "epoch", "epochs", "loss", "started", "warnings"})
+    kept = earlier.model_dump(include=HISTORY)
     return RunStatus(state="preparing", **kept)

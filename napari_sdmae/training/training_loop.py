@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from napari_sdmae.losses import collapse_warning
 from napari_sdmae.training.checkpoints import TrainingState, save_checkpoint
-from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.events import (
     CheckpointSaved,
     Ended,
@@ -23,10 +22,11 @@ from napari_sdmae.training.events import (
     StepLogged,
     Warned,
 )
+from napari_sdmae.training.judging import Asked, Judge
 from napari_sdmae.training.means import Means
 from napari_sdmae.training.pace import Pace
-from napari_sdmae.training.previews import Previewer
 from napari_sdmae.training.run_folder import Request, RunFolder
+from napari_sdmae.training.stepping import SteppingEngine
 
 ENDINGS: dict[Request, EndState] = {"stop": "stopped", "pause": "paused", "cancel": "cancelled"}
 
@@ -35,15 +35,23 @@ class Diverged(RuntimeError):
     """The loss, or a weight, is not a number any more."""
 
 
+class Shows(Protocol):
+    """Shows what the model makes of the same few images, epoch after epoch."""
+
+    def write(self, folder: RunFolder, epoch: int) -> Path:
+        """Write the preview of an epoch and return its path."""
+        ...
+
+
 @dataclass
 class Training:
-    """One run under way."""
+    """One run under way, of either kind."""
 
-    engine: Engine
+    engine: SteppingEngine[Any, Any, Any]
     folder: RunFolder
     state: TrainingState
-    previewer: Previewer
-    metadata: dict[str, Any]
+    previewer: Shows
+    judge: Judge
     window: Means = field(init=False)
     epoch: Means = field(init=False)
     pace: Pace = field(init=False, default_factory=Pace)
@@ -52,26 +60,43 @@ class Training:
     def __post_init__(self) -> None:
         self.window, self.epoch = (Means(self.engine.world.device, self.state.sums.get(name)) for name in ("window", "epoch"))
 
-    def run(self, asked: Callable[[], Request | None]) -> Iterator[Event]:
+    def run(self, asked: Asked) -> Iterator[Event]:
         """Train to the end, or until `asked` to end; one request is answered after the step under way."""
         engine, schedule, world = self.engine, self.engine.schedule, self.engine.world
         yield Started(
             self.state.step, schedule.total_steps, schedule.epochs, schedule.steps_per_epoch, str(world.device), engine.precision
         )
-        for step in range(self.state.step, schedule.total_steps):
-            yield from self._step(step)
-            request = world.agree(asked())
-            if request == "cancel":
-                yield Ended("cancelled", self.state.step, "ended as asked; nothing was saved since the last checkpoint")
+        if self.state.open_epoch:
+            yield from self._close_epoch(asked)
+            if (request := world.agree(asked())) is not None and (self.state.open_epoch or not self._is_done()):
+                yield from self._end(request, asked)
                 return
-            if self._save_due(request):
+            if self._save_due(None):
                 yield from self._save()
-            if request is not None and self.state.step < schedule.total_steps:
-                yield Ended(ENDINGS[request], self.state.step, f"{ENDINGS[request]} as asked; it can be resumed")
+        for step in range(self.state.step, schedule.total_steps):
+            yield from self._step(step, asked)
+            request = world.agree(asked())
+            if request != "cancel" and self._save_due(request):
+                yield from self._save()
+            if request is not None and (request == "cancel" or self.state.open_epoch or not self._is_done()):
+                yield from self._end(request, asked)
                 return
-        yield Ended("finished", self.state.step)
+        request = world.agree((yield from self.judge.finish(self.state, "finished", asked)) if world.rank == 0 else None)
+        yield from (Ended("finished", self.state.step),) if request is None else self._end(request, asked)
 
-    def _step(self, step: int) -> Iterator[Event]:
+    def _is_done(self) -> bool:
+        return self.state.step == self.engine.schedule.total_steps
+
+    def _end(self, request: Request, asked: Asked) -> Iterator[Event]:
+        """End as asked, after the last save."""
+        if request == "cancel":
+            yield Ended("cancelled", self.state.step, "ended as asked; nothing was saved since the last checkpoint")
+            return
+        if self.engine.world.rank == 0:
+            yield from self.judge.finish(self.state, ENDINGS[request], asked)
+        yield Ended(ENDINGS[request], self.state.step, f"{ENDINGS[request]} as asked; it can be resumed")
+
+    def _step(self, step: int, asked: Asked) -> Iterator[Event]:
         """Do one step, log it when due, and close the epoch after its last one."""
         engine, schedule = self.engine, self.engine.schedule
         values = engine.step(step)
@@ -81,10 +106,10 @@ class Training:
         while engine.warnings:
             yield engine.warnings.pop(0)
         ends_epoch = self.state.step % schedule.steps_per_epoch == 0
-        if self.state.step == 1 or self.state.step % engine.config.log_every == 0 or self.state.step == schedule.total_steps:
+        if self.state.step == 1 or self.state.step % engine.config.log_every == 0 or self._is_done():
             yield from self._log()
         if ends_epoch:
-            yield from self._finish_epoch(self.state.step // schedule.steps_per_epoch)
+            yield from self._close_epoch(asked)
 
     def _log(self) -> Iterator[Event]:
         """Yield the means since the last log; warn once when self-distillation has collapsed."""
@@ -98,17 +123,27 @@ class Training:
             self.state.warned.append("collapse")
             yield Warned("collapse", message)
 
-    def _finish_epoch(self, epoch: int) -> Iterator[Event]:
-        """Yield the means of the epoch and, when due, a preview; remember whether it was the best epoch that is saved."""
+    def _close_epoch(self, asked: Asked) -> Iterator[Event]:
+        """Measure what the epoch reached, unless a request comes meanwhile: the epoch then stays open, to be closed on resume."""
+        epoch = self.state.step // self.engine.schedule.steps_per_epoch
+        measured: dict[str, float] | None = {}
+        if self.engine.world.rank == 0:
+            with self.pace.excluded():
+                measured = yield from self.judge.look(epoch, asked)
+        self.state.open_epoch = measured is None
+        if measured is not None:
+            yield from self._finish_epoch(epoch, measured)
+
+    def _finish_epoch(self, epoch: int, measured: dict[str, float]) -> Iterator[Event]:
+        """Yield the means of the epoch and, when due, a preview; remember whether it was the best."""
         config, last = self.engine.config, epoch == self.engine.schedule.epochs
-        metrics = self._finite(self.epoch.take()) | {"lr": self.engine.schedule.learning_rate(self.state.step - 1)}
+        metrics = self._finite(self.epoch.take()) | {"lr": self.engine.schedule.learning_rate(self.state.step - 1)} | measured
         yield EpochFinished(epoch, self.state.step, metrics)
+        yield from self.judge.select(epoch, metrics, self.state, saved=self._epoch_is_saved(epoch))
         if self.engine.world.rank == 0 and (epoch % config.preview_every == 0 or last):
             with self.pace.excluded():
                 path = self.previewer.write(self.folder, epoch)
             yield PreviewWritten(epoch, path)
-        if self._epoch_is_saved(epoch) and (metrics["p"] > self.state.best_p or metrics["total"] < self.state.best_loss):
-            self.state.best_p, self.state.best_loss, self.state.best_step = metrics["p"], metrics["total"], self.state.step
 
     def _epoch_is_saved(self, epoch: int) -> bool:
         return epoch % self.engine.config.checkpoint_every == 0 or epoch == self.engine.schedule.epochs
@@ -117,7 +152,8 @@ class Training:
         """Return whether to save after this step: epoch, time, or because the run ends."""
         epoch, position = divmod(self.state.step, self.engine.schedule.steps_per_epoch)
         late = time.monotonic() - self.saved_at > 60 * self.engine.config.checkpoint_minutes
-        return request is not None or late or (position == 0 and self._epoch_is_saved(epoch))
+        best = self.judge.shown(self.state) == self.state.step
+        return request is not None or late or (position == 0 and (best or self._epoch_is_saved(epoch)))
 
     def _save(self) -> Iterator[Event]:
         """Save; only the first process writes, as the others hold the same."""
@@ -133,7 +169,8 @@ class Training:
     def _write_checkpoint(self) -> Path:
         """Save, or say what is still there and what to do."""
         try:
-            return save_checkpoint(self.folder, self.engine.model, self.engine.tensors(), self.state, self.metadata)
+            shown = self.judge.shown(self.state)
+            return save_checkpoint(self.folder, self.engine.save, self.engine.tensors(), self.state, shown)
         except OSError as error:
             raise OSError(
                 f"the checkpoint of step {self.state.step} could not be saved ({error.strerror or error}); {self._last_good()}: "

@@ -1,0 +1,90 @@
+"""What a run of either kind begins with: the requests, the folder, the processes, the environment."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from napari_sdmae.config import Precision
+from napari_sdmae.io.files import write_atomically
+from napari_sdmae.training.checkpoints import TrainingState
+from napari_sdmae.training.devices import World, device_name, is_first_process
+from napari_sdmae.training.environment import write_environment
+from napari_sdmae.training.events import Ended, Event, Warned
+from napari_sdmae.training.judging import Asked
+from napari_sdmae.training.precision import choose_precision
+from napari_sdmae.training.recorder import record
+from napari_sdmae.training.resuming import find_checkpoint
+from napari_sdmae.training.run_folder import Request, RunFolder
+from napari_sdmae.training.tensorboard import write_scalars
+from napari_sdmae.training.training_loop import ENDINGS
+
+GRAVITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
+
+
+def run_job(
+    work: Callable[[Asked], Iterator[Event]], folder: RunFolder, stop: Asked | None, *, tensorboard: bool
+) -> Iterator[Event]:
+    """Yield the events of `work`, recorded in `folder`; of all processes but the first the last event only.
+
+    `work` is told what `stop` or the run folder's control file asks for; what was asked for once is not forgotten.
+    """
+    gravest: Request | None = None
+
+    def asked() -> Request | None:
+        nonlocal gravest
+        own = stop() if stop is not None else None
+        gravest = max(gravest, own or folder.asked(), key=GRAVITY.index)
+        return gravest
+
+    events = work(asked)
+    if is_first_process():
+        recorded = record(events, folder)
+        yield from write_scalars(recorded, folder.tensorboard) if tensorboard else recorded
+    else:
+        yield from (event for event in events if isinstance(event, Ended))
+
+
+def ended_while_preparing(request: Request, folder: RunFolder, what: str) -> Ended:
+    """Return the ending of a run that was asked to end before its first step; `what`: what was being prepared."""
+    step = folder.last_saved_step()
+    kept = f"the checkpoint of step {step} is kept" if step else "nothing was saved yet"
+    return Ended(ENDINGS[request], step, f"while preparing the {what}; {kept}")
+
+
+def saved_state(folder: RunFolder, world: World) -> tuple[TrainingState | None, list[Warned]]:
+    """Return the state to go on from, None for a new run, and warnings about damaged checkpoints."""
+    return world.share(find_checkpoint(folder) if world.rank == 0 else (None, []))
+
+
+def agreed_precision(saved: TrainingState | None, asked: Precision, world: World) -> tuple[Precision, str]:
+    """Return the precision of the run, that of its beginning when it goes on, and why."""
+    return world.share(choose_precision(saved.precision if saved else asked, world.device))
+
+
+def begin_records(folder: RunFolder, world: World, state: TrainingState, precision: Precision, reason: str) -> None:
+    """Cut what was logged after the state to go on from, and write what the run runs on."""
+    if world.rank:
+        return
+    folder.cut_metrics(state.step, open_epoch=state.open_epoch)
+    write_environment(
+        folder,
+        torch_build=torch.__version__,
+        device=device_name(world.device),
+        precision=precision,
+        precision_reason=reason,
+        threads=torch.get_num_threads(),
+        processes=world.size,
+        data_fingerprint=state.fingerprint,
+    )
+
+
+def report_unusable(unusable: Sequence[tuple[str, str]], folder: RunFolder) -> Warned:
+    """Write quarantine.csv and return a warning that names its size."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("file", "reason"), *unusable])
+    write_atomically(folder.quarantine, text.getvalue().encode())
+    return Warned("quarantine", f"{len(unusable)} files could not be used; they are listed in {folder.quarantine.name}")
