@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from napari_sdmae.config import ModelConfig
 from napari_sdmae.io.convert import convert_checkpoint
+from napari_sdmae.io.encoder_arguments import arguments_of
 from napari_sdmae.io.encoder_folder import load_vit
-from napari_sdmae.io.model_info import ModelInfo, find_model, is_sdmae, model_info, read_config
+from napari_sdmae.io.head_folder import load_head_encoder
+from napari_sdmae.io.head_info import read_head_spec
+from napari_sdmae.io.model_info import ModelInfo, find_model, is_head, is_sdmae, model_info, read_config
 from napari_sdmae.io.sdmae_folder import load_sdmae, save_model
 from napari_sdmae.models import SDMAE
+from napari_sdmae.models.encoder import encoder_arguments
 from napari_sdmae.patches import standardise
 
 __all__ = ["Encoder", "ModelInfo", "convert_checkpoint", "load_encoder", "load_model", "model_info", "save_model"]
@@ -36,6 +41,8 @@ class Encoder:
         Scale of the training tiles, µm per pixel, when known.
     name
         Name to show.
+    architecture, arguments
+        timm's name and the arguments with which it builds such an encoder.
     """
 
     vit: VisionTransformer
@@ -45,6 +52,8 @@ class Encoder:
     tile_size: int
     mpp: float | None
     name: str
+    architecture: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return the encoder's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
@@ -71,19 +80,31 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> SDMAE:
     """
     folder = find_model(model)
     config = read_config(folder)
+    if is_head(config):
+        raise ValueError(
+            f"{folder} is a fine-tuned head ({config.get('task')}), which has no decoder of pixels: reconstruction needs the "
+            "pre-trained SD-MAE; attention maps and prediction work"
+        )
     if not is_sdmae(config):
         raise ValueError(f"{folder} holds an encoder only: attention maps work, reconstruction needs an SD-MAE with its decoder")
     return load_sdmae(folder, config).eval().to(device)
 
 
 def load_encoder(model: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Load the encoder of an SD-MAE or of a folder in timm's layout; arguments and errors as in :func:`load_model`."""
+    """Load the encoder of an SD-MAE, a head or a folder in timm's layout; arguments and errors as in :func:`load_model`."""
     folder = find_model(model)
     config, info = read_config(folder), model_info(model)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     if is_sdmae(config):
         settings = ModelConfig.model_validate(config["model"])
         vit, mean, std = load_sdmae(folder, config).encoder, settings.mean, settings.std
+        arguments = encoder_arguments(settings)
+    elif is_head(config):
+        spec = read_head_spec(folder).encoder
+        vit, mean, std, arguments = load_head_encoder(folder, spec), spec.mean, spec.std, spec.arguments
     else:
-        vit = load_vit(folder)
+        vit, arguments = load_vit(folder), config.get("model_args", {})
         mean, std = (tuple(vit.pretrained_cfg[name]) for name in ("mean", "std"))
-    return Encoder(vit.eval().to(device), mean, std, info.patch_size, info.tile_size, info.mpp, info.name)
+    sizes = info.patch_size, info.tile_size, info.mpp
+    return Encoder(vit.eval().to(device), mean, std, *sizes, info.name, info.encoder, arguments_of(vit, arguments))

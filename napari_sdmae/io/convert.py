@@ -16,7 +16,9 @@ from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.foreign import Foreign, read_foreign
-from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_sdmae, read_config
+from napari_sdmae.io.head_folder import load_head_encoder
+from napari_sdmae.io.head_info import read_head_spec
+from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.io.sdmae_folder import differences, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
@@ -97,10 +99,16 @@ def convert_checkpoint(
 
 
 def _convert_folder(source: Path, destination: Path, to: Target) -> None:
-    """Convert a run, model or timm folder."""
+    """Convert a run, model, head or timm folder."""
     folder = find_model(source)
     config = read_config(folder)
     provenance = {"converted_from": source.name}
+    if is_head(config):
+        spec = read_head_spec(folder)
+        vit, told = load_head_encoder(folder, spec.encoder), spec.encoder
+        statistics: dict[str, Any] = {"mean": told.mean, "std": told.std, "mpp": spec.mpp}
+        save_encoder(destination, vit, told.architecture, told.arguments, provenance=provenance, **statistics)
+        return
     if not is_sdmae(config):
         vit, pretrained = load_vit(folder), config.get("pretrained_cfg", {})
         mean, std = tuple(pretrained.get("mean", IMAGENET_MEAN)), tuple(pretrained.get("std", IMAGENET_STD))
@@ -112,7 +120,7 @@ def _convert_folder(source: Path, destination: Path, to: Target) -> None:
     if to == "timm":
         settings = model.config
         arguments = encoder_arguments(settings)
-        statistics: dict[str, Any] = {"mean": settings.mean, "std": settings.std, "mpp": config.get("mpp")}
+        statistics = {"mean": settings.mean, "std": settings.std, "mpp": config.get("mpp")}
         save_encoder(destination, model.encoder, settings.encoder, arguments, provenance=provenance, **statistics)
         return
     metadata: dict[str, Any] = {name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config}

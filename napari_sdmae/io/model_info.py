@@ -1,6 +1,7 @@
 """What a model is, read from its files without importing torch, so that the viewer can show it.
 
-Three layouts are models: a run folder (its ``model`` folder is meant), an SD-MAE folder, and an encoder folder in timm's layout.
+Four layouts are models: a run folder (its ``model`` folder is meant), an SD-MAE folder, an encoder folder in timm's layout, and
+a head folder, whose encoder is meant.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.head_spec import HEAD_FORMAT
+
 FORMAT = "napari-sdmae"
 VERSION = 1
+HEAD_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -101,14 +105,27 @@ def read_config(folder: Path) -> dict[str, Any]:
         if missing := {"model", "encoder"} - config.keys():
             raise ValueError(f"{folder / CONFIG} lacks {' and '.join(sorted(missing))}; copy or convert the model again")
         return config
+    if isinstance(config, dict) and is_head(config):
+        if config.get("version") != HEAD_VERSION:
+            raise ValueError(
+                f"{folder} is a head of version {config.get('version')}, this program reads {HEAD_VERSION}; update it"
+            )
+        return config
     if isinstance(config, dict) and "architecture" in config:
         return config
-    raise ValueError(f"{folder / CONFIG} describes neither an SD-MAE model nor a timm encoder (no 'format', no 'architecture')")
+    raise ValueError(
+        f"{folder / CONFIG} describes no SD-MAE model, no head and no timm encoder (no known 'format', no 'architecture')"
+    )
 
 
 def is_sdmae(config: dict[str, Any]) -> bool:
     """Return whether a ``config.json`` describes an SD-MAE with decoder, not an encoder in timm's layout."""
     return config.get("format") == FORMAT
+
+
+def is_head(config: dict[str, Any]) -> bool:
+    """Return whether a ``config.json`` describes a fine-tuned head with its encoder."""
+    return config.get("format") == HEAD_FORMAT
 
 
 def model_info(model: str | Path) -> ModelInfo:
@@ -135,6 +152,10 @@ def _described(name: str, folder: Path, config: dict[str, Any]) -> ModelInfo:
         return ModelInfo(
             name, folder, settings["encoder"], *sizes, config.get("mpp"), config.get("target_normalisation"), has_decoder=True
         )
+    if is_head(config):
+        encoder, arguments = config["encoder"], config["encoder"]["arguments"]
+        sizes = encoder["tile_size"], encoder["patch_size"], arguments["depth"], arguments["num_heads"]
+        return ModelInfo(name, folder, encoder["architecture"], *sizes, config.get("mpp"), None, has_decoder=False)
     mpp = config.get(FORMAT, {}).get("mpp")
     return ModelInfo(name, folder, config["architecture"], *_encoder_sizes(folder, config), mpp, None, has_decoder=False)
 

@@ -1,0 +1,83 @@
+"""Head folders: encoder and head in ``model.safetensors``, everything else in ``config.json`` (:class:`HeadSpec`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from napari_sdmae.finetune_config import EncoderSpec
+from napari_sdmae.io.foreign import Tensors, read_safetensors
+from napari_sdmae.io.head_info import read_head_spec
+from napari_sdmae.io.model_info import WEIGHTS, find_model
+from napari_sdmae.io.sdmae_folder import load_exactly, write_folder
+from napari_sdmae.models.classification import NearestNeighbours
+from napari_sdmae.models.encoder import create_plain_vit
+from napari_sdmae.models.finetuned import Finetuned
+
+
+def save_head(folder: Path, model: Finetuned) -> None:
+    """Write a head folder; the same weights and specification give the same bytes.
+
+    Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; the files of before are then still there.
+    """
+    write_folder(folder, model.state_dict(), model.spec.model_dump(mode="json"))
+
+
+def load_head(head: str | Path, device: str | torch.device = "cpu") -> Finetuned:
+    """Load a head with its encoder, in eval mode.
+
+    Parameters
+    ----------
+    head
+        Fine-tuning run folder or head folder.
+    device
+        Where to put it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such head.
+    ValueError
+        If it is a model without a head, or config and weights do not fit; the message lists the tensors.
+    """
+    folder, spec = find_model(head), read_head_spec(head)
+    model = Finetuned(empty_encoder(spec.encoder), spec)
+    tensors = read_safetensors(folder / WEIGHTS)
+    if isinstance(model.head, NearestNeighbours) and "head.labels" in tensors:
+        model.head.reserve(len(tensors["head.labels"]))
+    load_exactly(model, tensors, str(folder))
+    return model.eval().to(device)
+
+
+def load_head_encoder(folder: Path, spec: EncoderSpec) -> VisionTransformer:
+    """Return the encoder of a head folder, on the CPU; ValueError if the weights do not fit."""
+    vit = empty_encoder(spec)
+    tensors = read_safetensors(folder / WEIGHTS)
+    load_exactly(vit, _encoder_tensors(tensors), str(folder))
+    return vit
+
+
+def empty_encoder(spec: EncoderSpec) -> VisionTransformer:
+    """Return the encoder of `spec` whose weights are yet to be loaded: without the seconds that random numbers take.
+
+    Raises
+    ------
+    ValueError
+        If timm has no such model, or its arguments do not fit it.
+    """
+    with torch.device("meta"):
+        vit = create_plain_vit(spec.architecture, spec.arguments)
+    vit.to_empty(device="cpu")
+    return vit
+
+
+def _encoder_tensors(tensors: Tensors) -> Tensors:
+    start = "encoder."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

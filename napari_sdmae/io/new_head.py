@@ -1,0 +1,114 @@
+"""A new head on the encoder of any model, or on one from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.layers import DropPath
+from timm.models.vision_transformer import VisionTransformer
+
+from napari_sdmae.config import ModelConfig
+from napari_sdmae.finetune_config import SCRATCH, EncoderConfig, EncoderSpec, FinetuneConfig
+from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.io.checkpoints import Encoder, load_encoder
+from napari_sdmae.io.encoder_arguments import arguments_of
+from napari_sdmae.label_map import LabelClass
+from napari_sdmae.models.encoder import build_encoder, encoder_arguments
+from napari_sdmae.models.finetuned import Finetuned
+
+
+def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> Finetuned:
+    """Return a head whose weights are new, on the encoder that `config` names; the same seed gives the same weights.
+
+    Parameters
+    ----------
+    config
+        Task, model to start from, head, seed, drop path.
+    classes
+        What it is to tell apart.
+    mpp
+        µm per pixel of the images, where known; used where neither the settings nor the model say what scale to see.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model.
+    ValueError
+        If the model cannot be used, or tile size, blocks and classes do not fit it.
+    """
+    _check_classes(config, classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        vit, encoder, own_mpp, name = _scratch(config.encoder) if config.model == SCRATCH else _given(config.model)
+        spec = HeadSpec(
+            task=config.task,
+            classes=tuple(classes),
+            head=config.head,
+            encoder=encoder,
+            tile_size=_tile_size(config.tile_px, encoder),
+            mpp=config.mpp or own_mpp or mpp,
+            provenance={"encoder": name},
+        )
+        set_drop_path(vit, config.encoder.drop_path)
+        return Finetuned(vit, spec)
+
+
+def set_drop_path(vit: VisionTransformer, rate: float) -> None:
+    """Leave blocks out at random while training: at a rate that grows from 0 in the first block to `rate` in the last."""
+    rates = torch.linspace(0, rate, len(vit.blocks)).tolist()
+    for block, share in zip(vit.blocks, rates, strict=True):
+        block.drop_path1, block.drop_path2 = (DropPath(share) if share else torch.nn.Identity() for _ in range(2))
+
+
+def _scratch(config: EncoderConfig) -> tuple[VisionTransformer, EncoderSpec, None, str]:
+    """Return a new encoder, initialised as timm does, with fixed position codes as in pre-training."""
+    settings = ModelConfig(
+        encoder=config.architecture,
+        tile_size=config.tile_size,
+        patch_size=config.patch_size,
+        encoder_width=config.width,
+        encoder_depth=config.depth,
+        encoder_heads=config.heads,
+    )
+    vit = build_encoder(settings)
+    arguments = arguments_of(vit, encoder_arguments(settings))
+    return vit, _spec(settings.encoder, arguments, settings, settings.tile_size), None, SCRATCH
+
+
+def _given(model: str) -> tuple[VisionTransformer, EncoderSpec, float | None, str]:
+    """Return the encoder of a model on disk."""
+    encoder = load_encoder(model)
+    return encoder.vit, _spec(encoder.architecture, encoder.arguments, encoder, encoder.tile_size), encoder.mpp, encoder.name
+
+
+def _spec(architecture: str, arguments: dict[str, Any], statistics: Encoder | ModelConfig, tile_size: int) -> EncoderSpec:
+    return EncoderSpec(
+        architecture=architecture.split(".")[0],
+        arguments=arguments,
+        mean=statistics.mean,
+        std=statistics.std,
+        patch_size=statistics.patch_size,
+        tile_size=tile_size,
+    )
+
+
+def _tile_size(asked: int | None, encoder: EncoderSpec) -> int:
+    tile, patch = asked or encoder.tile_size, encoder.patch_size
+    if tile % patch:
+        fitting = max(tile // patch, 1) * patch
+        raise ValueError(f"tile size {tile} px is not a multiple of the encoder's patch of {patch} px; choose {fitting} px")
+    return tile
+
+
+def _check_classes(config: FinetuneConfig, classes: Sequence[LabelClass]) -> None:
+    """Raise ValueError where there are too few classes, or two of one value."""
+    least = 2 if config.task in ("segmentation", "classification") else 1
+    if len(classes) < least:
+        names = ", ".join(one.name for one in classes) or "none"
+        raise ValueError(f"{config.task} needs at least {least} classes, got {len(classes)} ({names}); check the labels")
+    if len({one.value for one in classes}) < len(classes):
+        raise ValueError(f"two classes have the same value: {sorted(one.value for one in classes)}; give each its own")
+    if config.task in ("instances", "detection") and any(one.value == 0 for one in classes):
+        raise ValueError(f"{config.task} has its classes from value 1: 0 is where there is no object")
