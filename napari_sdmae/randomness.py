@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MASK, CROP, FLIP, STAIN, ORDER = range(5)
-"""Streams: independent numbers for independent purposes."""
+PLACE, LIGHT, MIX, POLICY, ERASE, SPLIT = range(5, 11)
+"""Streams: independent numbers for independent purposes; those of the second line are used with labelled images."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

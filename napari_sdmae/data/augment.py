@@ -6,6 +6,7 @@ The random numbers are drawn on the CPU from (seed, epoch, index) alone; nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -82,8 +83,7 @@ def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) ->
 
 def _augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) -> Tensor:
     edge = tiles.shape[1]
-    boxes = random_boxes(draw.crop, config.crop_scale, config.crop_ratio, edge)
-    turns = _turns(draw.flip, config)
+    boxes, turns = placement(draw, config, edge)
     pixels = tiles.permute(0, 3, 1, 2).float()
     if size == edge and config.crop_scale[0] == 1:
         images = _sample(pixels, boxes, turns, size, "nearest")
@@ -91,6 +91,31 @@ def _augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) -
         images = _sample_smoothed(pixels, boxes, turns, size)
     images = images / 255
     return jitter_stain(images, 1 + config.stain_jitter * (2 * draw.stain - 1)) if config.stain_jitter else images
+
+
+def augment_maps(maps: Tensor, draw: Draw, config: AugmentationConfig, mode: Literal["nearest", "bilinear"]) -> Tensor:
+    """Move maps, such as labels, as :func:`augment` moves the tiles they belong to; their size stays.
+
+    Parameters
+    ----------
+    maps
+        float32, (B, C, E, E): whole numbers up to 2**24 stay exact with ``nearest``.
+    """
+    boxes, turns = placement(draw, config, maps.shape[2])
+    return _sample(maps, boxes, turns, maps.shape[2], mode)
+
+
+def placement(draw: Draw, config: AugmentationConfig, edge: int) -> tuple[NDArray[np.int64], Array]:
+    """Return what is shown of tiles of `edge` px, and how it is turned.
+
+    Returns
+    -------
+    boxes
+        int64 (B, 4): row, column, height, width in px.
+    turns
+        (B, 2, 2), of 0 and ±1, from (x, y) in the result to (x, y) in the crop, both from the centre.
+    """
+    return random_boxes(draw.crop, config.crop_scale, config.crop_ratio, edge), _turns(draw.flip, config)
 
 
 def _turns(flip: Array, config: AugmentationConfig) -> Array:

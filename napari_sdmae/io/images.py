@@ -51,7 +51,7 @@ def read_image(path: Path | str) -> RGB:
         If the file is missing, empty, damaged, not an image, too large to decode in one piece, or of an unknown kind.
     """
     path = Path(path)
-    with _plain_reasons(path):
+    with plain_reasons(path):
         if is_tiff(path):
             height, width = tiff.size(path)
             _check_pixels(height, width, "cut it into smaller images")
@@ -68,7 +68,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         If the header cannot be read.
     """
     path = Path(path)
-    with _plain_reasons(path):
+    with plain_reasons(path):
         if is_tiff(path):
             return tiff.size(path)
         with Image.open(path) as image:
@@ -84,7 +84,7 @@ def read_mpp(path: Path | str) -> float | None:
         If the header cannot be read.
     """
     path = Path(path)
-    with _plain_reasons(path):
+    with plain_reasons(path):
         if is_tiff(path):
             with tifffile.TiffFile(path) as file:
                 return tiff_mpp(file)
@@ -105,7 +105,7 @@ def read_bands(path: Path | str, rows: int) -> Iterator[RGB]:
         As :func:`read_image`.
     """
     path = Path(path)
-    with _plain_reasons(path):
+    with plain_reasons(path):
         if is_tiff(path) and tiff.readable_in_bands(path):
             yield from tiff.bands(path, rows)
             return
@@ -176,7 +176,7 @@ def _flatten(image: Image.Image) -> RGB:
 
 
 @contextlib.contextmanager
-def _plain_reasons(path: Path) -> Iterator[None]:
+def plain_reasons(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises on a bad file into `UnusableImage`: decoders raise nearly every exception there is."""
     try:
         yield

@@ -1,0 +1,208 @@
+"""Read labelled images of any layout: which there are, what they are labelled with, and which part each belongs to. No torch.
+
+The layouts are described in docs/guide/labelled-data.md. :class:`~napari_sdmae.data.labelled_tiles.LabelledTiles` makes
+batches of what is read here, :func:`~napari_sdmae.data.labelled_loading.load_labelled` whole images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+from napari_sdmae.config import TilesConfig
+from napari_sdmae.data.decoding import THREADS
+from napari_sdmae.data.label_images import label_size, value_counts
+from napari_sdmae.data.labelled_classes import mask_classes, name_classes, object_classes, read_classes
+from napari_sdmae.data.labelled_coco import list_coco
+from napari_sdmae.data.labelled_counts import class_counts
+from napari_sdmae.data.labelled_folders import list_class_folders, list_pairs
+from napari_sdmae.data.labelled_loading import Loaded, load_labelled
+from napari_sdmae.data.labelled_sets import IGNORE, PARTS, Item, LabelledImage, LabelledSet, Listing, fingerprint
+from napari_sdmae.data.labelled_splits import missing_classes, split_images
+from napari_sdmae.data.labelled_tables import find_tables, list_tables
+from napari_sdmae.data.refusals import refuse_unusable
+from napari_sdmae.data.sources import DataError
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.io.images import UnusableImage, image_size, read_image, read_mpp
+from napari_sdmae.label_map import LabelClass
+
+__all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
+
+Checked = tuple[Item, tuple[int, int], tuple[tuple[int, int], ...]]
+"""An item with its (height, width) in px and the values in its label or type image, with their pixels."""
+
+
+def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet:
+    """Read the labelled images of `config`.
+
+    Parameters
+    ----------
+    config
+        Task, data, labels, scale of the images, seed.
+    decode
+        Decode each image once, so that a damaged file is found now and not in the middle of a run; else only the headers are
+        read. Label images are always decoded.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of a known layout, more than 10 % cannot be used, classes cannot be told, or a patient, slide or
+        group is on two sides of the given split.
+    """
+    data = Path(config.data).expanduser()
+    listing = list_items(data, config)
+    given = listing.classes or read_classes(data if data.is_dir() else data.parent)
+    usable, unusable = _check(listing.items, config, decode)
+    refuse_unusable(unusable, len(listing.items), TilesConfig())
+    classes = _classes(usable, given, config)
+    usable, unknown = _with_known_values(usable, classes, config)
+    unusable = sorted([*unusable, *unknown])
+    refuse_unusable(unusable, len(listing.items), TilesConfig())
+    images = [_image(one, classes, config) for one in usable]
+    split = split_images(images, [item.part for item, _, _ in usable], config.labels, config.seed)
+    warnings = [*listing.warnings, *split.warnings, *missing_classes(split.images, {one.value: one.name for one in classes})]
+    return LabelledSet(
+        config.task,
+        classes,
+        tuple(split.images),
+        tuple(warnings),
+        tuple(unusable),
+        fingerprint(config.task, classes, split.images),
+    )
+
+
+def list_items(data: Path, config: FinetuneConfig) -> Listing:
+    """List what a folder, table or COCO file names, sorted by name, before any image is opened.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of a known layout.
+    """
+    if not data.exists():
+        raise DataError(f"no folder or file {data}: give the folder, CSV table or COCO file of the labelled images")
+    listing = _list(data, config)
+    return replace(listing, items=sorted(listing.items, key=lambda item: item.name))
+
+
+def _list(data: Path, config: FinetuneConfig) -> Listing:
+    if config.task == "detection":
+        return list_coco(data)
+    if data.is_file():
+        if data.suffix.lower() != ".csv":
+            raise DataError(f"{data} is no CSV table: give a folder, or a table with the columns file and the labels")
+        return list_tables([(data, None)], config.task)
+    tables = find_tables(data, config.task)
+    if tables:
+        return list_tables(tables, config.task)
+    return list_class_folders(data) if config.task == "classification" else list_pairs(data, config.task)
+
+
+def _check(items: list[Item], config: FinetuneConfig, decode: bool) -> tuple[list[Checked], list[tuple[str, str]]]:
+    """Part usable from unusable images, with (name, reason) of these."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="labels") as pool:
+        found = list(pool.map(partial(_look, config=config, decode=decode), items))
+    usable = [one for one in found if not isinstance(one, str)]
+    return usable, [(item.name, one) for item, one in zip(items, found, strict=True) if isinstance(one, str)]
+
+
+def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
+    """Return what an image and its labels hold, or why they cannot be used."""
+    if item.problem:
+        return item.problem
+    try:
+        size = image_size(item.path)
+        if decode:
+            _decodes(item.path, *_changed(item.path))
+        for what, path in (("mask", item.labels), ("types", item.types)):
+            if path is not None:
+                _check_size(what, size, label_size(path))
+        item = replace(item, mpp=config.image_mpp or item.mpp or read_mpp(item.path))
+        return item, size, _values(item)
+    except UnusableImage as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _check_size(what: str, image: tuple[int, int], labels: tuple[int, int]) -> None:
+    if image != labels:
+        raise UnusableImage(
+            f"the image is {image[1]} × {image[0]} px, its {what} {labels[1]} × {labels[0]} px: they must be of the same size"
+        )
+
+
+def _values(item: Item) -> tuple[tuple[int, int], ...]:
+    if item.labels is None:
+        return ()
+    if item.types is not None:
+        value_counts(item.labels)  # decoded here, so that damage is found
+    return value_counts(item.types or item.labels)
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=500_000)
+def _decodes(path: Path, size: int, changed: int) -> None:
+    """Decode an image and forget it; raises `UnusableImage`. A file that did not change is decoded once per process."""
+    read_image(path)
+
+
+def _classes(usable: list[Checked], given: tuple[LabelClass, ...], config: FinetuneConfig) -> tuple[LabelClass, ...]:
+    if config.task == "classification":
+        return name_classes((item.label_name or "" for item, _, _ in usable), given)
+    if config.task == "detection":
+        return given
+    if config.task == "instances":
+        return object_classes(_found((one for one in usable if one[0].types), ()), given)
+    return mask_classes(_found(usable, (1,)), given, config.labels.ignore_value)
+
+
+def _found(usable: Iterable[Checked], of_objects: tuple[int, ...]) -> set[int]:
+    """Return all values in label images; where they hold object numbers, these are background and `of_objects`."""
+    found: set[int] = set()
+    for item, _, values in usable:
+        found |= {0, *of_objects} if item.objects else {value for value, _ in values}
+    return found
+
+
+def _with_known_values(
+    usable: list[Checked], classes: tuple[LabelClass, ...], config: FinetuneConfig
+) -> tuple[list[Checked], list[tuple[str, str]]]:
+    """Leave out images whose label images hold values that are no class."""
+    known = {one.value for one in classes} | ({0} if config.task == "instances" else {config.labels.ignore_value})
+    kept, left = [], []
+    for one in usable:
+        item, _, values = one
+        holds_classes = item.types is not None if config.task == "instances" else item.labels is not None and not item.objects
+        unknown = sorted({value for value, _ in values} - known) if holds_classes else []
+        if unknown:
+            left.append((item.name, f"the label image holds the value {unknown[0]}, which is not among the classes"))
+        else:
+            kept.append(one)
+    return kept, left
+
+
+def _image(checked: Checked, classes: tuple[LabelClass, ...], config: FinetuneConfig) -> LabelledImage:
+    item, size, values = checked
+    label = next((one.value for one in classes if one.name == item.label_name), None) if item.label_name else None
+    image = LabelledImage(
+        item.path,
+        item.name,
+        item.part or "train",
+        " ".join(item.group) if item.group else None,
+        item.mpp,
+        item.labels,
+        item.types,
+        label,
+        item.boxes,
+        size,
+        objects=item.objects,
+    )
+    return replace(image, counts=class_counts(image, config.task, classes, values, config.labels.ignore_value))

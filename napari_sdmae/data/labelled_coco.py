@@ -1,0 +1,153 @@
+"""Boxes in COCO's JSON: images, annotations and categories. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from napari_sdmae.data.labelled_folders import part_of
+from napari_sdmae.data.labelled_sets import Box, Item, Listing
+from napari_sdmae.data.labelled_tables import annotate
+from napari_sdmae.data.sources import DataError
+from napari_sdmae.finetune_config import Part
+from napari_sdmae.label_map import LabelClass, colour_of
+
+Json = dict[str, Any]
+TOLD = ("patient", "slide", "group", "split", "mpp")
+"""Keys of an image, beyond COCO's own, that are understood as the columns of a table."""
+
+
+def list_coco(data: Path) -> Listing:
+    """List the images of a COCO file, or of the COCO files in a folder (train, validation and test are the parts they name).
+
+    Images without objects are kept; crowds are left out; boxes are cut at the border of their image.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or one is no COCO file.
+    """
+    files = _coco_files(data)
+    listings = [_list_file(path, part) for path, part in files]
+    classes = listings[0].classes
+    for (path, _), listing in zip(files, listings, strict=True):
+        if [one.name for one in listing.classes] != [one.name for one in classes]:
+            raise DataError(f"{path} has other categories than {files[0][0]}: all parts need the same ones")
+    items = [item for listing in listings for item in listing.items]
+    return Listing(items, classes, [warning for listing in listings for warning in listing.warnings])
+
+
+def _coco_files(data: Path) -> list[tuple[Path, Part | None]]:
+    if data.is_file():
+        return [(data, None)]
+    found = [path for path in sorted(data.glob("*.json")) if path.name != "classes.json" and not path.name.startswith(".")]
+    named = [(path, part_of(path.stem.removeprefix("instances_"))) for path in found]
+    parts = [(path, part) for path, part in named if part is not None]
+    if parts:
+        return [*parts]
+    chosen = [path for path in found if path.name == "annotations.json"] or found
+    if len(chosen) != 1:
+        raise DataError(
+            f"{len(chosen)} JSON files in {data}: expected one COCO file annotations.json, or train.json, validation.json "
+            "and test.json, beside the images"
+        )
+    return [(chosen[0], None)]
+
+
+def _list_file(path: Path, part: Part | None) -> Listing:
+    content = _read(path)
+    classes, values = _classes(content["categories"], path)
+    boxes, problems = _boxes(content, values)
+    items = [_item(image, path.parent, part, boxes[image["id"]]) for image in content["images"]]
+    warnings = [f"{path.name}: {number} {what}" for what, number in sorted(problems.items())]
+    return Listing(items, classes, warnings)
+
+
+def _read(path: Path) -> Json:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error})") from error
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or any(not isinstance(content.get(key), list) for key in keys):
+        raise DataError(f"{path} is no COCO file: expected the lists images, annotations and categories")
+    entries = (
+        ("images", ("id", "file_name")),
+        ("annotations", ("image_id", "category_id", "bbox")),
+        ("categories", ("id", "name")),
+    )
+    for key, needed in entries:
+        wrong = next(
+            (entry for entry in content[key] if not isinstance(entry, dict) or any(one not in entry for one in needed)), None
+        )
+        if wrong is not None:
+            raise DataError(f"{path}: an entry of {key} lacks {', '.join(needed)}: {json.dumps(wrong)[:80]}")
+    if not content["categories"]:
+        raise DataError(f"{path} has no categories: each box needs the class it shows")
+    return content
+
+
+def _classes(categories: list[Json], path: Path) -> tuple[tuple[LabelClass, ...], dict[int, int]]:
+    """Return the classes, and the class value of each category: its id, or its place from 1 where an id cannot be a value."""
+    ordered = sorted(categories, key=lambda one: one["id"])
+    ids = [one["id"] for one in ordered]
+    if len(set(ids)) < len(ids):
+        raise DataError(f"{path}: two categories have the same id")
+    usable = all(isinstance(one, int) and 1 <= one <= 65535 for one in ids)
+    values = {one: one if usable else place for place, one in enumerate(ids, 1)}
+    classes = tuple(
+        LabelClass(value=values[one["id"]], name=str(one["name"]), colour=_colour(one, values[one["id"]])) for one in ordered
+    )
+    return classes, values
+
+
+def _colour(category: Json, value: int) -> tuple[int, int, int]:
+    colour = category.get("colour", category.get("color"))
+    valid = isinstance(colour, list) and len(colour) == 3 and all(isinstance(one, int) and 0 <= one <= 255 for one in colour)
+    return (colour[0], colour[1], colour[2]) if valid and colour else colour_of(value)
+
+
+def _boxes(content: Json, values: dict[int, int]) -> tuple[dict[Any, list[Box]], Counter[str]]:
+    """Return the boxes of each image id, and how many annotations were left out for which reason."""
+    sizes = {image["id"]: (image.get("width"), image.get("height")) for image in content["images"]}
+    boxes: dict[Any, list[Box]] = defaultdict(list)
+    problems: Counter[str] = Counter()
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in sizes:
+            problems["boxes belong to no image and are left out"] += 1
+        elif annotation["category_id"] not in values:
+            problems["boxes have a category that is not listed and are left out"] += 1
+        elif annotation.get("iscrowd"):
+            problems["crowds are left out"] += 1
+        else:
+            box = _corners(annotation["bbox"], *sizes[annotation["image_id"]])
+            if box is None:
+                problems["boxes are invalid (no area inside the image) and are left out"] += 1
+            else:
+                boxes[annotation["image_id"]].append((*box, values[annotation["category_id"]]))
+    return boxes, problems
+
+
+def _corners(box: Any, width: float | None, height: float | None) -> tuple[float, float, float, float] | None:
+    """Return left, upper, right and lower edge of COCO's (left, upper, width, height), cut at the border, or None."""
+    try:
+        left, upper, across, down = (float(value) for value in box)
+    except (TypeError, ValueError):
+        return None
+    if not all(map(isfinite, (left, upper, across, down))) or across <= 0 or down <= 0:
+        return None
+    right, lower = min(left + across, width or float("inf")), min(upper + down, height or float("inf"))
+    left, upper = max(left, 0.0), max(upper, 0.0)
+    return (left, upper, right, lower) if right > left and lower > upper else None
+
+
+def _item(image: Json, folder: Path, part: Part | None, boxes: list[Box]) -> Item:
+    name = str(image["file_name"]).replace("\\", "/")
+    places = [folder / name, folder / "images" / name]
+    path = next((place for place in places if place.is_file()), places[0])
+    row = {key: str(image[key]) for key in TOLD if image.get(key) not in (None, "")}
+    return replace(annotate(Item(path, name, part), row), boxes=tuple(boxes))
