@@ -22,7 +22,7 @@ from napari_sdmae.data.labelled_folders import list_class_folders, list_pairs
 from napari_sdmae.data.labelled_loading import Loaded, load_labelled
 from napari_sdmae.data.labelled_sets import IGNORE, PARTS, Item, LabelledImage, LabelledSet, Listing, fingerprint
 from napari_sdmae.data.labelled_splits import missing_classes, split_images
-from napari_sdmae.data.labelled_tables import find_tables, list_tables
+from napari_sdmae.data.labelled_tables import add_notes, find_notes, find_tables, list_tables
 from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import FinetuneConfig
@@ -98,7 +98,9 @@ def _list(data: Path, config: FinetuneConfig) -> Listing:
     tables = find_tables(data, config.task)
     if tables:
         return list_tables(tables, config.task)
-    return list_class_folders(data) if config.task == "classification" else list_pairs(data, config.task)
+    listing = list_class_folders(data) if config.task == "classification" else list_pairs(data, config.task)
+    notes = find_notes(data, config.task)
+    return add_notes(listing, notes) if notes else listing
 
 
 def _check(items: list[Item], config: FinetuneConfig, decode: bool) -> tuple[list[Checked], list[tuple[str, str]]]:

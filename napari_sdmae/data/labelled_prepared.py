@@ -32,9 +32,10 @@ class Prepared:
     image
         uint8 RGB (H, W, 3), reflected at its lower and right end where it is smaller than a tile.
     maps
-        int16 (C, H, W). Segmentation: class indices. Instances: foreground 0 or 1, separation 0 to 255 and, with several types,
-        type indices, `IGNORE` outside objects. Of segmentation, what is reflected is not learned (`IGNORE`); the maps of instances
-        are reflected with the image, since they say what the mirrored picture shows and hold no numbers that could fuse. Empty (0, H, W) for other tasks.
+        int16 (C, H, W). Segmentation: class indices, `IGNORE` where nothing is to be learned, as in what is reflected.
+        Instances: foreground 0 or 1, separation 0 to 255 and, with several types, type indices, `IGNORE` outside objects; they
+        are reflected with the image, since they say what the mirrored picture shows and hold no numbers that could fuse.
+        Empty (0, H, W) for other tasks.
     label
         Classification: class index; else 0.
     boxes, values

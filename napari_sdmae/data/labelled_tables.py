@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -38,6 +39,41 @@ def label_column(task: Task) -> str:
     return "label" if task == "classification" else "mask"
 
 
+def find_notes(folder: Path, task: Task) -> Path | None:
+    """Return the one table in `folder` that names files and tells slide, patient, group, part or scale, but no labels."""
+    told = {*GROUPS, "split", "mpp"}
+    fitting = [path for path in sorted(folder.glob("*.csv")) if _notes(_columns(path), told, label_column(task))]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _notes(known: set[str], told: set[str], label: str) -> bool:
+    return "file" in known and bool(told & known) and label not in known
+
+
+def add_notes(listing: Listing, table: Path) -> Listing:
+    """Add what a table tells of the images of a folder; it names them by path, or by file name or stem where that is unique."""
+    rows = _by_name(read_rows(table))
+    items, missing = [], 0
+    for item in listing.items:
+        found = [row for name in _names(item.name) if (row := rows.get(name))]
+        missing += not found
+        items.append(annotate(item, found[0]) if found else item)
+    said = [f"{table.name} does not name {missing} of {len(items)} images"] if missing else []
+    return replace(listing, items=items, warnings=[*listing.warnings, *said])
+
+
+def _by_name(rows: list[Row]) -> dict[str, Row]:
+    """Return the row of each path, file name and stem; short names of several rows are left out."""
+    named = [(name, row) for row in rows for name in _names(row["file"].replace("\\", "/"))]
+    often = Counter(name for name, _ in named)
+    return {name: row for name, row in named if often[name] == 1}
+
+
+def _names(path: str) -> tuple[str, ...]:
+    """Return what a file may be called, each name once: its path, its name, its stem."""
+    return tuple(dict.fromkeys((path, PurePosixPath(path).name, PurePosixPath(path).stem)))
+
+
 def find_tables(folder: Path, task: Task) -> list[tuple[Path, Part | None]]:
     """Return the tables in `folder` that list labelled images, each with the part that its name says.
 
@@ -50,11 +86,15 @@ def find_tables(folder: Path, task: Task) -> list[tuple[Path, Part | None]]:
 
 
 def _fits(path: Path, task: Task) -> bool:
+    return {"file", label_column(task)} <= _columns(path)
+
+
+def _columns(path: Path) -> set[str]:
+    """Return what a table tells; nothing if it is no table."""
     try:
-        known = _known(_read(path, rows=0).columns)
+        return set(_known(_read(path, rows=0).columns))
     except (ValueError, OSError):
-        return False
-    return "file" in known and label_column(task) in known
+        return set()
 
 
 def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> Listing:

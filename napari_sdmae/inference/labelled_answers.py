@@ -1,0 +1,15 @@
+"""What is known of labelled images before training, answered without loading torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_sdmae.data import labelled_inspection
+from napari_sdmae.finetune_config import FinetuneConfig
+
+Answer = dict[str, Any]
+
+
+def inspect_labelled(settings: dict[str, Any], device: str = "auto") -> Answer:
+    """Look through the labelled images of fine-tuning `settings`; see :mod:`napari_sdmae.data.labelled_inspection`."""
+    return labelled_inspection.inspect_labelled(FinetuneConfig.model_validate(settings))
