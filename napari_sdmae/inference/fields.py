@@ -102,7 +102,11 @@ def check_size(image: RGB, patch: int) -> None:
 
 def check_pixels(image: RGB) -> None:
     """Raise FieldError if `image` (H, W, 3) has more than :data:`MAX_PIXELS` pixels."""
-    height, width = image.shape[:2]
+    check_size_of(*image.shape[:2])
+
+
+def check_size_of(height: int, width: int) -> None:
+    """Raise FieldError if a field of `height` × `width` px has more than :data:`MAX_PIXELS` pixels."""
     if height * width > MAX_PIXELS:
         raise FieldError(
             f"the field of {height} x {width} px has {height * width / 1e6:.1f} million pixels, at most {MAX_PIXELS / 1e6:.1f} "

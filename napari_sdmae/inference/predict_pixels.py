@@ -1,0 +1,164 @@
+"""A class for every pixel, or single objects, of a picture of any size (docs/decisions/0097)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sdmae.inference.blocks import Block, empty, spans, strips
+from napari_sdmae.inference.objects import Labels, centres, means, on_picture, reading_order, renamed
+from napari_sdmae.inference.prediction import Asked
+from napari_sdmae.inference.resampling import Floats, Seen, label_grids, linear
+from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.instances import separate
+from napari_sdmae.models.sliding import predict_windows, starts
+
+OVERLAP = 0.25
+"""Share of a window that the next one sees as well."""
+MARGIN = 128
+"""Objects of up to so many px of the model are the same in blocks as in the whole: nuclei have 10 to 60."""
+ROWS = 256
+"""Label rows that are filled at once."""
+
+Half = NDArray[np.float16]
+
+
+@dataclass
+class Found:
+    """Labels of a picture as they grow, block by block.
+
+    Attributes
+    ----------
+    labels
+        (rows, columns) class values, or numbers of objects.
+    probabilities
+        (C, rows, columns), or None.
+    values
+        Of objects: class value of each number.
+    columns
+        Measurements by name, one value per number of object, or class.
+    """
+
+    labels: Labels
+    probabilities: Half | None
+    values: dict[int, int] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def segmented(model: Finetuned, seen: Seen, asked: Asked) -> Found:
+    """Return class values, and the mean probability of each class where it was found."""
+    found = _nothing(seen, asked, len(model.spec.classes))
+    values = np.array([one.value for one in model.spec.classes], np.int32)
+    sums, counts = np.zeros(int(values.max()) + 1), np.zeros(int(values.max()) + 1)
+    for block, maps in _predicted(model, seen, asked, margin=0):
+        for rows, columns, positions in _label_rows(seen, asked.step, block):
+            probabilities = linear(maps["probabilities"], *positions)
+            winner = probabilities.argmax(0)
+            found.labels[rows, columns] = values[winner]
+            at = values[winner].ravel()
+            sums += np.bincount(at, probabilities.max(0).ravel(), len(sums))
+            counts += np.bincount(at, minlength=len(sums))
+            if found.probabilities is not None:
+                found.probabilities[:, rows, columns] = probabilities
+    present = np.flatnonzero(counts)
+    present = present[present > 0]
+    found.columns = {"label": present.astype(np.int32), "probability": (sums[present] / counts[present]).astype(np.float32)}
+    return found
+
+
+def objects(model: Finetuned, seen: Seen, asked: Asked) -> Found:
+    """Return objects by number, their classes, and the mean probability of being an object and of each type."""
+    spec = model.spec
+    found = _nothing(seen, asked, 1 + (len(spec.classes) if len(spec.classes) > 1 else 0))
+    smallest = spec.head.smallest if asked.smallest is None else asked.smallest
+    smallest_px = smallest / spec.mpp**2 if spec.mpp else smallest
+    rows_of: list[Floats] = []
+    for block, maps in _predicted(model, seen, asked, margin=MARGIN):
+        types = maps.get("types")
+        labels, kinds = separate(maps["foreground"], maps["separation"], types, how=spec.head.separation, smallest_px=smallest_px)
+        every = maps["foreground"][None] if types is None else np.concatenate([maps["foreground"][None], types])
+        middle = centres(labels, len(kinds)) + (block.rows.start, block.columns.start)
+        own = np.flatnonzero(block.rows.holds(middle[:, 0]) & block.columns.holds(middle[:, 1])) + 1
+        first = len(found.values)
+        found.values |= {first + new: spec.classes[kinds[int(old)]].value for new, old in enumerate(own, 1)}
+        numbers = np.zeros(len(kinds) + 1, np.int32)
+        numbers[own] = np.arange(first + 1, first + len(own) + 1)
+        rows_of.append(means(labels, every, len(kinds))[own - 1])
+        _paint(found.labels, seen, asked.step, block, labels, maps["foreground"], numbers)
+        if found.probabilities is not None:
+            for rows, columns, positions in _label_rows(seen, asked.step, block):
+                found.probabilities[:, rows, columns] = linear(every, *positions)
+    order = reading_order(found.labels)
+    found.values = renamed(found.values, order)
+    table = np.concatenate(rows_of)[order - 1]
+    names = object_channels(model)
+    found.columns = {"label": np.arange(1, len(order) + 1, dtype=np.int32)}
+    found.columns |= {f"probability {name}": table[:, column] for column, name in enumerate(names)}
+    return found
+
+
+def object_channels(model: Finetuned) -> tuple[str, ...]:
+    """Return what the probabilities of objects are: of being one, and of each type where there are several."""
+    names = tuple(one.name for one in model.spec.classes)
+    return names if len(names) == 1 else ("object", *names)
+
+
+def _nothing(seen: Seen, asked: Asked, channels: int) -> Found:
+    rows, columns = (grid.length for grid in label_grids(seen, asked.step))
+    probabilities = empty((channels, rows, columns), np.float16) if asked.probabilities else None
+    return Found(empty((rows, columns), np.int32), probabilities)
+
+
+def _predicted(model: Finetuned, seen: Seen, asked: Asked, margin: int) -> Iterator[tuple[Block, dict[str, Floats]]]:
+    """Yield the blocks of a picture with their maps, float32 (…, rows, columns) in [0, 1] at the scale of the model."""
+    patch = model.spec.encoder.patch_size
+    window = ceil(model.spec.tile_size / patch) * patch
+    sides = [
+        spans(length, window, starts(length, window, OVERLAP), core=asked.core, margin=margin)
+        for length in (seen.rows, seen.columns)
+    ]
+    all_blocks = [Block(rows, columns) for rows in sides[0] for columns in sides[1]]
+    for number, block in enumerate(all_blocks):
+        pixels = seen.read(*block.rectangle)
+        yield (
+            block,
+            predict_windows(
+                model,
+                pixels,
+                window=window,
+                places=block.windows,
+                batch=asked.batch,
+                autocast=asked.autocast,
+                progress=asked.within(number, len(all_blocks)),
+            ),
+        )
+
+
+def _label_rows(
+    seen: Seen, step: int, block: Block
+) -> Iterator[tuple[slice, slice, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+    """Yield rows and columns of the labels that the block has to fill, and where they lie in it, a few rows at a time."""
+    grids = label_grids(seen, step)
+    top, bottom = grids[0].span(block.rows.inner_start, block.rows.inner_stop, block.rows.last)
+    left, right = grids[1].span(block.columns.inner_start, block.columns.inner_stop, block.columns.last)
+    across = grids[1].positions(left, right) - block.columns.start
+    for rows in strips(bottom - top, ROWS):
+        down = grids[0].positions(top + rows.start, top + rows.stop) - block.rows.start
+        yield slice(top + rows.start, top + rows.stop), slice(left, right), (down, across)
+
+
+def _paint(
+    canvas: Labels, seen: Seen, step: int, block: Block, labels: Labels, foreground: Floats, numbers: NDArray[np.int32]
+) -> None:
+    """Lay the objects of a block that have a number, with what of them lies outside its inner part, over the labels."""
+    grids = label_grids(seen, step)
+    top, bottom = grids[0].span(block.rows.start, block.rows.stop, block.rows.stop >= seen.rows)
+    left, right = grids[1].span(block.columns.start, block.columns.stop, block.columns.stop >= seen.columns)
+    down, across = grids[0].positions(top, bottom) - block.rows.start, grids[1].positions(left, right) - block.columns.start
+    own = numbers[on_picture(labels, foreground, down, across)]
+    part = canvas[top:bottom, left:right]
+    part[...] = np.where((own > 0) & (part == 0), own, part)

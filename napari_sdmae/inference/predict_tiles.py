@@ -1,0 +1,53 @@
+"""A class for each tile of a picture, or for the whole of a small one."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_sdmae.inference.fields import pad_to_multiple
+from napari_sdmae.inference.prediction import Asked
+from napari_sdmae.inference.resampling import Floats, Seen
+from napari_sdmae.models.finetuned import Finetuned
+
+WHOLE = 2
+"""A picture of less than so many tiles on both sides is one: it is classified as a whole."""
+
+
+def is_one_tile(model: Finetuned, seen: Seen) -> bool:
+    """Return whether the picture gets one class."""
+    return max(seen.rows, seen.columns) < WHOLE * model.spec.tile_size
+
+
+def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
+    """Return the class probabilities of each tile, (C, tile rows, tile columns).
+
+    Tiles lie side by side from the upper left corner; what is missing at the right and the bottom is reflected.
+    """
+    if is_one_tile(model, seen):
+        whole = pad_to_multiple(seen.read(0, 0, seen.rows, seen.columns), model.spec.encoder.patch_size)
+        return _probabilities(model, whole[None], asked).T[:, :, None]
+    edge = model.spec.tile_size
+    rows = range(0, seen.rows, edge)
+    found = []
+    for number, top in enumerate(rows):
+        band = seen.read(top, 0, min(edge, seen.rows - top), seen.columns)
+        missing = edge - len(band), -band.shape[1] % edge
+        band = np.pad(band, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+        tiles = band.reshape(edge, -1, edge, 3).swapaxes(0, 1)
+        found.append(_probabilities(model, tiles, asked))
+        asked.done(number + 1, len(rows))
+    return np.stack(found, 1).transpose(2, 1, 0)
+
+
+@torch.inference_mode()
+def _probabilities(model: Finetuned, tiles: NDArray[np.uint8], asked: Asked) -> Floats:
+    """Return the class probabilities of tiles (N, S, S, 3), (N, C)."""
+    found = []
+    for start in range(0, len(tiles), asked.batch):
+        some = torch.from_numpy(np.ascontiguousarray(tiles[start : start + asked.batch])).to(model.mean.device)
+        with asked.context():
+            logits = model(model.normalise(some))
+        found.append(logits.float().softmax(1).cpu().numpy())
+    return np.concatenate(found)
