@@ -1,0 +1,71 @@
+"""Images given on the command line, files and folders, and work on each of them that one bad file does not end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from napari_sdmae.cli._arguments import explain
+from napari_sdmae.cli._output import Refused
+
+UNUSABLE_DATA = 3
+
+
+class Input(NamedTuple):
+    """An image, and what its results are called: its path below the folder that was given, without the end."""
+
+    path: Path
+    name: str
+
+
+def gather(given: Sequence[Path]) -> list[Input]:
+    """Return the images of all files and folders given, sorted within each folder.
+
+    Raises
+    ------
+    DataError
+        If one does not exist or holds no image.
+    Refused
+        If the results of two images would have one name.
+    """
+    from napari_sdmae.data.sources import find_images
+
+    found = [(file.path, Path(file.name)) for source in given for file in find_images(source)]
+    stems = Counter(name.with_suffix("") for _, name in found)
+    inputs = [
+        Input(path, (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()) for path, name in found
+    ]
+    if doubles := [name for name, count in Counter(one.name for one in inputs).items() if count > 1]:
+        raise Refused(f"several images are called {doubles[0]}: give their folders in calls of their own, with another --output")
+    return inputs
+
+
+def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterator[Path]]) -> int:
+    """Do `work` for each image, print the files that it yields, and go on after one that fails.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all went well; else 3 if no image could be used, 1 if some were.
+    """
+    failed, unusable = 0, 0
+    for one in inputs:
+        try:
+            for path in work(one):
+                print(path, flush=True)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            failed += 1
+            unusable += isinstance(error, ValueError)
+            print(f"{prog}: {named(one.path, error)}", file=sys.stderr, flush=True)
+    if failed and len(inputs) > 1:
+        print(f"{prog}: {failed} of {len(inputs)} images failed", file=sys.stderr)
+    return 0 if not failed else UNUSABLE_DATA if unusable == len(inputs) else 1
+
+
+def named(path: Path, error: BaseException) -> str:
+    """Return the message of an error, with the image it is about."""
+    message = explain(error) if isinstance(error, Exception) else str(error)
+    return message if message.startswith(str(path)) else f"{path}: {message}"

@@ -1,0 +1,138 @@
+"""``sdmae embed MODEL INPUT… --output FEATURES``: write the features of the tiles of images, with coordinates."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_sdmae.cli._arguments import explain
+from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
+from napari_sdmae.cli._output import Refused, check_scale
+from napari_sdmae.config import Device, Precision
+
+if TYPE_CHECKING:
+    from napari_sdmae.inference.embed import Tiling
+    from napari_sdmae.inference.feature_files import FeatureWriter
+    from napari_sdmae.io.checkpoints import Encoder
+
+PROG = "sdmae embed"
+DESCRIPTION = (
+    "Write the features of the tiles of images: what the encoder of a run, a head or a timm folder says about each, with file, "
+    "row and column. A file that cannot be used does not end the others (exit status 3 if none could be used, 1 if some failed)."
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run ``sdmae embed``; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    from napari_sdmae.data.sources import DataError
+
+    try:
+        return _run(arguments)
+    except DataError as error:
+        return _complain(error, UNUSABLE_DATA)
+    except (ValueError, FileNotFoundError) as error:
+        return _complain(error, 2)
+    except (OSError, RuntimeError) as error:
+        return _complain(error, 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROG, description=DESCRIPTION)
+    parser.add_argument("model", metavar="MODEL", help="run folder, model or head folder, or name of a shipped model")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="images, or folders of images")
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="file to write, .npz or .parquet")
+    parser.add_argument("--tile", type=int, metavar="PX", help="edge of the tiles as the model sees them (default: the model's)")
+    parser.add_argument("--stride", type=int, metavar="PX", help="distance between tiles (default: side by side)")
+    parser.add_argument("--pool", choices=("mean", "tokens"), default="mean", help="mean of the patch tokens (default), or all")
+    parser.add_argument("--tissue", type=float, default=0.0, metavar="FRACTION", help="leave out tiles with less tissue, 0 to 1")
+    parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the files)")
+    parser.add_argument("--batch", type=int, default=16, help="tiles at once (default: 16)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="auto", help="auto: bf16 where a probe shows that it pays"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of an earlier call")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Embed all images; return the exit status."""
+    _check(arguments)
+    inputs = gather(arguments.inputs)
+    import torch
+
+    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.inference.devices import choose_device
+    from napari_sdmae.inference.embed import Tiling
+    from napari_sdmae.inference.feature_files import writing
+    from napari_sdmae.inference.precision import answering
+    from napari_sdmae.io.checkpoints import load_encoder
+
+    device = torch.device(choose_device(arguments.device))
+    encoder = load_encoder(arguments.model, device)
+    tiling = Tiling(arguments.tile, arguments.stride, arguments.tissue)
+    tile, stride = tiling.fitted(encoder)
+    context = answering(device, arguments.precision)
+    about = {
+        "model": str(arguments.model),
+        "pool": arguments.pool,
+        "tile": tile,
+        "stride": stride,
+        "model_mpp": nan if encoder.mpp is None else encoder.mpp,
+    }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with writing(arguments.output, about) as writer:
+        job = Job(arguments, encoder, tiling, context, writer)
+        status = for_each(PROG, inputs, job.embed)
+        if not job.count:
+            if status:
+                raise DataError("no features were written: no image could be used")
+            raise DataError(f"no tile with at least {arguments.tissue:g} of tissue: give a smaller --tissue")
+    print(f"{arguments.output}: {job.count} tiles of {tile} px")
+    return status
+
+
+class Job:
+    """What is done with each image."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, encoder: Encoder, tiling: Tiling, context: Any, writer: FeatureWriter
+    ) -> None:
+        self._arguments, self._encoder, self._tiling, self._context, self._writer = arguments, encoder, tiling, context, writer
+        self.count = 0
+
+    def embed(self, one: Input) -> Iterator[Path]:
+        """Write the features of an image; all in one file, so that no path is yielded."""
+        from napari_sdmae.inference.embed import embed
+        from napari_sdmae.inference.pictures import FilePicture
+
+        picture = FilePicture(one.path, self._arguments.mpp)
+        options = {"pool": self._arguments.pool, "batch": self._arguments.batch, "autocast": self._context}
+        for some in embed(self._encoder, picture, tiling=self._tiling, **options):
+            self._writer.add(str(one.path), picture.mpp, some)
+            self.count += len(some.features)
+        yield from ()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise `Refused` for what cannot be done, before anything is."""
+    from napari_sdmae.inference.feature_files import check_end
+
+    check_scale(arguments.mpp)
+    check_end(arguments.output)
+    if not 0 <= arguments.tissue <= 1:
+        raise Refused(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
+    if arguments.batch < 1:
+        raise Refused(f"--batch {arguments.batch}: expected 1 or more")
+    if arguments.output.exists() and not arguments.overwrite:
+        raise Refused(f"{arguments.output} is already there: give --overwrite or another --output")
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"{PROG}: {explain(error)}", file=sys.stderr)
+    return status
