@@ -11,9 +11,9 @@ from types import FrameType
 
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._progress import show
-from napari_sdmae.config import PretrainConfig
-from napari_sdmae.training.events import Ended, Started
-from napari_sdmae.training.run_folder import Request
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.training.events import Ended, Event, Started
+from napari_sdmae.training.run_folder import Request, RunConfig
 
 STOPPED_BY_SIGNAL = 143
 BAD_DATA = 3
@@ -40,19 +40,17 @@ class Signals:
         signal.signal(number, signal.SIG_DFL)
 
 
-def run_job(config: PretrainConfig, run: Path, *, resume: bool) -> int:
+def run_job(config: RunConfig, run: Path, *, resume: bool) -> int:
     """Run the job `config` in the folder `run`; return the exit status. Signals are caught while torch is still loading."""
     signals = Signals()
     with signals.caught():
         return _run(config, run, signals, resume)
 
 
-def _run(config: PretrainConfig, run: Path, signals: Signals, resume: bool) -> int:
-    from napari_sdmae.training import pretrain
-
+def _run(config: RunConfig, run: Path, signals: Signals, resume: bool) -> int:
     started, ended = False, Ended("finished", 0)
     try:
-        for event in show(pretrain(config, run=run, stop=lambda: signals.request, resume=resume), run):
+        for event in show(_events(config, run, signals, resume), run):
             started = started or isinstance(event, Started)
             ended = event if isinstance(event, Ended) else ended
     except Exception as error:
@@ -62,10 +60,21 @@ def _run(config: PretrainConfig, run: Path, signals: Signals, resume: bool) -> i
     return STOPPED_BY_SIGNAL if ended.state == "stopped" and signals.request is not None else 0
 
 
+def _events(config: RunConfig, run: Path, signals: Signals, resume: bool) -> Iterator[Event]:
+    """Return the events of the job that `config` is the settings of."""
+    if isinstance(config, FinetuneConfig):
+        from napari_sdmae.training import finetune
+
+        return finetune(config, run=run, stop=lambda: signals.request, resume=resume)
+    from napari_sdmae.training import pretrain
+
+    return pretrain(config, run=run, stop=lambda: signals.request, resume=resume)
+
+
 def exit_status(error: Exception, started: bool) -> int:
     """Return 2 for settings that cannot be used, 3 for data that cannot, 1 for anything else, as all once training started."""
     from napari_sdmae.data.sources import DataError
 
     if isinstance(error, DataError):
         return BAD_DATA
-    return 2 if isinstance(error, ValueError) and not started else 1
+    return 2 if isinstance(error, ValueError | FileNotFoundError) and not started else 1

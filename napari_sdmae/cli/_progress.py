@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_sdmae.training.describe import describe, duration, losses
-from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
+from napari_sdmae.training.describe import describe, duration, losses, measures
+from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
 
 
 def show(events: Iterator[Event], run: Path) -> Iterator[Event]:
@@ -34,6 +34,7 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
     from tqdm import tqdm
 
     layout = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
+    validated = ""
     bar = tqdm(dynamic_ncols=True, file=sys.stderr, bar_format=layout)
     try:
         for event in events:
@@ -46,7 +47,10 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
                     bar.set_description_str(f"{device} {precision}")
                 case StepLogged(step, epoch, metrics, speed, _, eta):
                     bar.n = step
-                    bar.set_postfix_str(f"epoch {epoch:.2f}  {losses(metrics)}  {speed:.1f} images/s  {duration(eta)} left")
+                    shown = f"epoch {epoch:.2f}  {losses(metrics)}  {validated}{speed:.1f} images/s  {duration(eta)} left"
+                    bar.set_postfix_str(shown)
+                case Validated(_, _, metrics, _, best) if best in metrics:
+                    validated = f"{measures({best: metrics[best]})}  "
                 case CheckpointSaved() | Warned() | Ended():
                     bar.write(describe(event), file=sys.stderr)
             yield event

@@ -85,8 +85,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no runs here"
     cells = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    if any(row["best"] is not None for row in rows):
+        cells = [(*cell[:4], best, *cell[4:]) for cell, best in zip(cells, ["best", *map(_best, rows)], strict=True)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _best(row: dict[str, Any]) -> str:
+    """Return the best value on the validation images, which runs of fine-tuning have."""
+    return "–" if row["best"] is None else f"{row['best']:.4f} {row['best_metric']}"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from napari_sdmae.training.devices import World
 from napari_sdmae.training.optim import build_optimizer
 from napari_sdmae.training.precision import autocast
 from napari_sdmae.training.schedules import Schedule
-from napari_sdmae.training.stepping import Kept, OutOfMemory, SteppingEngine
+from napari_sdmae.training.stepping import GradientEngine, Kept, OutOfMemory
 
 __all__ = ["Engine", "OutOfMemory"]
 
@@ -33,7 +33,7 @@ FEWEST_IMAGES = 8
 """Image targets in one part of a batch from which the measures of a collapse can be read."""
 
 
-class Engine(SteppingEngine[PretrainConfig, SDMAE, SDMAELosses]):
+class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
     """Model, loss, optimizer and tiles of one process.
 
     Parameters

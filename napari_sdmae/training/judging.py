@@ -31,6 +31,10 @@ class Judge(Protocol):
         """Do what is left when the run has ended in this way; return a request that came meanwhile."""
         ...
 
+    def summary(self) -> str:
+        """Return the result of the finished run in a few words."""
+        ...
+
 
 class LowestLoss:
     """Pre-training: the best epoch is that of the lowest loss, among those that are saved anyway.
@@ -57,3 +61,7 @@ class LowestLoss:
         """Leave everything as it is."""
         yield from ()
         return None
+
+    def summary(self) -> str:
+        """Say nothing beside the losses."""
+        return ""

@@ -56,7 +56,7 @@ def _put_by(path: Path, error: DamagedCheckpoint) -> Warned:
 
 
 def restore(
-    engine: SteppingEngine[Any, Any, Any], folder: RunFolder, state: TrainingState, fingerprint: str, shown: int | None = None
+    engine: SteppingEngine[Any, Any], folder: RunFolder, state: TrainingState, fingerprint: str, shown: int | None = None
 ) -> Iterator[Warned]:
     """Bring `engine` to `state`, and warn where it cannot be exactly as before.
 

@@ -46,18 +46,15 @@ class Kept(NamedTuple):
     buffers: dict[str, Tensor]
 
 
-class SteppingEngine(ABC, Generic[S, M, L]):
-    """Model, loss and optimizer of one process; the loop needs nothing else of it.
-
-    A subclass sets the attributes below and says what the losses of a part of a batch are (:meth:`_losses`), which numbers are
-    logged (:meth:`_named`) and how the model is saved (:meth:`save`).
+class SteppingEngine(ABC, Generic[S, M]):
+    """What the loop needs of one process: a model, steps over tiles, and what is to be saved.
 
     Attributes
     ----------
     config, schedule, world, precision
         Settings; which tiles and which learning rate at each step; the processes; ``fp32`` or ``bf16``.
-    model, module, loss, optimizer
-        The model, the model as the processes share it, the loss with its state, and AdamW.
+    model
+        The model.
     micro_batch
         Tiles computed at once.
     metric_names
@@ -71,9 +68,6 @@ class SteppingEngine(ABC, Generic[S, M, L]):
     world: World
     precision: Precision
     model: M
-    module: Any
-    loss: nn.Module
-    optimizer: torch.optim.Optimizer
 
     def _begin(self) -> None:
         """Set what every engine starts with."""
@@ -83,12 +77,16 @@ class SteppingEngine(ABC, Generic[S, M, L]):
         self.warnings: list[Warned] = []
 
     @abstractmethod
-    def _losses(self, step: int, indices: NDArray[np.int64], following: NDArray[np.int64], last: bool) -> L:
-        """Return the losses of one part of the batch; everything random depends on (seed, epoch, index) only."""
+    def _try_step(self, step: int) -> Tensor:
+        """Do a step in parts of :attr:`micro_batch` tiles, and return its metrics."""
 
     @abstractmethod
-    def _named(self, losses: L) -> Mapping[str, Tensor]:
-        """Return the numbers to log, by name."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what is to be saved beside the model, by name."""
+
+    @abstractmethod
+    def restore(self, model: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+        """Take over the model's and :meth:`tensors` of a checkpoint; RuntimeError if they do not fit this model."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -99,9 +97,9 @@ class SteppingEngine(ABC, Generic[S, M, L]):
         return False
 
     def step(self, step: int) -> Tensor:
-        """Do optimizer step `step` (0-based) and return its metrics, means over the batch of all processes.
+        """Do step `step` (0-based) and return its metrics, means over the batch of all processes.
 
-        When memory runs out the step is done again in parts of half the size, whose gradients are accumulated.
+        When memory runs out the step is done again in parts of half the size.
 
         Raises
         ------
@@ -109,7 +107,7 @@ class SteppingEngine(ABC, Generic[S, M, L]):
             If one tile at a time is still too much, or if several processes train (the others would wait for ever).
         """
         while True:
-            kept = Kept(_clones(self.loss.state_dict()), _clones(dict(self.model.named_buffers())))
+            kept = self._keep()
             try:
                 return self._try_step(step)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
@@ -119,41 +117,17 @@ class SteppingEngine(ABC, Generic[S, M, L]):
             self._put_back(kept)
             self._halve(step, reason)
 
-    def _try_step(self, step: int) -> Tensor:
-        """Accumulate the gradients of all parts of the batch, then let the optimizer step."""
-        torch.manual_seed(self.config.seed * 1_000_003 + step)
-        self.optimizer.zero_grad(set_to_none=True)
-        parts, share = self._parts(step), self.schedule.batch // self.world.size
-        metrics: list[Tensor] = []
-        for number, part in enumerate(parts, start=1):
-            last, weight = number == len(parts), len(part) / share
-            following = self._parts(step + 1)[0] if last else parts[number]
-            with self.world.fabric.no_backward_sync(self.module, enabled=not last):
-                losses = self._losses(step, part, following, last)
-                self.world.fabric.backward(losses.total * weight)
-            metrics.append(self._metrics(losses) * weight)
-        if self.config.optimizer.clip_grad is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_grad)
-        set_learning_rate(self.optimizer, self.schedule.learning_rate(step))
-        self.optimizer.step()
-        return self.world.mean(torch.stack(metrics).sum(0))
+    def _keep(self) -> Kept:
+        """Return what the parts of a step change before it is whole."""
+        return Kept({}, {})
+
+    def _put_back(self, kept: Kept) -> None:
+        """Undo what the parts of a step that failed changed."""
 
     def _parts(self, step: int) -> list[NDArray[np.int64]]:
         """Return this process's tiles of a step, cut into those computed at once."""
         own = self.schedule.indices(step)[self.world.rank :: self.world.size]
         return [own[start : start + self.micro_batch] for start in range(0, len(own), self.micro_batch)]
-
-    def _metrics(self, losses: L) -> Tensor:
-        """Return the numbers to log as one vector on the device."""
-        named = self._named(losses)
-        self.metric_names = tuple(named)
-        return torch.stack([value.detach().float() for value in named.values()])
-
-    def _put_back(self, kept: Kept) -> None:
-        """Undo what the parts of a step that failed changed."""
-        self.loss.load_state_dict(kept.loss)
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(kept.buffers[name])
 
     def _in_parts(self) -> str:
         """Return what accumulation changes beside the time, in words, or nothing."""
@@ -161,7 +135,6 @@ class SteppingEngine(ABC, Generic[S, M, L]):
 
     def _halve(self, step: int, reason: str) -> None:
         """Halve the tiles computed at once, and say so."""
-        self.optimizer.zero_grad(set_to_none=True)
         gc.collect()
         if self.world.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -186,6 +159,66 @@ class SteppingEngine(ABC, Generic[S, M, L]):
         tensors = (*self.model.state_dict().values(), *self.tensors().values())
         return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
+
+class GradientEngine(SteppingEngine[S, M], Generic[S, M, L]):
+    """An engine that learns: a step accumulates the gradients of its parts.
+
+    A subclass says what the losses of a part of a batch are (:meth:`_losses`) and which numbers are logged (:meth:`_named`).
+
+    Attributes
+    ----------
+    module, loss, optimizer
+        The model as the processes share it, the loss with its state, and AdamW.
+    """
+
+    module: Any
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    @abstractmethod
+    def _losses(self, step: int, indices: NDArray[np.int64], following: NDArray[np.int64], last: bool) -> L:
+        """Return the losses of one part of the batch; everything random depends on (seed, epoch, index) only."""
+
+    @abstractmethod
+    def _named(self, losses: L) -> Mapping[str, Tensor]:
+        """Return the numbers to log, by name."""
+
+    def _try_step(self, step: int) -> Tensor:
+        """Accumulate the gradients of all parts of the batch, then let the optimizer step."""
+        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts, share = self._parts(step), self.schedule.batch // self.world.size
+        metrics: list[Tensor] = []
+        for number, part in enumerate(parts, start=1):
+            last, weight = number == len(parts), len(part) / share
+            following = self._parts(step + 1)[0] if last else parts[number]
+            with self.world.fabric.no_backward_sync(self.module, enabled=not last):
+                losses = self._losses(step, part, following, last)
+                self.world.fabric.backward(losses.total * weight)
+            metrics.append(self._metrics(losses) * weight)
+        if self.config.optimizer.clip_grad is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_grad)
+        set_learning_rate(self.optimizer, self.schedule.learning_rate(step))
+        self.optimizer.step()
+        return self.world.mean(torch.stack(metrics).sum(0))
+
+    def _metrics(self, losses: L) -> Tensor:
+        """Return the numbers to log as one vector on the device."""
+        named = self._named(losses)
+        self.metric_names = tuple(named)
+        return torch.stack([value.detach().float() for value in named.values()])
+
+    def _keep(self) -> Kept:
+        """Return the state of the loss and the running statistics of the model."""
+        return Kept(_clones(self.loss.state_dict()), _clones(dict(self.model.named_buffers())))
+
+    def _put_back(self, kept: Kept) -> None:
+        """Undo what the parts of a step that failed changed, and free their gradients."""
+        self.loss.load_state_dict(kept.loss)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(kept.buffers[name])
+        self.optimizer.zero_grad(set_to_none=True)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the state of optimizer and loss, by name."""
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
@@ -195,13 +228,7 @@ class SteppingEngine(ABC, Generic[S, M, L]):
         return {name: value.detach().contiguous() for name, value in tensors.items()}
 
     def restore(self, model: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-        """Take over the model's and :meth:`tensors` of a checkpoint.
-
-        Raises
-        ------
-        RuntimeError
-            If they do not fit this model.
-        """
+        """Take over the model's and :meth:`tensors` of a checkpoint; RuntimeError if they do not fit this model."""
         self.model.load_state_dict(model)
         split: dict[str, dict[str, Any]] = {}
         for name, value in tensors.items():

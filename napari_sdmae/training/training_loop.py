@@ -47,7 +47,7 @@ class Shows(Protocol):
 class Training:
     """One run under way, of either kind."""
 
-    engine: SteppingEngine[Any, Any, Any]
+    engine: SteppingEngine[Any, Any]
     folder: RunFolder
     state: TrainingState
     previewer: Shows
@@ -82,7 +82,10 @@ class Training:
                 yield from self._end(request, asked)
                 return
         request = world.agree((yield from self.judge.finish(self.state, "finished", asked)) if world.rank == 0 else None)
-        yield from (Ended("finished", self.state.step),) if request is None else self._end(request, asked)
+        if request is not None:
+            yield from self._end(request, asked)
+            return
+        yield Ended("finished", self.state.step, self.judge.summary() if world.rank == 0 else "")
 
     def _is_done(self) -> bool:
         return self.state.step == self.engine.schedule.total_steps

@@ -1,0 +1,159 @@
+"""``sdmae evaluate``: measure a head on labelled images, and say when they are those it was trained on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_sdmae.cli._output import Refused, check_scale, guarded, save_json
+from napari_sdmae.config import Device
+from napari_sdmae.finetune_config import FinetuneConfig, LabelsConfig
+from napari_sdmae.head_spec import HeadSpec
+
+if TYPE_CHECKING:
+    from napari_sdmae.data.labelled import LabelledImage, LabelledSet
+
+PROG = "sdmae evaluate"
+PARTS = ("train", "validation", "test", "all")
+
+
+def main(argv: list[str]) -> int:
+    """Run ``sdmae evaluate``; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    return guarded(PROG, lambda: _evaluate(arguments))
+
+
+def _evaluate(arguments: argparse.Namespace) -> list[Path]:
+    """Print the table; return the file that was written, if one was asked for."""
+    check_scale(arguments.mpp)
+    output: Path | None = arguments.output
+    if output is not None and output.exists() and not arguments.overwrite:
+        raise Refused(f"{output} is there already: give --overwrite or another --output")
+    from napari_sdmae.io.head_info import read_head_spec
+
+    spec = read_head_spec(arguments.head)
+    from napari_sdmae.training.head_classes import with_classes_of
+
+    config, found, own = _read(spec, arguments)
+    part = arguments.part or ("test" if own and found.part("test") else "all")
+    labelled = with_classes_of(found, spec)
+    images = _chosen(labelled, part)
+    warnings = [*found.warnings, *_seen_before(images, own)]
+    report = _measured(arguments, config, labelled, images) | {
+        "head": str(arguments.head),
+        "data": str(config.data),
+        "part": part,
+        "warnings": warnings,
+    }
+    for warning in warnings:
+        print(f"{PROG}: {warning}", file=sys.stderr)
+    print(table(report))
+    if output is None:
+        return []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_json(output, report)
+    return [output]
+
+
+def _read(spec: HeadSpec, arguments: argparse.Namespace) -> tuple[FinetuneConfig, LabelledSet, bool]:
+    """Return the settings and the labelled images, and whether they are those the head was trained with."""
+    from napari_sdmae.data.labelled import read_labelled
+
+    config = _settings(spec, arguments)
+    given = spec.provenance.get("image_mpp")
+    if arguments.mpp is None and given is not None:  # only its own images have the scale that was given to its run
+        as_trained = config.model_copy(update={"image_mpp": given})
+        found = read_labelled(as_trained)
+        if found.fingerprint == spec.provenance.get("data"):
+            return as_trained, found, True
+    found = read_labelled(config)
+    return config, found, found.fingerprint == spec.provenance.get("data")
+
+
+def _settings(spec: HeadSpec, arguments: argparse.Namespace) -> FinetuneConfig:
+    """Return how to read the labels: as in the head's own run, so that its parts are found again."""
+    labels = LabelsConfig.model_validate(spec.provenance.get("labels", {}))
+    return FinetuneConfig(
+        task=spec.task,
+        data=arguments.data.expanduser().absolute(),
+        labels=labels,
+        image_mpp=arguments.mpp,
+        seed=spec.provenance.get("seed", 0),
+        batch_size=arguments.batch,
+    )
+
+
+def _chosen(labelled: LabelledSet, part: str) -> tuple[LabelledImage, ...]:
+    """Return the images of the part, or all.
+
+    Raises
+    ------
+    Refused
+        If there are none.
+    """
+    images = labelled.images if part == "all" else tuple(image for image in labelled.images if image.part == part)
+    if not images:
+        there = ", ".join(sorted({image.part for image in labelled.images}))
+        raise Refused(f"there are no {part} images; there are: {there}")
+    return images
+
+
+def _seen_before(images: Sequence[LabelledImage], own: bool) -> list[str]:
+    """Return a warning if the head was trained or chosen on some of these images."""
+    trained, chosen = (sum(image.part == part for image in images) for part in ("train", "validation"))
+    if not own or not trained + chosen:
+        return []
+    return [
+        f"the head was trained on {trained} and selected on {chosen} of these {len(images)} images: the figures say nothing "
+        "about other images (--part test does)"
+    ]
+
+
+def _measured(
+    arguments: argparse.Namespace, config: FinetuneConfig, labelled: LabelledSet, images: Sequence[LabelledImage]
+) -> dict[str, Any]:
+    """Load the head and measure."""
+    from napari_sdmae.io.head_folder import load_head
+    from napari_sdmae.training.devices import choose_device
+    from napari_sdmae.training.evaluation import evaluate
+
+    device, _ = choose_device(arguments.device)
+    return evaluate(load_head(arguments.head, device), images, labelled, config)
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Return the numbers of a report in columns: all images, then each class."""
+    groups = "" if report["groups"] is None else f" of {report['groups']} patients or slides"
+    lines = [f"{report['images']} images{groups} ({report['part']})", *_lines({"all": report["metrics"]})]
+    if any(report["per_class"].values()):
+        lines += ["", *_lines(report["per_class"])]
+    return "\n".join(lines)
+
+
+def _lines(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return rows of numbers under their names."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [
+        ["", *names],
+        *([title, *(f"{row[name]:.4f}" if name in row else "–" for name in names)] for title, row in rows.items()),
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROG, description="Measure a head on labelled images.")
+    parser.add_argument("head", metavar="HEAD", type=Path, help="run folder of fine-tuning, or head folder")
+    parser.add_argument(
+        "--data", metavar="DATA", type=Path, required=True, help="folder, CSV table or COCO file, as for finetune"
+    )
+    parser.add_argument("--part", choices=PARTS, help="default: the test part of the data it was trained on, all of other data")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write the report as JSON")
+    parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the table or the files)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
+    parser.add_argument("--batch", type=int, default=16, help="classified tiles at once")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report of before")
+    return parser

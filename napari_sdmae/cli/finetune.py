@@ -1,0 +1,78 @@
+"""``sdmae finetune``: every setting is a flag, laid over a preset or a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
+from napari_sdmae.cli._head_settings import without_effect
+from napari_sdmae.config import read_yaml
+from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
+from napari_sdmae.head_presets import head_preset_names, load_head_preset
+
+PROG = "sdmae finetune"
+USAGE = """Train a head on labelled images: segmentation, instances (nuclei), classification or detection.
+
+Besides the settings below:
+  --output RUN     new folder for the run (required)
+  --preset NAME    start from shipped settings: {presets}
+  --config FILE    start from a YAML file instead, such as config.yaml of a run
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run ``sdmae finetune``; return the exit status."""
+    arguments, flags = _parser().parse_known_args(argv)
+    asks_help = "-h" in flags or "--help" in flags
+    try:
+        if arguments.output is None and not asks_help:
+            raise UsageError("--output RUN is missing: name a new folder for the run")
+        config = settings(_base(arguments.preset, arguments.config), flags)
+    except (ValueError, OSError) as error:
+        return refuse(PROG, explain(error))
+    from napari_sdmae.cli._job import run_job
+
+    return run_job(config, Path(arguments.output), resume=False)
+
+
+def settings(base: dict[str, Any], flags: list[str]) -> FinetuneConfig:
+    """Return the settings `base` (a nested dictionary) with `flags` laid over them; ``task`` and ``data`` may come from either.
+
+    Raises
+    ------
+    UsageError, ValidationError
+        If a flag or a value is wrong, or a flag does nothing for the task.
+    """
+    from tyro import MISSING
+
+    default = FinetuneConfig.model_validate({"task": "segmentation", "data": Path(), "model": "given by a flag"} | base)
+    missing = {name: MISSING for name in ("task", "data") if name not in base} | ({} if "model" in base else {"model": SCRATCH})
+    description = USAGE.format(presets=", ".join(head_preset_names()))
+    config = parse(FinetuneConfig, flags, prog=PROG, description=description, default=default.model_copy(update=missing))
+    if "task" in base and config.task != base["task"]:
+        raise UsageError(f"--task {config.task}: these settings are for {base['task']}; choose others, or leave --task out")
+    if complaints := without_effect(config, flags):
+        raise UsageError("; ".join(complaints))
+    return config
+
+
+def _base(preset: str | None, file: str | None) -> dict[str, Any]:
+    """Return the values that flags override."""
+    if file is None:
+        return {} if preset is None else load_head_preset(preset)
+    if preset is not None:
+        raise UsageError("--preset and --config were both given: choose one")
+    values = read_yaml(Path(file))
+    if not isinstance(values, dict):
+        raise UsageError(f"{file} holds no settings; expected YAML such as config.yaml of a run")
+    return values
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags that are no settings."""
+    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False)
+    for flag in ("--output", "--preset", "--config"):
+        parser.add_argument(flag)
+    return parser
