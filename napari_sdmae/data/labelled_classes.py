@@ -14,7 +14,7 @@ from napari_sdmae.data.sources import DataError
 from napari_sdmae.label_map import LabelClass, colour_of, make_classes
 
 CLASS_FILES = ("classes.json", "classes.csv")
-MOST_CLASSES = 256
+MOST_CLASSES = 64
 """More values than this in masks are numbers of objects, not classes."""
 NUCLEUS = "nucleus"
 

@@ -41,7 +41,7 @@ def brighten(images: Tensor, strength: float, key: Key, draws: Indices) -> Tenso
 
 
 def rand_augment(images: Tensor, magnitude: int, key: Key, draws: Indices) -> Tensor:
-    """Apply two random operations of RandAugment (Cubuk and others, 2020) to images (B, 3, H, W) in [0, 1].
+    """Apply two random operations of RandAugment (Cubuk and others, 2020) to images (B, 3, H, W) in [0, 1], in place.
 
     Parameters
     ----------
@@ -51,19 +51,21 @@ def rand_augment(images: Tensor, magnitude: int, key: Key, draws: Indices) -> Te
     if not magnitude:
         return images
     numbers = uniforms(*key, draws, 4 * OPERATIONS_PER_TILE, POLICY).reshape(len(draws), OPERATIONS_PER_TILE, 4)
-    return torch.stack([_apply(image, rows, magnitude) for image, rows in zip(images, numbers, strict=True)])
+    for image, rows in zip(images, numbers, strict=True):
+        _apply(image, rows, magnitude)
+    return images
 
 
-def _apply(image: Tensor, numbers: NDArray[np.float64], magnitude: int) -> Tensor:
+def _apply(image: Tensor, numbers: NDArray[np.float64], magnitude: int) -> None:
     """Apply to one image each operation that is drawn; `numbers` are (operation, whether, magnitude, sign) for each."""
     chosen = [row for row in numbers if row[1] < PROBABILITY]
     if not chosen:
-        return image
+        return
     pixels = (image * 255).round().to(torch.uint8)
     for which, _, spread, sign in chosen:
         level = float(np.clip(magnitude + MAGNITUDE_SPREAD * ndtri(max(spread, 1e-9)), 0, 10)) / 10
         pixels = OPERATIONS[int(which * len(OPERATIONS))](pixels, level, 1.0 if sign < 0.5 else -1.0)
-    return pixels.float() / 255
+    torch.div(pixels, 255, out=image)
 
 
 Operation = Callable[[Tensor, float, float], Tensor]
@@ -91,7 +93,7 @@ OPERATIONS: tuple[Operation, ...] = (
     lambda image, level, sign: change.invert(image),
     lambda image, level, sign: _affine(image, angle=30 * level * sign),
     lambda image, level, sign: change.posterize(image, 4 - int(4 * level) or 1),
-    lambda image, level, sign: change.solarize(image, 256 - min(256, int(256 * level))),
+    lambda image, level, sign: torch.where(image.int() < 256 - int(256 * level), image, 255 - image),  # solarize
     lambda image, level, sign: (
         torch.where(image < 128, image.int() + int(110 * level), image.int()).clamp(0, 255).to(torch.uint8)
     ),
@@ -108,10 +110,9 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def erase(images: Tensor, probability: float, key: Key, draws: Indices) -> Tensor:
-    """Fill, with `probability`, one random rectangle of each image (B, 3, H, W) in [0, 1] with noise."""
+    """Fill, with `probability`, one random rectangle of each image (B, 3, H, W) in [0, 1] with noise, in place."""
     if not probability:
         return images
-    images = images.clone()
     size = np.array(images.shape[2:])
     for image, index, (whether, area, ratio, row, column) in zip(images, draws, uniforms(*key, draws, 5, ERASE), strict=True):
         if whether < probability:
@@ -176,13 +177,14 @@ def draw_mixing(key: Key, draws: Indices, tiles: int, mixup: float, cutmix: floa
 
 
 def mix(images: Tensor, others: Tensor, how: Mixing) -> Tensor:
-    """Mix images (B, 3, H, W) with those of their partners."""
-    cuts = torch.from_numpy((how.boxes[:, 2:] > 0).any(axis=1) | (how.share == 1))
-    share = torch.from_numpy(how.share.astype(np.float32))[:, None, None, None]
-    mixed = torch.where(cuts[:, None, None, None], images, images * share + others * (1 - share))
-    for result, other, (top, left, bottom, right) in zip(mixed, others, how.boxes, strict=True):
-        result[:, top:bottom, left:right] = other[:, top:bottom, left:right]
-    return mixed
+    """Mix images (B, 3, H, W) with those of their partners, tile by tile and in place: large copies cost more than the mixing."""
+    for image, other, share, box in zip(images, others, how.share.tolist(), how.boxes.tolist(), strict=True):
+        top, left, bottom, right = box
+        if any(box):
+            image[:, top:bottom, left:right] = other[:, top:bottom, left:right]
+        elif share < 1:
+            image.lerp_(other, 1 - share)
+    return images
 
 
 def mix_targets(labels: Tensor, others: Tensor, how: Mixing, classes: int) -> Tensor:

@@ -130,7 +130,7 @@ def _divide(images: list[LabelledImage], groups: list[str], wanted: dict[Part, f
     owner = _hand_out(amounts, shares / shares.sum(), order)
     _complete(amounts, owner, len(parts))
     split = [replace(image, part=parts[owner[member]]) for image, member in zip(images, members, strict=True)]
-    return Split(split, _too_few(len(names), parts, fractions))
+    return Split(split, _too_few(len(names), split, fractions))
 
 
 def _amounts(images: list[LabelledImage], members: NDArray[np.intp], count: int) -> NDArray[np.float64]:
@@ -171,9 +171,9 @@ def _complete(amounts: NDArray[np.float64], owner: NDArray[np.int64], parts: int
                 owner[min(spare, key=lambda group: (amounts[group, 0], group))] = part
 
 
-def _too_few(groups: int, parts: list[Part], wanted: dict[Part, float]) -> list[str]:
+def _too_few(groups: int, images: list[LabelledImage], wanted: dict[Part, float]) -> list[str]:
     """Return what must be said if parts stayed empty."""
-    empty = [part for part in wanted if part not in parts]
+    empty = [part for part in wanted if all(image.part != part for image in images)]
     return [f"too few images or groups ({groups}): none is kept apart for {' and '.join(empty)}"] if empty else []
 
 

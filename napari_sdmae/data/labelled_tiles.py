@@ -25,9 +25,6 @@ from napari_sdmae.data.tiles import grid_starts
 from napari_sdmae.finetune_config import FinetuneConfig, LabelledAugmentation
 from napari_sdmae.randomness import PLACE, uniforms
 
-TRIES = 8
-"""Places tried for a crop that shows something labelled, where only parts of an image are."""
-
 Indices = NDArray[np.int64]
 Place = tuple[int, int, int]
 Targets = Tensor | dict[str, Tensor] | list[dict[str, Tensor]]
@@ -157,7 +154,7 @@ class LabelledTiles:
         self, indices: Indices, draws: Indices, epoch: int, augmented: bool
     ) -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
         """Cut the tiles: uint8 (B, S, S, 3), their maps as float32 (B, C, S, S), and their boxes."""
-        numbers = uniforms(self.config.seed, epoch, draws, 2 * TRIES, PLACE).reshape(-1, TRIES, 2)
+        numbers = uniforms(self.config.seed, epoch, draws, 3, PLACE)
         tiles = np.empty((len(indices), self.tile, self.tile, 3), np.uint8)
         maps, boxes = [], []
         for place, index in enumerate(indices):
@@ -176,14 +173,15 @@ class LabelledTiles:
         return (row, column) if row >= 0 else (spare[0] // 2, spare[1] // 2)
 
     def _random_place(self, prepared: Prepared, numbers: NDArray[np.float64]) -> tuple[int, int]:
-        """Return where a crop begins: the first of some random places at which something is labelled."""
+        """Return where a crop begins; one that shows nothing labelled is moved to show a random labelled pixel."""
         spare = np.array(prepared.image.shape[:2]) - self.tile
-        places = np.floor(numbers * (spare + 1)).astype(int)
-        if prepared.gaps:
-            for row, column in places:
-                if (prepared.maps[0, row : row + self.tile, column : column + self.tile] != IGNORE).any():
-                    return int(row), int(column)
-        return int(places[0, 0]), int(places[0, 1])
+        row, column = np.floor(numbers[:2] * (spare + 1)).astype(int)
+        if prepared.gaps and (prepared.maps[0, row : row + self.tile, column : column + self.tile] == IGNORE).all():
+            labelled = np.flatnonzero(prepared.maps[0] != IGNORE)
+            if len(labelled):
+                pixel = np.array(divmod(labelled[int(numbers[2] * len(labelled))], prepared.maps.shape[2]))
+                row, column = (pixel - np.floor(numbers[:2] * self.tile)).clip(0, spare).astype(int)
+        return int(row), int(column)
 
     def _targets(self, maps: Tensor, draw: Draw | None, boxes: list[dict[str, Tensor]]) -> Targets:
         """Move maps or boxes as the tiles were moved, and return them as the losses need them."""
@@ -193,7 +191,7 @@ class LabelledTiles:
         if self.labelled.task == "segmentation":
             return exact[:, 0].long()
         smooth = maps[:, 1:2] if draw is None else augment_maps(maps[:, 1:2], draw, self._changes, "bilinear")
-        targets = {"foreground": exact[:, 0:1], "separation": smooth / FULL}
+        targets = {"foreground": exact[:, 0:1], "separation": (smooth / FULL).clamp(max=1)}
         return targets | ({"types": exact[:, 2].long()} if maps.shape[1] > 2 else {})
 
     def _classified(self, indices: Indices, draws: Indices, epoch: int, augmented: bool) -> Batch:
