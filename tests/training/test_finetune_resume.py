@@ -1,0 +1,245 @@
+"""A fine-tuning run that is killed, paused or stopped ends with the head, losses and choice of an uninterrupted one."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from napari_sdmae.data.sources import DataError
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.training import RunFolder, finetune
+from napari_sdmae.training.evaluation import Evaluation
+from napari_sdmae.training.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated
+from napari_sdmae.training.run_folder import RunFolderError
+
+EPOCHS = 12
+
+
+@pytest.fixture(scope="module")
+def config(make_finetune) -> FinetuneConfig:
+    """Steep enough that the best epoch is not the last one: the choice has to be remembered."""
+    return make_finetune("segmentation", epochs=EPOCHS, preview_every=6, optimizer={"base_lr": 0.3})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory) -> RunFolder:
+    run = RunFolder(tmp_path_factory.mktemp("reference") / "run")
+    assert list(finetune(config, run=run.path))[-1].state == "finished"
+    return run
+
+
+def logged(run: RunFolder) -> list[dict]:
+    """Return everything that was logged but speed, memory and time."""
+    return [
+        {name: value for name, value in record.items() if name not in ("time", "memory", "images_per_s")}
+        for record in run.metrics()
+    ]
+
+
+def report_of(run: RunFolder) -> dict:
+    return json.loads(run.report.read_text())
+
+
+def check_same(run: RunFolder, reference: RunFolder) -> None:
+    assert logged(run) == logged(reference)
+    assert report_of(run) == report_of(reference)
+    for part in ("model", f"checkpoints/{reference.checkpoints()[-1].name}"):
+        assert (run.path / part / "model.safetensors").read_bytes() == (reference.path / part / "model.safetensors").read_bytes()
+    assert run.status().state == "finished"
+    assert run.status().best == reference.status().best
+    assert not list(run.path.rglob("*.tmp*"))
+
+
+def start(jobs, config: FinetuneConfig, run: RunFolder) -> int:
+    if run.config.exists():
+        return jobs.start("resume", run.path)
+    settings = run.path.with_suffix(".yaml")
+    settings.write_text(config.to_yaml())
+    return jobs.start("finetune", "--config", settings, "--output", run.path)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited for a minute in vain"
+        time.sleep(0.0005)
+
+
+def trains(run: RunFolder, pid: int) -> bool:
+    status = run.status()
+    return status is not None and status.state == "running" and status.pid == pid
+
+
+def test_the_best_epoch_is_not_the_last(uninterrupted):
+    assert report_of(uninterrupted)["selected"]["epoch"] < EPOCHS
+
+
+def test_killed_at_random_moments(jobs, config, uninterrupted, tmp_path):
+    run, chance = RunFolder(tmp_path / "run"), random.Random(3)
+    for _ in range(5):
+        pid = start(jobs, config, run)
+        wait_until(lambda pid=pid: trains(run, pid))
+        time.sleep(chance.uniform(0, 0.3))
+        jobs.kill(pid)
+        assert run.status().state == "interrupted"
+    assert jobs.wait(start(jobs, config, run)) == 0, run.log.read_text()
+    check_same(run, uninterrupted)
+
+
+def test_terminated_by_signal_leaves_a_head_and_a_report(jobs, config, uninterrupted, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    pid = start(jobs, config, run)
+    wait_until(lambda: trains(run, pid) and run.model.exists())
+    os.kill(pid, signal.SIGTERM)
+    assert jobs.wait(pid) == 143
+    assert run.status().state == "stopped"
+    report = report_of(run)
+    assert report["test"] is None
+    assert not report["finished"]
+    assert any("test images were not looked at" in warning for warning in report["warnings"])
+    assert report["selected"]["by"] == "validation/mIoU"
+    assert load_head(run.path).spec.task == "segmentation"
+    assert jobs.wait(start(jobs, config, run)) == 0
+    check_same(run, uninterrupted)
+
+
+def interrupted(config: FinetuneConfig, run: RunFolder, step: int, request: str) -> list[Event]:
+    """Run in this process and ask for `request` through the control file as soon as `step` is logged."""
+    events = []
+    for event in finetune(config, run=run.path, resume=run.config.exists()):
+        events.append(event)
+        if isinstance(event, StepLogged) and event.step == step:
+            run.ask(request)
+    return events
+
+
+@pytest.mark.parametrize("request_", ["pause", "stop", "cancel"])
+def test_asked_in_the_middle_and_at_the_end_of_epochs(config, uninterrupted, tmp_path, request_):
+    run, steps = RunFolder(tmp_path / "run"), report_of(uninterrupted)["step"] // EPOCHS
+    for step in (steps + 1, 4 * steps, 7 * steps + 2):
+        ended = interrupted(config, run, step, request_)[-1]
+        assert (ended.state, ended.step) == ({"pause": "paused", "stop": "stopped", "cancel": "cancelled"}[request_], step)
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    check_same(run, uninterrupted)
+
+
+@pytest.fixture
+def asked_while_validating(monkeypatch):
+    """Return a function after which the run is asked to end at the second image of validation number `which`."""
+    real, looks = Evaluation.run, []
+
+    def patch(run: RunFolder, which: int, request: str) -> None:
+        def slow(self):
+            looks.append(self)
+            for done in real(self):
+                if done == 2 and len(looks) == which:
+                    run.ask(request)
+                yield done
+
+        monkeypatch.setattr(Evaluation, "run", slow)
+
+    return patch
+
+
+@pytest.mark.parametrize("request_", ["pause", "stop", "cancel"])
+def test_asked_while_validating(config, uninterrupted, tmp_path, asked_while_validating, monkeypatch, request_):
+    """The validation is broken off, the epoch stays open, and it is closed when the run goes on."""
+    run, steps = RunFolder(tmp_path / "run"), report_of(uninterrupted)["step"] // EPOCHS
+    asked_while_validating(run, 3, request_)
+    events = list(finetune(config, run=run.path))
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [1, 2]
+    assert events[-1].step == 3 * steps
+    saved = [event.step for event in events if isinstance(event, CheckpointSaved)]
+    assert saved[-1] == (2 if request_ == "cancel" else 3) * steps
+    monkeypatch.undo()
+    for event in finetune(config, run=run.path, resume=True):  # and once more, before the next checkpoint
+        if isinstance(event, StepLogged) and event.step == 3 * steps + 1:
+            break
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    check_same(run, uninterrupted)
+
+
+def test_asked_while_testing(config, uninterrupted, tmp_path, asked_while_validating, monkeypatch):
+    run = RunFolder(tmp_path / "run")
+    asked_while_validating(run, EPOCHS + 1, "stop")
+    ended = list(finetune(config, run=run.path))[-1]
+    assert ended.state == "stopped"
+    assert report_of(run)["test"] is None
+    monkeypatch.undo()
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    check_same(run, uninterrupted)
+
+
+def test_resuming_a_finished_run_looks_at_no_image_and_changes_nothing(config, uninterrupted, monkeypatch):
+    before = logged(uninterrupted), uninterrupted.report.read_bytes(), (uninterrupted.model / "config.json").read_bytes()
+
+    def looked(self):
+        raise AssertionError("the test images were looked at again")
+
+    monkeypatch.setattr(Evaluation, "run", looked)
+    ended = list(finetune(config, run=uninterrupted.path, resume=True))[-1]
+    assert ended.state == "finished"
+    assert ended.message == uninterrupted.status().message
+    assert before == (
+        logged(uninterrupted),
+        uninterrupted.report.read_bytes(),
+        (uninterrupted.model / "config.json").read_bytes(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        ("instances", {}),
+        ("detection", {}),
+        ("classification", {"augmentation": {"mixup": 0.8, "cutmix": 1.0}}),
+        ("classification", {"labels": {"balance": "sampling"}}),
+        ("classification", {"head": {"classifier": "knn"}, "batch_size": 2}),
+    ],
+)
+def test_every_task_goes_on_exactly(make_finetune, tmp_path, task, changes):
+    config = make_finetune(task, **changes)
+    run, reference = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "reference")
+    list(finetune(config, run=reference.path))
+    interrupted(config, run, 2, "pause")
+    list(finetune(config, run=run.path, resume=True))
+    check_same(run, reference)
+
+
+def test_a_stop_before_any_validation_leaves_the_head_so_far(make_finetune, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    interrupted(make_finetune("segmentation"), run, 1, "stop")
+    report = report_of(run)
+    assert (report["selected"]["step"], report["selected"]["value"], report["validation"]) == (1, None, None)
+    assert load_head(run.path).spec.task == "segmentation"
+
+
+def test_a_request_while_the_labels_are_read(config, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    for event in finetune(config, run=run.path):
+        if isinstance(event, Preparing):
+            run.ask("stop")
+    assert (event.state, event.step) == ("stopped", 0)
+    assert "while preparing the labels; nothing was saved yet" in event.message
+    assert isinstance(event, Ended)
+
+
+def test_other_settings_or_labels_are_refused(make_finetune, labelled_data, tmp_path):
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(labelled_data["segmentation"], data)
+    config, run = make_finetune("segmentation", data=data), RunFolder(tmp_path / "run")
+    events = interrupted(config, run, 2, "pause")
+    assert not any(isinstance(event, Validated) for event in events)
+    with pytest.raises(RunFolderError, match=r"other settings \(epochs\)"):
+        list(finetune(config.model_copy(update={"epochs": 9}), run=run.path, resume=True))
+    (data / "images" / "00.png").unlink()
+    (data / "labels" / "00.png").unlink()
+    with pytest.raises(DataError, match="images changed"):
+        list(finetune(config, run=run.path, resume=True))
