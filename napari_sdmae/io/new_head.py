@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 
@@ -64,14 +65,11 @@ def set_drop_path(vit: VisionTransformer, rate: float) -> None:
 
 def _scratch(config: EncoderConfig) -> tuple[VisionTransformer, EncoderSpec, None, str]:
     """Return a new encoder, initialised as timm does, with fixed position codes as in pre-training."""
-    settings = ModelConfig(
-        encoder=config.architecture,
-        tile_size=config.tile_size,
-        patch_size=config.patch_size,
-        encoder_width=config.width,
-        encoder_depth=config.depth,
-        encoder_heads=config.heads,
-    )
+    chosen: dict[str, Any] = {"encoder_width": config.width, "encoder_depth": config.depth, "encoder_heads": config.heads}
+    try:
+        settings = ModelConfig(encoder=config.architecture, tile_size=config.tile_size, patch_size=config.patch_size, **chosen)
+    except ValidationError as error:
+        raise ValueError(f"encoder from scratch: {error.errors()[0]['msg']}") from error
     vit = build_encoder(settings)
     arguments = arguments_of(vit, encoder_arguments(settings))
     return vit, _spec(settings.encoder, arguments, settings, settings.tile_size), None, SCRATCH
