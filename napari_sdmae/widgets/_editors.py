@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QLocale, QSize, Qt, Signal
+from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -174,13 +174,26 @@ class Choice(_Modest, QComboBox):
 
     def __init__(self, options: Sequence[Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        for option in options:
-            self.addItem(str(option).replace("_", " "), option)
+        self._add(options)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.currentIndexChanged.connect(lambda _: self.edited.emit())
+
+    def offer(self, options: Sequence[Any]) -> None:
+        """Offer other `options`; the first is chosen, without a word."""
+        with QSignalBlocker(self):
+            self.clear()
+            self._add(options)
+
+    def options(self) -> list[Any]:
+        """Return what is offered."""
+        return [self.itemData(index) for index in range(self.count())]
+
+    def _add(self, options: Sequence[Any]) -> None:
+        for option in options:
+            self.addItem(str(option).replace("_", " ") or "standard", option)
 
     def get(self) -> Any:
         """Return the chosen option."""

@@ -39,6 +39,7 @@ class SettingsForm(QWidget):
     def __init__(self, model: type[BaseModel], *, skip: Iterable[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         fields = list(fields_of(model, skip=frozenset(skip)))
+        self._model = model
         self.editors: dict[str, Editor] = {}
         self.labels: dict[str, QLabel] = {}
         self.folds: dict[str, Fold] = {}
@@ -68,6 +69,11 @@ class SettingsForm(QWidget):
                 if key not in kept:
                     editor.set(value_at(settings, self.fields[key].path))
         self.changed.emit()
+
+    def show_value(self, key: str, value: Any) -> None:
+        """Show `value` of the setting with the dotted name `key`, as if a person had edited it."""
+        editor: Any = self.editors[key]
+        editor.set(value)
 
     def leave_out(self, keys: Collection[str], reason: str = "") -> None:
         """Hide the settings with these dotted names, keeping their values, and say the `reason` with their titles."""
@@ -112,7 +118,7 @@ class SettingsForm(QWidget):
         for widget in (label, editor):
             widget.setToolTip(field.help)
         if not field.info.is_required():
-            editor.set(field.info.get_default(call_default_factory=True))
+            editor.set(default_at(self._model, field.path))
         editor.edited.connect(self.changed)
         self.editors[field.key], self.labels[field.key] = editor, label
         row = grid.rowCount()
@@ -135,5 +141,13 @@ def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
     """Return the setting at `path`."""
     value: Any = settings
     for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def default_at(model: type[BaseModel], path: tuple[str, ...]) -> Any:
+    """Return the default of the setting at `path`: a group may have other defaults in `model` than by itself."""
+    value: Any = model.model_fields[path[0]].get_default(call_default_factory=True)
+    for name in path[1:]:
         value = getattr(value, name)
     return value

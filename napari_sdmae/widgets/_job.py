@@ -28,7 +28,7 @@ def pretrain_command(config: PretrainConfig, preset: str, run: Path) -> list[str
 
 
 def finetune_command(config: FinetuneConfig, preset: str, run: Path, changes: dict[str, Any]) -> list[str]:
-    """Return the command that fine-tunes with `config` into `run`; `changes` are the values that the preset sets."""
+    """Return the command that fine-tunes with `config` into `run`; `changes` is what the preset sets, if one is named."""
     given = {"task": config.task, "data": config.data, "model": config.model}
     base = FinetuneConfig.model_validate(merge(changes, given | {"model": "any"})).model_copy(update=given)
     flags = ["--task", config.task, "--data", str(config.data), "--model", config.model]
@@ -41,7 +41,8 @@ def _program() -> list[str]:
 
 def _ending(run: Path, preset: str, base: Settings, config: Settings) -> list[str]:
     changed = differences(base.model_dump(), config.model_dump())
-    return ["--output", str(run), "--preset", preset, *(word for key, value in changed for word in _flag(key, value))]
+    named = ["--preset", preset] if preset else []
+    return ["--output", str(run), *named, *(word for key, value in changed for word in _flag(key, value))]
 
 
 def resume_command(run: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,29 +38,44 @@ class Curve:
     epochs: Points
 
 
-def curves(records: Sequence[dict[str, Any]]) -> dict[str, Curve]:
-    """Return the curves in the records of metrics.jsonl; values a logarithmic axis cannot show are NaN."""
+def curves(records: Sequence[dict[str, Any]], names: Iterable[str] = CURVES, second: str = SECOND_AXIS) -> dict[str, Curve]:
+    """Return the curves `names` in the records of metrics.jsonl; values a logarithmic axis cannot show are NaN.
+
+    The curve `second` has the linear axis.
+    """
     parts = {kind: [record for record in records if record.get("kind") == kind] for kind in ("step", "epoch")}
-    return {name: Curve(_points(_thinned(parts["step"]), name), _points(parts["epoch"], name)) for name in CURVES}
+    parts["step"] = _thinned(parts["step"])
+    return {name: Curve(*(_points(parts[kind], name, name == second) for kind in ("step", "epoch"))) for name in names}
 
 
 def _thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return records[:: -(-len(records) // MOST_POINTS) or 1]
 
 
-def _points(records: Iterable[dict[str, Any]], name: str) -> Points:
+def _points(records: Iterable[dict[str, Any]], name: str, linear: bool) -> Points:
     pairs = [(record.get("epoch", np.nan), record.get(name, np.nan)) for record in records]
     epochs, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    if name != SECOND_AXIS:
+    if not linear:
         values[~(values > 0)] = np.nan
     return epochs, values
 
 
 class LossPlot(QWidget):
-    """Draws the losses of one run; artists are updated in place, at most twice a second."""
+    """Draws the losses of one run; artists are updated in place, at most twice a second.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    names
+        Curve: its label and colour.
+    second
+        The curve that has a linear axis of its own, on the right.
+    """
+
+    def __init__(
+        self, parent: QWidget | None = None, *, names: Mapping[str, tuple[str, str]] = CURVES, second: str = SECOND_AXIS
+    ) -> None:
         super().__init__(parent)
+        self.names, self.second = dict(names), second
         self.figure = Figure(figsize=(4, 2.6))
         self.canvas = FigureCanvasQTAgg(self.figure)
         self.canvas.setParent(self)
@@ -71,11 +86,11 @@ class LossPlot(QWidget):
         column.addWidget(self.canvas)
         self.losses = self.figure.add_subplot()
         self.information = self.losses.twinx()
-        self.lines = {name: self._make_lines(name) for name in CURVES}
+        self.lines = {name: self._make_lines(name) for name in self.names}
         self._waiting: Sequence[dict[str, Any]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw)
+        self._timer.timeout.connect(self.draw)
         self._lay_out()
 
     def show_records(self, records: Sequence[dict[str, Any]]) -> None:
@@ -98,10 +113,15 @@ class LossPlot(QWidget):
             text.set_color(foreground)
         self.canvas.draw_idle()
 
+    def make_legend(self) -> None:
+        """Write what the curves are."""
+        handles = [bold for _, bold in self.lines.values()]
+        self.legend = self.figure.legend(handles=handles, loc="upper center", ncols=2, fontsize=7, frameon=False)
+
     def _make_lines(self, name: str) -> tuple[Line2D, Line2D]:
-        label, colour = CURVES[name]
-        axes: Axes = self.information if name == SECOND_AXIS else self.losses
-        style = "--" if name == SECOND_AXIS else "-"
+        label, colour = self.names[name]
+        axes: Axes = self.information if name == self.second else self.losses
+        style = "--" if name == self.second else "-"
         faint = axes.plot([], [], color=colour, alpha=0.35, linewidth=0.8)[0]
         bold = axes.plot([], [], style, color=colour, linewidth=2.0, marker="o", markersize=3, label=label)[0]
         return faint, bold
@@ -118,13 +138,13 @@ class LossPlot(QWidget):
             axes.tick_params(labelsize=8)
         self.losses.set_ylabel("loss", fontsize=8)
         self.losses.set_xlabel("epoch", fontsize=8)
-        handles = [bold for _, bold in self.lines.values()]
-        self.legend = self.figure.legend(handles=handles, loc="upper center", ncols=2, fontsize=7, frameon=False)
+        self.make_legend()
         # margins in numbers: a layout engine would measure all texts again at every redraw
         self.figure.subplots_adjust(left=0.16, right=0.85, top=0.84, bottom=0.16)
 
-    def _draw(self) -> None:
-        for name, curve in curves(self._waiting).items():
+    def draw(self) -> None:
+        """Draw what waits to be drawn."""
+        for name, curve in curves(self._waiting, self.names, self.second).items():
             for line, points in zip(self.lines[name], (curve.steps, curve.epochs), strict=True):
                 line.set_data(*points)
         for axes in (self.losses, self.information):

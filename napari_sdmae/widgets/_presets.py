@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from napari_sdmae.widgets._fields import problems
 
 
 def preset_note(name: str, folder: str = "presets") -> str:
-    """Return the first line of the shipped preset `name`, which says what it is for."""
+    """Return the comment above the shipped preset `name`, which says what it is for."""
     text = resources.files("napari_sdmae.resources").joinpath(folder, f"{name}.yaml").read_text(encoding="utf-8")
-    first = text.partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
 
 
 def read_settings(path: Path, kind: type[Settings] = PretrainConfig) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""Probe tiles of a run as image layers, updated in place."""
+"""Probe tiles or validation images of a run as layers, updated in place."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._run_kind import Kind, run_kind
 
 THUMBNAIL = QSize(96, 48)
+COLUMNS = {"pretrain": 4, "finetune": 3, None: 4}
+"""Pictures side by side in the contact sheets of a run: input, masked, reconstruction, error; or input, truth, prediction."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ def run_entries(root: Path, kind: Kind | None = None) -> list[RunEntry]:
 
 
 def entry_text(name: str, status: RunStatus) -> str:
-    """Return what the list says about a run: name; date, state; epoch, loss."""
+    """Return what the list says about a run: name; date, state; epoch, loss; of fine-tuning its best validation number."""
     day = datetime.fromtimestamp(status.started).strftime("%Y-%m-%d %H:%M")
     loss = "" if status.loss is None else f" · loss {status.loss:.4g}"
-    return f"{name}\n{day} · {status.state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}"
+    best = "" if status.best is None else f"\nbest {status.best_metric.replace('_', ' ')} {status.best:.3f}"
+    return f"{name}\n{day} · {status.state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}{best}"
 
 
 def _picture(run: RunFolder) -> Path | None:
@@ -45,14 +48,17 @@ def _picture(run: RunFolder) -> Path | None:
     return pictures[-1] if pictures else None
 
 
-def thumbnail(picture: Path | None) -> QIcon:
-    """Return the first probe tile of a contact sheet and its reconstruction, or an empty icon."""
+def thumbnail(picture: Path | None, columns: int = 4) -> QIcon:
+    """Return the second and third picture of a contact sheet with so many `columns`, or an empty icon.
+
+    Of pre-training they are the masked tile and its reconstruction, of fine-tuning the labels and the prediction.
+    """
     image = QImage(str(picture)) if picture else QImage()
     if image.isNull():
         empty = QPixmap(THUMBNAIL)
         empty.fill(Qt.GlobalColor.transparent)
         return QIcon(empty)
-    edge = image.width() // 4  # columns: input, masked, reconstruction, error; rows: tiles
+    edge = image.width() // columns
     middle = image.copy(edge, 0, 2 * edge, edge)
     ratio, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
     return QIcon(QPixmap.fromImage(middle).scaled(THUMBNAIL, ratio, smooth))
@@ -89,7 +95,7 @@ class RunList(QWidget):
         entries = run_entries(self._root, self._kind)
         self.list.clear()
         for entry in entries:
-            item = QListWidgetItem(thumbnail(entry.picture), entry.text)
+            item = QListWidgetItem(thumbnail(entry.picture, COLUMNS[self._kind]), entry.text)
             item.setData(Qt.ItemDataRole.UserRole, str(entry.run))
             item.setToolTip(str(entry.run))
             self.list.addItem(item)

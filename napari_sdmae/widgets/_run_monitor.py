@@ -24,6 +24,13 @@ _ACTIONS: dict[Action, tuple[str, str]] = {
 class RunMonitor(QWidget):
     """Shows one run. It decides nothing: ``action_requested`` says which button was pressed.
 
+    Parameters
+    ----------
+    plot
+        Draws its records; by default the losses of pre-training.
+    layers
+        What showing the previews as layers is called.
+
     Notes
     -----
     Signals: ``action_requested(str)``: stop, pause, cancel or resume; ``log_requested()``;
@@ -34,7 +41,9 @@ class RunMonitor(QWidget):
     log_requested = Signal()
     layers_wanted = Signal(bool)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, parent: QWidget | None = None, *, plot: LossPlot | None = None, layers: str = "Show probe tiles as layers"
+    ) -> None:
         super().__init__(parent)
         self.name = QLabel("", self)
         self.headline = text_label("No run yet. Start one in New run, or open one in Runs.", self)
@@ -46,8 +55,8 @@ class RunMonitor(QWidget):
         self.buttons = {action: self._button(action) for action in _ACTIONS}
         self.log = QPushButton("Show full log…", self)
         self.log.clicked.connect(self.log_requested)
-        self.plot = LossPlot(self)
-        self.layers = QCheckBox("Show probe tiles as layers", self)
+        self.plot = plot or LossPlot(self)
+        self.layers = QCheckBox(layers, self)
         self.layers.setChecked(True)
         self.layers.toggled.connect(self.layers_wanted)
         self.command = CommandLine(self)
@@ -95,7 +104,7 @@ class RunMonitor(QWidget):
         buttons = QGridLayout()
         for place, action in (((0, 0, 1, 2), "stop"), ((1, 0), "pause"), ((1, 1), "cancel"), ((2, 0, 1, 2), "resume")):
             buttons.addWidget(self.buttons[action], *place)  # type: ignore[index]
-        column = QVBoxLayout(self)
+        self.column = column = QVBoxLayout(self)
         for widget in (self.name, self.headline, self.error, self.warning, self.bar, self.details):
             column.addWidget(widget)
         column.addLayout(buttons)

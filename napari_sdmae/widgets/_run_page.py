@@ -45,7 +45,6 @@ class RunPage(QWidget):
         super().__init__(parent)
         self._settings = settings
         self._elsewhere = tuple(elsewhere)
-        self._presets = list(presets)
         self.run_live = False
         self.config: Any = None
         self.problems: list[str] = []
@@ -67,9 +66,10 @@ class RunPage(QWidget):
 
     def show_settings(self, config: Any, preset: str = "") -> None:
         """Show `config`, with what it learns from, told apart from `preset` on the command line."""
-        self.preset.set(preset if preset in self._presets else self._presets[0])
-        self._say_preset()
         self.show_given(config)
+        offered = self.preset.options()
+        self.preset.set(preset if preset in offered else offered[0])
+        self._say_preset()
         self.form.show_settings(config)
 
     def set_run_live(self, live: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the Pre-train widget says about a run, and what it lets people do: decided here, shown elsewhere."""
+"""What a widget that trains says about a run, and what it lets people do: decided here, shown elsewhere."""
 
 from __future__ import annotations
 
@@ -118,6 +118,8 @@ def _details(status: RunStatus, live: bool) -> str:
         parts.append(f"{size(status.memory)} memory")
     if status.loss is not None:
         parts.append(f"loss {status.loss:.4g}")
+    if status.best is not None:
+        parts.append(f"best {status.best_metric.replace('_', ' ')} {status.best:.3f} (epoch {status.best_epoch})")
     if not live and status.epochs:
         parts.append(f"{status.epoch:.3g} of {status.epochs} epochs")
     return " · ".join([*parts, *filter(None, (status.device, status.precision))])

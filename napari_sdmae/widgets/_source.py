@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,6 +14,18 @@ from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
 from napari_sdmae.widgets._folder_edit import FolderEdit
 from napari_sdmae.widgets._layer_source import write_layers
 from napari_sdmae.widgets._notes import text_label
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the two ways are called, and what to do while neither gave anything."""
+
+    folder: str = "Folder of images"
+    layers: str = "Layers selected in napari"
+    take: str = "Take the selected layers"
+    hint: str = "Select image layers in the layer list."
+    no_folder: str = "Choose a folder of images."
+    no_layers: str = 'Select image layers, then press "Take the selected layers".'
 
 
 class SourcePicker(QWidget):
@@ -27,14 +41,17 @@ class SourcePicker(QWidget):
     layers_requested = Signal()
     _written = Signal(object, str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    words = Words()
+
+    def __init__(self, parent: QWidget | None = None, *, folder: FolderEdit | None = None) -> None:
         super().__init__(parent)
-        self.from_folder = QRadioButton("Folder of images", self)
-        self.from_layers = QRadioButton("Layers selected in napari", self)
-        self.folder = FolderEdit("Choose the folder of tissue images", self)
-        self.folder.text.setPlaceholderText("tiles or slides, with sub-folders")
-        self.take_button = QPushButton("Take the selected layers", self)
-        self.note = text_label("Select image layers in the layer list.", self)
+        self.from_folder = QRadioButton(self.words.folder, self)
+        self.from_layers = QRadioButton(self.words.layers, self)
+        self.folder = folder or FolderEdit("Choose the folder of tissue images", self)
+        if folder is None:
+            self.folder.text.setPlaceholderText("tiles or slides, with sub-folders")
+        self.take_button = QPushButton(self.words.take, self)
+        self.note = text_label(self.words.hint, self)
         self._taken: Path | None = None
         self._lay_out()
 
@@ -44,34 +61,48 @@ class SourcePicker(QWidget):
         return self.folder.get() if self.from_folder.isChecked() else self._taken
 
     @property
+    def taken(self) -> Path | None:
+        """What was written of layers, while that is the source."""
+        return None if self.from_folder.isChecked() else self._taken
+
+    @property
     def advice(self) -> str:
         """What to do while there is no folder."""
         if self.from_folder.isChecked():
-            return "Choose a folder of images."
+            return self.words.no_folder
         if not self.take_button.isEnabled():
             return "Writing the layers…"
-        return 'Select image layers, then press "Take the selected layers".'
+        return self.words.no_layers
 
     def take(self, layers: list[Any], folder: Path) -> None:
         """Write the image `layers` into `folder`, which then is the source."""
+
+        def write() -> tuple[Path, str]:
+            files = write_layers(layers, folder)
+            names = ", ".join(layer.name for layer in layers)
+            return folder, f"Taken: {names} ({len(files)} image{'s' if len(files) > 1 else ''}, kept in {folder})"
+
+        self.take_by(write)
+
+    def take_by(self, write: Callable[[], tuple[Path, str]]) -> None:
+        """Let `write`, in a thread, write layers into what then is the source; it returns that and what to say."""
         self._taken = None
         self.take_button.setEnabled(False)
         self.note.setText("Writing the layers…")
         self.changed.emit()
-        Thread(target=self._write, args=(layers, folder), daemon=True).start()
+        Thread(target=self._write, args=(write,), daemon=True).start()
 
     def refuse(self, reason: str) -> None:
         """Say why nothing was taken."""
         self.note.setText(reason)
 
-    def _write(self, layers: list[Any], folder: Path) -> None:
+    def _write(self, write: Callable[[], tuple[Path, str]]) -> None:
         try:
-            files = write_layers(layers, folder)
+            taken, note = write()
         except Exception as error:  # in a thread nobody else would tell
             self._written.emit(None, f"The layers could not be written: {error}")
             return
-        names = ", ".join(layer.name for layer in layers)
-        self._written.emit(folder, f"Taken: {names} ({len(files)} image{'s' if len(files) > 1 else ''}, kept in {folder})")
+        self._written.emit(taken, note)
 
     def _show_written(self, folder: Path | None, note: str) -> None:
         self._taken = folder
@@ -80,7 +111,7 @@ class SourcePicker(QWidget):
         self.changed.emit()
 
     def _lay_out(self) -> None:
-        layers = QWidget(self)
+        layers = self.layers = QWidget(self)
         inner = QVBoxLayout(layers)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.take_button)

@@ -20,3 +20,8 @@ def size(count: float) -> str:
             number = count / 1000**power
             return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def count(number: float) -> str:
+    """Return a count as "640", "12,300" or "1.2 M"."""
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"

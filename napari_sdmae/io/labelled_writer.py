@@ -1,0 +1,208 @@
+"""Pictures with labels as a folder that fine-tuning reads: images, masks or labels, classes.json and table.csv; boxes as COCO.
+
+What is painted in a viewer is written so before it is learned, so that the very same command trains on it anywhere. No torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_sdmae.io.files import write_atomically
+from napari_sdmae.label_map import LabelClass
+
+Box = tuple[float, float, float, float, int]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPicture:
+    """A picture and what a person says is in it.
+
+    Attributes
+    ----------
+    name
+        What the file is called; letters no system takes are replaced.
+    image
+        uint8 (H, W, 3).
+    labels
+        Integers (H, W), 0 where nothing is painted; of segmentation class values, of instances object numbers.
+    class_of
+        Of instances with types: class value of each object number.
+    boxes
+        Of detection: left, upper, right, lower edge in px, class value.
+    slide
+        What the picture was taken from: pictures of one slide are never both trained on and tested on.
+    mpp
+        µm per pixel; None if unknown.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.integer[Any]] | None = None
+    class_of: Mapping[int, int] = field(default_factory=dict)
+    boxes: Sequence[Box] = ()
+    slide: str = ""
+    mpp: float | None = None
+
+
+def free_value(used: Iterable[int], wanted: int = 255) -> int:
+    """Return a value for "not learned" that is not `used` as a class: `wanted`, else the highest that is free."""
+    taken = set(used)
+    return next(int(value) for value in (wanted, *range(65535, 0, -1)) if value not in taken)
+
+
+def write_labelled_folder(
+    pictures: Sequence[LabelledPicture],
+    folder: Path,
+    classes: Sequence[LabelClass],
+    *,
+    task: Literal["segmentation", "instances"] = "segmentation",
+    unpainted: int | None = 255,
+) -> Path:
+    """Write painted `pictures` into the new `folder`; return it.
+
+    Layout: ``images/NAME.tif``, ``masks/NAME.png`` (segmentation) or ``labels/NAME.png`` and, where objects have classes,
+    ``types/NAME.png`` (instances), ``classes.json``, and ``table.csv`` with file, mask, types, slide and µm per pixel.
+
+    Parameters
+    ----------
+    pictures
+        With labels of the size of the image.
+    folder
+        Must not exist, or be empty: nothing is overwritten.
+    classes
+        The classes of the values that occur.
+    unpainted
+        Of segmentation: value written where nothing is painted, so that it is not learned; None keeps 0, then a class.
+
+    Raises
+    ------
+    ValueError
+        If there is no picture, nothing is painted in one, labels and image differ in size, or `unpainted` is a class.
+    FileExistsError
+        If the folder is not empty.
+    """
+    for picture in pictures:
+        _check(picture)
+    values = {one.value for one in classes}
+    if task == "segmentation" and unpainted in values:
+        raise ValueError(f"value {unpainted} means not painted and is a class as well; choose another for one of them")
+    _make(folder, pictures)
+    kind = "masks" if task == "segmentation" else "labels"
+    rows = []
+    for name, picture in zip(_names(pictures), pictures, strict=True):
+        row = _row(name, picture, folder)
+        labels = np.asarray(picture.labels)
+        masked = np.where(labels == 0, unpainted, labels) if task == "segmentation" and unpainted is not None else labels
+        row["mask"] = _write_values(masked, folder / kind / name, folder)
+        if task == "instances" and picture.class_of:
+            row["types"] = _write_values(_types(labels, picture.class_of), folder / "types" / name, folder)
+        rows.append(row)
+    _write_table(rows, folder / "table.csv")
+    named = {"classes": [one.model_dump(mode="json") for one in sorted(classes, key=lambda one: one.value)]}
+    write_atomically(folder / "classes.json", json.dumps(named, indent=1, ensure_ascii=False).encode())
+    return folder
+
+
+def write_coco_boxes(pictures: Sequence[LabelledPicture], folder: Path, classes: Sequence[LabelClass]) -> Path:
+    """Write `pictures` with boxes into the new `folder` and return its COCO file, ``annotations.json``; see cocodataset.org.
+
+    Boxes are cut at the picture's edge; one that lies outside is left out. A picture without boxes is kept: it teaches what is
+    no object. `folder` and errors as in :func:`write_labelled_folder`.
+    """
+    _make(folder, pictures)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, (name, picture) in enumerate(zip(_names(pictures), pictures, strict=True), 1):
+        row = _row(name, picture, folder)
+        height, width = picture.image.shape[:2]
+        extra = {"slide": row["slide"]} | ({"mpp": picture.mpp} if picture.mpp else {})
+        images.append({"id": number, "file_name": row["file"], "height": height, "width": width} | extra)
+        for left, upper, right, lower, value in picture.boxes:
+            x0, y0, x1, y1 = max(left, 0.0), max(upper, 0.0), min(right, float(width)), min(lower, float(height))
+            if x1 > x0 and y1 > y0:
+                place = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+                annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": value} | place)
+    categories = [{"id": one.value, "name": one.name, "colour": list(one.colour)} for one in classes]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    path = folder / "annotations.json"
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return path
+
+
+def _check(picture: LabelledPicture) -> None:
+    if picture.labels is None or picture.labels.shape != picture.image.shape[:2]:
+        shape = None if picture.labels is None else picture.labels.shape
+        raise ValueError(f"{picture.name}: labels of shape {shape} for an image of {picture.image.shape[:2]}; expected the same")
+    if not np.any(picture.labels):
+        raise ValueError(f"{picture.name}: nothing is painted in it; paint, or leave it out")
+
+
+def _make(folder: Path, pictures: Sequence[LabelledPicture]) -> None:
+    if not pictures:
+        raise ValueError("no labelled pictures were given: select image layers with their labels")
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty, and nothing is overwritten; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
+    """Return one file name per picture, made of letters every system takes, each different."""
+    names: list[str] = []
+    for picture in pictures:
+        plain = re.sub(r"[^\w.-]+", "-", picture.name).strip("-.") or "picture"
+        name, number = plain, 2
+        while name in names:
+            name, number = f"{plain}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _row(name: str, picture: LabelledPicture, folder: Path) -> dict[str, str]:
+    path = folder / "images" / f"{name}.tif"
+    path.parent.mkdir(exist_ok=True)
+    mpp = picture.mpp
+    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, picture.image, photometric="rgb", compression="zlib", **scale)
+    return {"file": f"images/{path.name}", "slide": picture.slide or picture.name, "mpp": "" if mpp is None else f"{mpp:.6g}"}
+
+
+def _types(labels: NDArray[np.integer[Any]], class_of: Mapping[int, int]) -> NDArray[np.int64]:
+    lookup = np.zeros(int(labels.max()) + 1, np.int64)
+    for number, value in class_of.items():
+        if 0 < number < len(lookup):
+            lookup[number] = value
+    types: NDArray[np.int64] = lookup[labels]
+    return types
+
+
+def _write_values(values: NDArray[np.integer[Any]], stem: Path, folder: Path) -> str:
+    """Write values as a PNG of 8 or 16 bits, or as a TIFF of 32 where there are more; return its name from `folder`."""
+    stem.parent.mkdir(exist_ok=True)
+    if values.max() > 65535:
+        path = stem.with_name(f"{stem.name}.tif")
+        tifffile.imwrite(path, values.astype(np.uint32), compression="zlib")
+    else:
+        path = stem.with_name(f"{stem.name}.png")
+        Image.fromarray(values.astype(np.uint8 if values.max() < 256 else np.uint16)).save(path)
+    return path.relative_to(folder).as_posix()
+
+
+def _write_table(rows: Sequence[dict[str, str]], path: Path) -> None:
+    columns = [name for name in ("file", "mask", "types", "slide", "mpp") if any(name in row for row in rows)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
