@@ -160,8 +160,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
 
     check_scale(arguments.mpp)
     spec, inputs = read_head_spec(arguments.head), gather(arguments.inputs)
-    if arguments.probabilities and spec.task in ("classification", "detection"):
-        raise Refused(f"--probabilities: a {spec.task} head writes them into its table; leave it out")
+    _check(arguments, spec)
     _check_free(arguments, spec, inputs)
     import torch
 
@@ -179,6 +178,19 @@ def _prepared(arguments: argparse.Namespace) -> Job:
         "autocast": answering(device, arguments.precision),
     }
     return Job(arguments, spec, load_head(arguments.head, device), options, inputs)
+
+
+def _check(arguments: argparse.Namespace, spec: HeadSpec) -> None:
+    """Raise `Refused` for options that would have no effect, or are out of bounds."""
+    if arguments.probabilities and spec.task in ("classification", "detection"):
+        raise Refused(f"--probabilities: a {spec.task} head writes them into its table; leave it out")
+    for name in ("cell_expansion", "smallest"):
+        if getattr(arguments, name) and spec.task != "instances":
+            raise Refused(f"--{name.replace('_', '-')}: a {spec.task} head finds no nuclei; leave it out")
+    if arguments.cell_expansion < 0 or (arguments.smallest or 0) < 0:
+        raise Refused("--cell-expansion and --smallest: expected 0 or more")
+    if arguments.step < 1 or arguments.batch < 1:
+        raise Refused(f"--step {arguments.step} --batch {arguments.batch}: expected 1 or more")
 
 
 def _formats(arguments: argparse.Namespace, spec: HeadSpec) -> tuple[str, ...]:

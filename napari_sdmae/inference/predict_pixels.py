@@ -75,7 +75,7 @@ def objects(model: Finetuned, seen: Seen, asked: Asked) -> Found:
     spec = model.spec
     found = _nothing(seen, asked, 1 + (len(spec.classes) if len(spec.classes) > 1 else 0))
     smallest = spec.head.smallest if asked.smallest is None else asked.smallest
-    smallest_px = smallest / spec.mpp**2 if spec.mpp else smallest
+    smallest_px = smallest / spec.mpp**2 if spec.mpp and seen.picture.mpp else smallest
     rows_of: list[Floats] = []
     for block, maps in _predicted(model, seen, asked, margin=MARGIN):
         types = maps.get("types")

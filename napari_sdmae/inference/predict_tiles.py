@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.fields import pad_to_multiple
+from napari_sdmae.inference.fields import RGB
 from napari_sdmae.inference.prediction import Asked
 from napari_sdmae.inference.resampling import Floats, Seen
 from napari_sdmae.models.finetuned import Finetuned
 
 WHOLE = 2
-"""A picture of less than so many tiles on both sides is one: it is classified as a whole."""
+"""A picture of less than so many tiles on both sides gets one class, by the tile in its middle, as in training."""
 
 
 def is_one_tile(model: Finetuned, seen: Seen) -> bool:
@@ -23,12 +23,12 @@ def is_one_tile(model: Finetuned, seen: Seen) -> bool:
 def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
     """Return the class probabilities of each tile, (C, tile rows, tile columns).
 
-    Tiles lie side by side from the upper left corner; what is missing at the right and the bottom is reflected.
+    Tiles lie side by side from the upper left corner; what is missing at the right and the bottom is reflected. A small picture
+    has one, in its middle.
     """
-    if is_one_tile(model, seen):
-        whole = pad_to_multiple(seen.read(0, 0, seen.rows, seen.columns), model.spec.encoder.patch_size)
-        return _probabilities(model, whole[None], asked).T[:, :, None]
     edge = model.spec.tile_size
+    if is_one_tile(model, seen):
+        return _probabilities(model, _middle(seen, edge)[None], asked).T[:, :, None]
     rows = range(0, seen.rows, edge)
     found = []
     for number, top in enumerate(rows):
@@ -39,6 +39,13 @@ def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
         found.append(_probabilities(model, tiles, asked))
         asked.done(number + 1, len(rows))
     return np.stack(found, 1).transpose(2, 1, 0)
+
+
+def _middle(seen: Seen, edge: int) -> RGB:
+    """Return the tile in the middle of a small picture, reflected where it is too small, as heads are tested."""
+    top, left = max(seen.rows - edge, 0) // 2, max(seen.columns - edge, 0) // 2
+    tile = seen.read(top, left, min(edge, seen.rows), min(edge, seen.columns))
+    return np.pad(tile, ((0, edge - tile.shape[0]), (0, edge - tile.shape[1]), (0, 0)), mode="symmetric")
 
 
 @torch.inference_mode()

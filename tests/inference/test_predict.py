@@ -1,0 +1,589 @@
+"""What heads say about pictures: on the right pixels, at any scale, in blocks as in the whole."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import disk
+from torch import Tensor, nn
+
+from napari_sdmae.data.tiles import tissue_fraction
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.inference import queries
+from napari_sdmae.inference.blocks import empty, spans
+from napari_sdmae.inference.fields import FieldError
+from napari_sdmae.inference.label_answers import label_map_from_answer, label_map_to_answer
+from napari_sdmae.inference.objects import grow, reading_order
+from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part
+from napari_sdmae.inference.precision import chosen_precision, gain
+from napari_sdmae.inference.predict import predict, predict_file
+from napari_sdmae.inference.resampling import at_scale, linear, nearest
+from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.images import read_image
+from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.new_head import new_head
+from napari_sdmae.label_map import LabelMap, make_classes
+from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.precision import autocast
+from napari_sdmae.models.sliding import starts
+
+RGB = NDArray[np.uint8]
+TILE = 64
+
+
+def head(task: str, classes: int = 1, decoder: str = "linear") -> Finetuned:
+    """A small head with random weights for tiles of 64 px at 0.5 µm/px."""
+    first = 0 if task in ("segmentation", "classification") else 1
+    encoder = {"width": 48, "depth": 2, "heads": 3, "tile_size": TILE}
+    settings = {"decoder": decoder, "width": 16, "smallest": 2.0}
+    config = FinetuneConfig(task=task, data="x", encoder=encoder, mpp=0.5, head=settings)
+    return new_head(config, make_classes([f"kind {number}" for number in range(classes)], first)).eval()
+
+
+class Seeing(nn.Module):
+    """Stands where a trained head is: says what a rule reads from the brightness of the pixels, 0 black to 1 white."""
+
+    def __init__(self, model: Finetuned, rule: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self._rule, self._mean, self._std = rule, model.mean, model.std
+
+    def forward(self, _encoder: nn.Module, images: Tensor, _targets: object = None) -> object:
+        return self._rule((images * self._std + self._mean).mean(1, keepdim=True))
+
+
+def seeing(model: Finetuned, rule: Callable[[Tensor], object]) -> Finetuned:
+    model.head = Seeing(model, rule)
+    return model
+
+
+def dark_or_bright(bright: Tensor) -> tuple[Tensor, None]:
+    """Class 0 where it is bright, class 1 where it is dark."""
+    return torch.cat([20 * (bright - 0.5), 20 * (0.5 - bright)], 1), None
+
+
+def nuclei_rule(bright: Tensor) -> tuple[Tensor, None]:
+    """Dark is inside; the darker the farther from the edge, as :func:`discs` are painted."""
+    depth = ((0.6 - bright) / 0.6).clamp(0, 1)
+    return torch.cat([(0.62 - bright) * 60, torch.logit(depth, 1e-4)], 1), None
+
+
+def discs(size: int, centres: list[tuple[float, float, float]]) -> tuple[RGB, NDArray[np.int32]]:
+    """White with dark discs (row, column, radius) that grow darker to their middles, and their numbers."""
+    rows, columns = np.mgrid[:size, :size]
+    brightness, truth = np.full((size, size), 0.9), np.zeros((size, size), np.int32)
+    for number, (row, column, radius) in enumerate(centres, 1):
+        distance = np.hypot(rows - row, columns - column)
+        brightness = np.minimum(brightness, np.where(distance <= radius, 0.6 * distance / radius, 0.9))
+        truth[(distance <= radius) & (truth == 0)] = number
+    return np.repeat(np.rint(brightness * 255).astype(np.uint8)[..., None], 3, 2), truth
+
+
+def many_discs(size: int, apart: int = 30, radius: float = 9.0) -> tuple[RGB, NDArray[np.int32]]:
+    random = np.random.default_rng(0)
+    centres = [
+        (row + random.uniform(-4, 4), column + random.uniform(-4, 4), random.uniform(0.7, 1.0) * radius)
+        for row in range(apart, size - apart + 1, apart)
+        for column in range(apart, size - apart + 1, apart)
+    ]
+    return discs(size, centres)
+
+
+@pytest.fixture(scope="module")
+def skin(tissue: Path) -> RGB:
+    return read_image(tissue / "regions" / "skin_morphea.jpg")[600:1000, 500:850]
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.25, 0.33, 1.0, None])
+def test_classes_lie_on_the_pixels_of_the_picture(mpp: float | None) -> None:
+    picture = np.full((230, 310, 3), 240, np.uint8)
+    picture[60:150, 100:220] = 20
+    found = predict(seeing(head("segmentation", 2), dark_or_bright), picture, mpp=mpp)
+    labels = found.label_map
+    assert labels.labels.shape == (230, 310)
+    assert [one.name for one in labels.classes] == ["kind 1"]  # value 0 is the background
+    truth = np.zeros((230, 310), int)
+    truth[60:150, 100:220] = 1
+    wrong = labels.labels != truth
+    if mpp in (0.5, None):
+        assert not wrong.any()
+    edge = ndimage.binary_dilation(truth, iterations=2) & ~ndimage.binary_erosion(truth, iterations=2)
+    assert not wrong[~edge].any()
+    assert found.seen_mpp == (None if mpp is None else pytest.approx(0.5, rel=0.01))
+    assert len(found.warnings) == (mpp is None)
+
+
+def test_half_pixels_at_double_scale_are_placed_exactly() -> None:
+    """A step edge between whole model pixels comes back where it was, not shifted by half a pixel."""
+    picture = np.full((128, 128, 3), 240, np.uint8)
+    picture[:, 64:] = 20
+    labels = predict(seeing(head("segmentation", 2), dark_or_bright), picture, mpp=0.25).label_map.labels
+    np.testing.assert_array_equal(labels, np.repeat((np.arange(128) >= 64)[None], 128, 0))
+
+
+def test_region_step_and_probabilities(skin: RGB) -> None:
+    model = head("segmentation", 3)
+    region = (37, 41, 200, 150)
+    part = predict(model, skin, mpp=0.5, region=region, probabilities=True, source="skin.png")
+    alone = predict(model, np.ascontiguousarray(skin[37:237, 41:191]), mpp=0.5, probabilities=True)
+    np.testing.assert_array_equal(part.label_map.labels, alone.label_map.labels)
+    assert (part.label_map.origin, part.label_map.step, part.label_map.mpp) == ((37.0, 41.0), 1, 0.5)
+    assert part.label_map.source == "skin.png"
+    assert part.probabilities is not None
+    assert part.probabilities.dtype == np.float16
+    np.testing.assert_allclose(part.probabilities.astype(float).sum(0), 1, atol=2e-3)
+    np.testing.assert_array_equal(part.probabilities.astype(np.float32).argmax(0)[::7], part.label_map.labels[::7])
+    coarse = predict(model, skin, mpp=0.5, region=region, step=4)
+    assert coarse.label_map.labels.shape == (50, 38)
+    assert coarse.label_map.label_mpp == 2.0
+    table = part.label_map.measurements
+    chosen = part.probabilities.astype(float).max(0)
+    for value, share in zip(table["label"], table["probability"], strict=True):
+        assert share == pytest.approx(chosen[part.label_map.labels == value].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.25])
+def test_blocks_give_the_classes_of_the_whole(skin: RGB, mpp: float) -> None:
+    """A vision transformer sees each window otherwise: only the same windows, blended alike, give the same numbers."""
+    model = head("segmentation", 3)
+    whole = predict(model, skin, mpp=mpp, probabilities=True)
+    blocks = predict(model, skin, mpp=mpp, probabilities=True, core=70)
+    assert whole.probabilities is not None
+    assert blocks.probabilities is not None
+    assert len(np.unique(whole.probabilities.argmax(0))) > 0
+    # a few roundings of the resized picture to the next of 256 grey values; without resizing, half floats to the last digit
+    tolerance = 4e-3 if mpp != 0.5 else 5e-4
+    np.testing.assert_allclose(blocks.probabilities.astype(float), whole.probabilities.astype(float), atol=tolerance)
+    differing = whole.label_map.labels != blocks.label_map.labels
+    assert differing.mean() < (1e-3 if mpp != 0.5 else 1e-5)
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.25])
+def test_blocks_give_the_objects_of_the_whole(mpp: float) -> None:
+    picture, truth = many_discs(400)
+    model = seeing(head("instances"), nuclei_rule)
+    whole = predict(model, picture, mpp=mpp).label_map
+    blocks = predict(model, picture, mpp=mpp, core=90).label_map
+    assert len(whole.class_of) == truth.max()
+    np.testing.assert_array_equal(blocks.labels, whole.labels)  # numbers too: they go in reading order
+    assert blocks.class_of == whole.class_of
+    for name, column in whole.measurements.items():
+        np.testing.assert_allclose(blocks.measurements[name], column, atol=1e-5)
+
+
+def test_blocks_of_real_windows_keep_objects_whole(skin: RGB) -> None:
+    """Objects from the maps of a transformer, not from a rule: none is cut at a seam of blocks."""
+    model = head("instances", 2)
+    with torch.inference_mode():  # a random head says much the same everywhere: centre and stretch what it says
+        said = model.head(model.encoder, model.normalise(torch.from_numpy(skin[None, :384, :336].copy())))[0]
+    with torch.no_grad():
+        spread, middle = said.std((0, 2, 3)), said.flatten(2).quantile(0.7, 2)[0]
+        model.head.classifier.weight *= (3 / spread)[:, None, None, None]
+        model.head.classifier.bias.copy_((model.head.classifier.bias - middle) * 3 / spread)
+    whole, blocks = (predict(model, skin, mpp=0.5, smallest=0.5, core=core).label_map for core in (2016, 150))
+    assert len(whole.class_of) > 10
+    assert (whole.labels != blocks.labels).mean() < 1e-3
+    assert abs(len(whole.class_of) - len(blocks.class_of)) <= 1
+
+
+def test_touching_nuclei_are_two_with_their_places_and_numbers() -> None:
+    picture, truth = discs(128, [(40, 40, 12), (40, 60, 12), (90, 70, 15)])
+    found = predict(seeing(head("instances"), nuclei_rule), picture, mpp=0.5).label_map
+    assert found.instances
+    assert found.class_of == {1: 1, 2: 1, 3: 1}
+    for number in (1, 2, 3):  # both count in reading order
+        both, either = (found.labels == number) & (truth == number), (found.labels == number) | (truth == number)
+        assert both.sum() / either.sum() > 0.85
+
+
+@pytest.mark.parametrize("steepness", [1.0, 3.0])
+def test_outlines_at_the_pixels_of_the_picture_are_better_than_enlarged_labels(steepness: float) -> None:
+    """The evidence of decision 0097: discs of known area seen at a quarter of their resolution."""
+    places = [(60 + 80 * row, 55 + 75 * column, 17.3 + 2 * row) for row in range(4) for column in range(4)]
+    truth = discs(400, places)[1]
+    picture = np.repeat(np.where(truth > 0, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+    def rule(bright: Tensor) -> tuple[Tensor, None]:
+        inside = torch.logit(1 - bright, 1e-4) * steepness
+        return torch.cat([inside, inside], 1), None
+
+    model = seeing(head("instances"), rule)
+    found = predict(model, picture, mpp=0.125).label_map.labels
+    seen = predict(model, at_scale(ArrayPicture(picture, 0.125), 0.5, 16)[0].read(0, 0, 100, 100), mpp=0.5).label_map.labels
+    stairs = seen.repeat(4, 0).repeat(4, 1)
+    overlap = [((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum() for labels in (found, stairs)]
+    assert len(np.unique(found)) == 17
+    assert overlap[0] > overlap[1] + 0.02, overlap
+    assert overlap[0] > 0.95, overlap
+
+
+def test_small_objects_are_left_out_by_their_area_in_micrometres() -> None:
+    picture, _ = discs(200, [(50, 50, 12), (120, 120, 5)])  # at 0.5 µm/px about 113 and 20 µm²
+    model = seeing(head("instances"), nuclei_rule)
+    assert len(predict(model, picture, mpp=0.5, smallest=10).label_map.class_of) == 2
+    assert len(predict(model, picture, mpp=0.5, smallest=40).label_map.class_of) == 1
+
+
+def test_types_and_probabilities_of_objects_are_means_over_their_pixels() -> None:
+    picture, _ = discs(128, [(30, 30, 12), (90, 90, 14)])
+
+    def rule(bright: Tensor) -> tuple[Tensor, None]:
+        maps, _ = nuclei_rule(bright)
+        lower = torch.arange(bright.shape[-2]).view(1, 1, -1, 1).expand_as(bright) / 10 - 3
+        return torch.cat([maps, -lower, lower], 1), None
+
+    model = seeing(head("instances", 2), rule)
+    model.spec = model.spec.model_copy(update={"tile_size": 128})
+    found = predict(model, picture, mpp=0.5, probabilities=True)
+    assert found.channels == ("object", "kind 0", "kind 1")
+    assert found.label_map.class_of == {1: 1, 2: 2}
+    assert found.probabilities is not None
+    for number in (1, 2):
+        inside = found.label_map.labels == number
+        for channel, name in enumerate(found.channels):
+            expected = found.probabilities[channel].astype(float)[inside].mean()
+            assert found.label_map.measurements[f"probability {name}"][number - 1] == pytest.approx(expected, abs=1e-3)
+
+
+def test_nuclei_grow_to_cells_and_stay_inside_them() -> None:
+    picture, _ = discs(160, [(50, 50, 10), (50, 76, 10), (110, 100, 12)])
+    model = seeing(head("instances"), nuclei_rule)
+    nuclei = predict(model, picture, mpp=0.5).label_map
+    cells = predict(model, picture, mpp=0.5, cell_expansion_um=4.0).label_map
+    assert cells.nuclei is not None
+    np.testing.assert_array_equal(cells.nuclei, nuclei.labels)
+    np.testing.assert_array_equal(cells.labels[cells.nuclei > 0], cells.nuclei[cells.nuclei > 0])
+    distance = ndimage.distance_transform_edt(nuclei.labels == 0)
+    np.testing.assert_array_equal(cells.labels > 0, distance <= 8)  # 4 µm are 8 px
+    with pytest.raises(ValueError, match="scale of the picture is unknown"):
+        predict(model, picture, mpp=None, cell_expansion_um=4.0)
+    with pytest.raises(ValueError, match="finds no nuclei"):
+        predict(head("segmentation", 2), picture, mpp=0.5, cell_expansion_um=4.0)
+
+
+def test_growing_in_strips_is_growing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, truth = many_discs(300, apart=40)
+    whole = grow(truth, 6.5)
+    monkeypatch.setattr("napari_sdmae.inference.objects.ROWS", 37)
+    np.testing.assert_array_equal(grow(truth, 6.5), whole)
+
+
+def stained(tissue: Path, organ: str, count: int) -> RGB:
+    """Return tiles of 64 px of an organ that show tissue, (count, 64, 64, 3)."""
+    images = np.stack([read_image(path) for path in sorted(tissue.glob(f"tiles/{organ}/*.jpg"))[:20]])
+    tiles = images.reshape(-1, 4, TILE, 4, TILE, 3).swapaxes(2, 3).reshape(-1, TILE, TILE, 3)
+    return tiles[tissue_fraction(tiles) > 0.9][:count]
+
+
+def glass(shape: tuple[int, ...], seed: int) -> RGB:
+    return np.clip(np.random.default_rng(seed).normal(238, 3, shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tissue_or_glass(tissue: Path) -> Finetuned:
+    """A classifier of tissue against glass: ridge regression on the features of a random encoder, from 100 tiles of each."""
+    model = head("classification", 2)
+    tiles = np.concatenate([glass((100, TILE, TILE, 3), 0), stained(tissue, "colon", 100)])
+    with torch.inference_mode():
+        features = np.c_[model.pooled(model.normalise(torch.from_numpy(tiles))).numpy(), np.ones(len(tiles))]
+    wanted = np.repeat([-1.0, 1.0], [100, len(tiles) - 100])
+    weights = np.linalg.solve(features.T @ features + 0.1 * np.eye(49), features.T @ wanted)
+    model.head = nn.Linear(48, 2)
+    with torch.no_grad():
+        model.head.weight.copy_(10 * torch.tensor(np.stack([-weights[:-1], weights[:-1]]), dtype=torch.float32))
+        model.head.bias.copy_(10 * torch.tensor([-weights[-1], weights[-1]], dtype=torch.float32))
+    return model
+
+
+def test_tiles_are_classified_where_they_lie(tissue_or_glass: Finetuned, tissue: Path) -> None:
+    picture = glass((256, 512, 3), 1)
+    other = stained(tissue, "stomach", 16).reshape(4, 4, TILE, TILE, 3).swapaxes(1, 2).reshape(256, 256, 3)
+    picture[:, 256:] = other
+    found = predict(tissue_or_glass, picture, mpp=0.5, probabilities=True)
+    tiles = found.label_map
+    assert tiles.instances
+    assert (tiles.labels.shape, tiles.step) == ((4, 8), TILE)
+    values = np.vectorize(tiles.class_of.get)(tiles.labels)
+    np.testing.assert_array_equal(values, np.repeat([[0] * 4 + [1] * 4], 4, 0))
+    assert [one.value for one in tiles.classes] == [0, 1]  # of tiles, 0 is a class like others
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities[1].astype(float).ravel(), tiles.measurements["probability kind 1"], atol=1e-3)
+    one = predict(tissue_or_glass, picture[:100, 256:356], mpp=0.5).label_map
+    assert one.class_of == {1: 1}
+    np.testing.assert_array_equal(one.labels, np.ones((100, 100)))
+    with torch.inference_mode():
+        for small in (picture[:100, 256:340], picture[100:150, 250:360]):  # the tile in the middle, reflected where it is short
+            height, width = small.shape[:2]
+            middle = small[max(height - TILE, 0) // 2 :, (width - TILE) // 2 :][:TILE, :TILE]
+            middle = np.pad(middle, ((0, TILE - len(middle)), (0, 0), (0, 0)), mode="symmetric")
+            logits = tissue_or_glass(tissue_or_glass.normalise(torch.from_numpy(middle)[None]))
+            found = predict(tissue_or_glass, small, mpp=0.5, probabilities=True)
+            np.testing.assert_allclose(found.probabilities.ravel(), logits.softmax(1).numpy()[0], atol=1e-3)
+    finer = predict(tissue_or_glass, picture.repeat(2, 0).repeat(2, 1), mpp=0.25).label_map
+    assert (finer.labels.shape, finer.step) == ((4, 8), 2 * TILE)
+
+
+def boxes_rule(bright: Tensor) -> list[dict[str, Tensor]]:
+    """Return a box around each dark thing in a window."""
+    answers = []
+    for one in bright[:, 0]:
+        places = ndimage.find_objects(ndimage.label((one < 0.3).numpy())[0])
+        edges = [(part[1].start, part[0].start, part[1].stop, part[0].stop) for part in places]
+        boxes = torch.tensor(edges, dtype=torch.float32).reshape(-1, 4)
+        answers.append({"boxes": boxes, "labels": torch.full((len(boxes),), 1), "scores": torch.full((len(boxes),), 0.9)})
+    return answers
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.25])
+def test_boxes_are_found_once_across_windows(mpp: float) -> None:
+    random = np.random.default_rng(3)
+    picture, truth = np.full((300, 280, 3), 240, np.uint8), []
+    for row in range(8, 260, 32):
+        for column in range(10, 250, 32):
+            top, left = row + int(random.integers(0, 8)), column + int(random.integers(0, 8))
+            picture[top : top + 14, left : left + 10] = 10
+            truth.append((left, top, left + 10, top + 14))
+    model = seeing(head("detection"), boxes_rule)
+    size = int(0.5 / mpp)
+    large = picture.repeat(size, 0).repeat(size, 1)
+    region = (4 * size, 2 * size, 290 * size, 276 * size)
+    found = predict(model, large, mpp=mpp, region=region)
+    corners = np.array([(box.left, box.top, box.right, box.bottom) for box in found.boxes]) / size
+    assert len(corners) == len(truth)  # neither twice nor missing, though windows of 64 px cut most of them
+    order, expected = np.lexsort(corners.T), np.array(truth)[np.lexsort(np.array(truth).T)]
+    np.testing.assert_allclose(corners[order], expected, atol=0.01)
+    labels = found.label_map
+    for number, box in enumerate(found.boxes, 1):  # boxes count in px of the source, labels in those of the region
+        rows, columns = np.nonzero(labels.labels == number)
+        assert (rows.min() + region[0], columns.min() + region[1]) == (box.top, box.left)
+    np.testing.assert_allclose(labels.measurements["probability"], 0.9)
+
+
+def test_a_file_is_predicted_as_its_pixels(skin: RGB, tmp_path: Path) -> None:
+    path = tmp_path / "skin.tif"
+    scale = {"resolution": (1e4 / 0.25, 1e4 / 0.25), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, skin, photometric="rgb", tile=(64, 64), **scale)
+    model = head("segmentation", 3)
+    pixels = predict(model, skin, mpp=0.25, core=70)
+    file = predict_file(model, path, core=70)
+    np.testing.assert_array_equal(file.label_map.labels, pixels.label_map.labels)
+    assert file.label_map.mpp == pytest.approx(0.25)
+    assert file.label_map.source == str(path)
+    part = predict_file(model, path, region=(50, 60, 128, 100), core=70)
+    np.testing.assert_array_equal(
+        part.label_map.labels, predict(model, skin, mpp=0.25, region=(50, 60, 128, 100), core=70).label_map.labels
+    )
+
+
+def test_a_file_is_held_in_bands_only(tmp_path: Path) -> None:
+    path, random = tmp_path / "tall.tif", np.random.default_rng(0)
+    pixels = random.integers(0, 256, (3000, 64, 3), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, photometric="rgb", tile=(64, 64))
+    picture = Part(FilePicture(path, 0.5), (100, 8, 2800, 40))
+    held = []
+    for row in range(0, 2700, 50):
+        np.testing.assert_array_equal(picture.read(row, 3, 100, 30), pixels[100 + row : 200 + row, 11:41])
+        held.append(sum(map(len, picture.whole._held)))  # type: ignore[attr-defined]
+    assert max(held) <= 3 * 256
+    with pytest.raises(ValueError, match="from top to bottom"):
+        picture.read(0, 0, 10, 10)
+
+
+def test_what_cannot_be_predicted_says_why() -> None:
+    model = head("segmentation", 2)
+    with pytest.raises(FieldError, match="less than one patch of 16 px"):
+        predict(model, np.zeros((20, 300, 3), np.uint8), mpp=0.2)
+    with pytest.raises(FieldError, match="not inside the image"):
+        predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, region=(50, 50, 60, 60))
+    with pytest.raises(ValueError, match="step 0"):
+        predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, step=0)
+    far = predict(model, np.zeros((64, 64, 3), np.uint8), mpp=5.0)
+    assert "much more or less detail" in far.warnings[0]
+
+
+def test_windows_of_blocks_are_those_of_the_whole() -> None:
+    for length in (64, 65, 200, 777, 1500):
+        places = starts(length, 64, 0.25)
+        found = spans(length, 64, places, core=150, margin=20)
+        assert [span.inner_start for span in found] == [0, *(span.inner_stop for span in found[:-1])]
+        assert found[-1].inner_stop == length
+        for span in found:
+            assert {span.start + window for window in span.windows} <= set(places)
+            near = [place for place in places if place < span.inner_stop + 20 and place + 64 > span.inner_start - 20]
+            assert [span.start + window for window in span.windows] == near
+
+
+def test_a_part_is_resized_as_within_the_whole(skin: RGB) -> None:
+    seen, _ = at_scale(ArrayPicture(skin, 0.33), 0.5, 16)
+    whole = seen.read(0, 0, seen.rows, seen.columns)
+    part = seen.read(61, 47, 120, 99)
+    assert np.abs(part.astype(int) - whole[61:181, 47:146]).max() <= 1
+
+
+def test_sampling_meets_slow_numpy() -> None:
+    random = np.random.default_rng(0)
+    maps = random.random((2, 7, 9)).astype(np.float32)
+    rows, columns = np.array([-0.4, 0.25, 3.5, 6.3]), np.array([0.0, 1.75, 8.4])
+    found = linear(maps, rows, columns)
+    labels = random.integers(0, 9, (7, 9)).astype(np.int32)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            r, c = min(max(row, 0), 6), min(max(column, 0), 8)
+            r0, c0 = int(r), int(c)
+            r1, c1 = min(r0 + 1, 6), min(c0 + 1, 8)
+            a, b = r - r0, c - c0
+            four = maps[:, r0, c0] * (1 - a) * (1 - b) + maps[:, r1, c0] * a * (1 - b)
+            four += maps[:, r0, c1] * (1 - a) * b + maps[:, r1, c1] * a * b
+            np.testing.assert_allclose(found[:, i, j], four, rtol=1e-5)
+            assert nearest(labels, rows, columns)[i, j] == labels[min(max(int(np.floor(row + 0.5)), 0), 6), min(round(column), 8)]
+
+
+def test_numbers_go_in_reading_order_and_gaps_close() -> None:
+    labels = np.array([[0, 7, 7], [2, 0, 7], [2, 9, 0]], np.int32)
+    order = reading_order(labels)
+    np.testing.assert_array_equal(labels, [[0, 1, 1], [2, 0, 1], [2, 3, 0]])
+    np.testing.assert_array_equal(order, [7, 2, 9])
+    assert reading_order(np.zeros((3, 3), np.int32)).size == 0
+
+
+def test_large_results_live_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(empty((10, 10), np.int32)) is np.ndarray
+    monkeypatch.setattr("napari_sdmae.inference.blocks.IN_MEMORY", 100)
+    array = empty((10, 10), np.int32)
+    assert isinstance(array, np.memmap)
+    array[3, 4] = 5
+    assert array.sum() == 5
+    picture, truth = many_discs(200)
+    found = predict(seeing(head("instances"), nuclei_rule), picture, mpp=0.5).label_map
+    assert isinstance(found.labels, np.memmap)
+    assert len(found.class_of) == truth.max()
+
+
+def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin: RGB) -> None:
+    save_head(tmp_path / "head", head("segmentation", 3))
+    question = {
+        "kind": "segment",
+        "head": str(tmp_path / "head"),
+        "image": skin,
+        "mpp": 0.5,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    answer = pickle.loads(pickle.dumps(queries.answer({**question, "region": (10, 20, 100, 120), "probabilities": True})))
+    found = label_map_from_answer(answer)
+    expected = predict(head("segmentation", 3), skin, mpp=0.5, region=(10, 20, 100, 120), probabilities=True)
+    np.testing.assert_array_equal(found.labels, expected.label_map.labels)
+    assert found.origin == (10.0, 20.0)
+    assert found.classes == expected.label_map.classes
+    assert set(found.measurements) >= {"label", "area (µm²)", "haematoxylin OD", "probability"}
+    assert expected.probabilities is not None
+    np.testing.assert_allclose(answer["probabilities"] / 255, expected.probabilities.astype(float), atol=3e-3)
+    assert answer["channels"] == ["kind 0", "kind 1", "kind 2"]
+    assert answer["task"] == "segmentation"
+    assert "not a medical device" in answer["note"]
+    assert answer["head"]["metrics"] == {}
+    again = queries.answer(question)
+    assert again["seconds"]["load"] < 0.5  # the head is still in memory
+
+
+def test_the_worker_measures_labels_corrected_by_hand(tmp_path: Path) -> None:
+    picture, truth = discs(120, [(40, 40, 12), (80, 80, 10)])
+    labels = LabelMap(truth, make_classes(["nucleus"], 1), instances=True, class_of={1: 1, 2: 1}, mpp=0.5, origin=(0.0, 0.0))
+    answer = queries.answer({"kind": "measure", "label_map": label_map_to_answer(labels), "image": picture})
+    table = label_map_from_answer(answer).measurements
+    np.testing.assert_allclose(table["area (µm²)"], [(truth == 1).sum() * 0.25, (truth == 2).sum() * 0.25])
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.pad(picture, [(30, 10), (50, 5), (0, 0)]), photometric="rgb", tile=(64, 64))
+    moved = label_map_to_answer(labels) | {"origin": (30.0, 50.0)}
+    again = label_map_from_answer(queries.answer({"kind": "measure", "label_map": moved, "path": str(path)})).measurements
+    np.testing.assert_allclose(again["haematoxylin OD"], table["haematoxylin OD"])
+    np.testing.assert_allclose(again["centroid x (px)"], table["centroid x (px)"] + 50)
+    alone = queries.answer({"kind": "measure", "label_map": label_map_to_answer(labels)})
+    assert "haematoxylin OD" not in alone["measurements"]
+
+
+def test_the_worker_describes_a_head_and_says_what_is_wrong(tmp_path: Path, model_folder: Path) -> None:
+    save_head(tmp_path / "head", head("instances", 2))
+    told = queries.answer({"kind": "head_info", "head": str(tmp_path / "head")})
+    assert (told["task"], told["mpp"], told["tile_size"], told["name"]) == ("instances", 0.5, TILE, "head")
+    assert [one["name"] for one in told["classes"]] == ["kind 0", "kind 1"]
+    with pytest.raises(queries.QueryError, match="without a head"):
+        queries.answer({"kind": "head_info", "head": str(model_folder)})
+    with pytest.raises(queries.QueryError, match="neither image nor path"):
+        queries.answer({"kind": "segment", "head": str(tmp_path / "head")})
+
+
+def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.MonkeyPatch, skin: RGB) -> None:
+    cpu = torch.device("cpu")
+    for factor, chosen in ((2.0, "bf16"), (1.1, "fp32")):
+        monkeypatch.setattr("napari_sdmae.inference.precision.gain", lambda kind, factor=factor: factor)
+        assert chosen_precision(cpu) == chosen
+    assert chosen_precision(cpu, "bf16") == "bf16"
+    monkeypatch.setattr("napari_sdmae.inference.precision.works_in_bf16", lambda device: False)
+    assert chosen_precision(cpu) == "fp32"
+    with pytest.raises(ValueError, match="bf16 does not work on cpu"):
+        chosen_precision(cpu, "bf16")
+    exact, coarse = (
+        predict(head("segmentation", 3), skin, mpp=0.5, probabilities=True, autocast=autocast(cpu, precision)).probabilities
+        for precision in ("fp32", "bf16")
+    )
+    assert exact is not None
+    assert coarse is not None
+    assert 0 < np.abs(exact.astype(float) - coarse.astype(float)).max() < 0.03
+
+
+def test_the_probe_measures() -> None:
+    assert 0.05 < gain("cpu") < 20
+
+
+def test_label_maps_survive_the_way_between_processes() -> None:
+    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
+    whole = LabelMap(
+        labels, make_classes(["a", "b"], 1), True, {1: 2}, 0.5, (3.5, 4.0), 2.0, "x.tif", labels // 2, {"label": np.arange(3)}
+    )
+    back = label_map_from_answer(pickle.loads(pickle.dumps(label_map_to_answer(whole))))
+    for name, value in asdict(whole).items():
+        np.testing.assert_equal(asdict(back)[name], value)
+    with pytest.raises(ValueError, match="labels"):
+        label_map_from_answer({"instances": True})
+
+
+def test_the_viewer_can_read_answers_without_torch() -> None:
+    code = (
+        "import sys, napari_sdmae.inference.label_answers, napari_sdmae.inference.head_answers; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_example_exports_what_qupath_reads(tmp_path: Path, tissue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = head("segmentation", 3)
+    save_head(tmp_path / "head", model)
+    image = sorted(tissue.glob("tiles/colon/*.jpg"))[0]
+    monkeypatch.setattr(sys, "argv", ["predict_and_export.py", str(tmp_path / "head"), str(image), "0.5", str(tmp_path / "out")])
+    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "predict_and_export.py"), run_name="__main__")
+    expected = predict(model, read_image(image), mpp=0.5).label_map
+    np.testing.assert_array_equal(import_labels(tmp_path / "out" / "labels.ome.tif").labels, expected.labels)
+    features = json.loads((tmp_path / "out" / "labels.geojson").read_text())["features"]
+    assert {feature["properties"]["classification"]["name"] for feature in features} == {
+        expected.class_named(value).name for value in np.unique(expected.labels) if value
+    }
+    assert (tmp_path / "out" / "measurements.csv").exists()
+
+
+def test_discs_are_what_the_tests_think() -> None:
+    picture, truth = discs(64, [(30, 30, 10)])
+    rows, columns = disk((30, 30), 10.0001)
+    assert (truth[rows, columns] == 1).all()
+    assert picture[30, 30, 0] == 0
