@@ -114,7 +114,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if isinstance(config, dict) and "architecture" in config:
         return config
     raise ValueError(
-        f"{folder / CONFIG} describes neither an SD-MAE model nor a timm encoder nor a head (no known 'format', no 'architecture')"
+        f"{folder / CONFIG} describes neither an SD-MAE model nor a timm encoder nor a head (no known format or architecture)"
     )
 
 

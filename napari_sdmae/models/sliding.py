@@ -64,7 +64,7 @@ def predict_windows(
     Raises
     ------
     ValueError
-        If the model has another task, or image, window or overlap do not fit.
+        If the model has another task, or image, window, overlap or places do not fit.
     """
     if model.spec.task not in ("segmentation", "instances"):
         raise ValueError(f"a {model.spec.task} head has no map of pixels; windows are for segmentation and instances")
@@ -76,8 +76,12 @@ def predict_windows(
     sizes = min(edge, padded.shape[0]), min(edge, padded.shape[1])
     if places is None:
         places = starts(padded.shape[0], sizes[0], overlap), starts(padded.shape[1], sizes[1], overlap)
+    total = [_total(length, first, size) for length, first, size in zip(padded.shape[:2], places, sizes, strict=True)]
+    if not all(axis.all() for axis in total):
+        raise ValueError(
+            f"windows of {sizes[0]} x {sizes[1]} px at {places} do not cover {padded.shape[0]} x {padded.shape[1]} px"
+        )
     sums = _add_windows(model, padded, places, sizes, batch, autocast or nullcontext(), progress)
-    total = [_total(length, starts_, size) for length, starts_, size in zip(padded.shape[:2], places, sizes, strict=True)]
     sums /= total[0][:, None]
     sums /= total[1]
     return _named(model, sums[:, :height, :width])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,6 +82,29 @@ def test_blending_equals_a_slow_oracle(field: RGB) -> None:
             sums[:, row : row + 64, column : column + 64] += values.numpy() * weight
             total[row : row + 64, column : column + 64] += weight
     np.testing.assert_allclose(found, sums / total, rtol=1e-4, atol=1e-6)
+
+
+def test_windows_can_be_placed_but_must_cover(field: RGB) -> None:
+    model, image = tiny_head("segmentation"), field[:100, :130]
+    usual = predict_windows(model, image)["probabilities"]
+    placed = predict_windows(model, image, places=([0, 36], [0, 33, 66]))["probabilities"]
+    assert np.array_equal(usual, placed)
+    with pytest.raises(ValueError, match=r"windows of 64 x 64 px at .* do not cover 100 x 130 px"):
+        predict_windows(model, image, places=([0, 36], [0, 66]))
+
+
+def test_memory_is_that_of_the_answer_and_one_batch(field: RGB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays at their highest: the answer, the picture of the windows of one batch, and their values."""
+    model, image = tiny_head("segmentation"), np.tile(field, (6, 6, 1))
+    logits = torch.tensor([1.0, -0.5, 0.25]).view(1, 3, 1, 1)
+    monkeypatch.setattr(
+        model, "forward", lambda images: SegmentationOutput(logits.expand(len(images), -1, *images.shape[2:]), None)
+    )
+    tracemalloc.start()
+    answer = predict_windows(model, image, batch=2)["probabilities"]
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert highest < 1.1 * answer.nbytes
 
 
 def test_instances_with_types_and_progress_and_mode(field: RGB) -> None:
