@@ -1,0 +1,170 @@
+"""GeoJSON of any writer as plain objects: polygons, class, measurements; what is no area is counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sdmae.io.label_description import KEY
+from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.outlines import Polygon, Ring
+
+Colour = tuple[int, int, int]
+LEGACY = {
+    "PathAnnotationObject": "annotation",
+    "PathDetectionObject": "detection",
+    "PathCellObject": "cell",
+    "PathTileObject": "tile",
+}
+"""How QuPath called the types until 0.3."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object of a GeoJSON file, coordinates (x, y) as in the file."""
+
+    kind: str
+    polygons: list[Polygon]
+    class_name: str | None
+    colour: Colour | None
+    nucleus: list[Polygon] = field(default_factory=list)
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a GeoJSON file holds: `description` is ours if we wrote it; `left_out` counts what is no area, by its type."""
+
+    shapes: list[Shape]
+    description: Mapping[str, Any] | None
+    left_out: Counter[str]
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a FeatureCollection, a single Feature or a bare list of features, compressed or not.
+
+    Raises
+    ------
+    UnusableLabels
+        If the file is no GeoJSON, or a feature is damaged.
+    """
+    data = load_json(path)
+    features, description = _features_of(data)
+    shapes: list[Shape] = []
+    left_out: Counter[str] = Counter()
+    for number, one in enumerate(_flat(features), 1):
+        try:
+            shape = _shape(one)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise UnusableLabels(f"feature {number} is damaged ({type(error).__name__}: {error})") from None
+        if shape.polygons:
+            shapes.append(shape)
+        else:
+            left_out[str((one.get("geometry") or {}).get("type", "no geometry"))] += 1
+    return Contents(shapes, description, left_out)
+
+
+def load_json(path: Path) -> Any:
+    """Return the JSON in a file, gzipped or not.
+
+    Raises
+    ------
+    UnusableLabels
+        If the file is missing, empty, cut short or no JSON.
+    """
+    try:
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        return json.loads(text.decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise UnusableLabels("there is no such file") from None
+    except IsADirectoryError:
+        raise UnusableLabels("this is a folder, not a JSON file") from None
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UnusableLabels(f"no JSON, or cut short ({error})") from None
+
+
+def _features_of(data: Any) -> tuple[list[Any], Mapping[str, Any] | None]:
+    if isinstance(data, list):
+        return data, None
+    if isinstance(data, dict) and isinstance(data.get("features"), list):
+        description = data.get(KEY)
+        return data["features"], description if isinstance(description, dict) else None
+    if isinstance(data, dict) and data.get("type") == "Feature":
+        return [data], None
+    found = f"type {data.get('type')!r}" if isinstance(data, dict) else type(data).__name__
+    raise UnusableLabels(f"no GeoJSON features ({found}): expected a FeatureCollection, a Feature or a list of features")
+
+
+def _flat(features: list[Any]) -> Iterator[Any]:
+    """Yield features, and after each the children that QuPath nested in it."""
+    for one in features:
+        yield one
+        properties = one.get("properties") if isinstance(one, dict) else None
+        yield from _flat((properties or {}).get("childObjects", []))
+
+
+def _shape(one: Mapping[str, Any]) -> Shape:
+    properties = one.get("properties") or {}
+    kind = str(properties.get("objectType") or properties.get("object_type") or one.get("id") or "annotation")
+    known = properties.get("classification")
+    name, colour = _classification(known) if isinstance(known, dict) else (None, None)
+    return Shape(
+        kind=LEGACY.get(kind, kind),
+        polygons=_polygons(one.get("geometry")),
+        class_name=name,
+        colour=colour,
+        nucleus=_polygons(one.get("nucleusGeometry")),
+        measurements=_measurements(properties.get("measurements")),
+        metadata=properties.get("metadata") or {},
+    )
+
+
+def _classification(known: Mapping[str, Any]) -> tuple[str | None, Colour | None]:
+    names = known.get("names")
+    name = known.get("name") or (": ".join(map(str, names)) if names else None)
+    packed = known.get("colorRGB")  # until QuPath 0.3: one signed integer
+    colour = known.get("color") or (None if packed is None else [packed >> 16 & 255, packed >> 8 & 255, packed & 255])
+    if colour is None:
+        return name, None
+    red, green, blue = (int(value) for value in colour[:3])
+    return name, (red, green, blue)
+
+
+def _polygons(geometry: Mapping[str, Any] | None) -> list[Polygon]:
+    if geometry is None:
+        return []
+    if geometry["type"] == "GeometryCollection":
+        return [polygon for part in geometry["geometries"] for polygon in _polygons(part)]
+    if geometry["type"] == "Polygon":
+        return _polygon(geometry["coordinates"])
+    if geometry["type"] == "MultiPolygon":
+        return [polygon for part in geometry["coordinates"] for polygon in _polygon(part)]
+    return []
+
+
+def _polygon(rings: list[Any]) -> list[Polygon]:
+    found = [_ring(ring) for ring in rings if len(ring) >= 3]
+    return [found] if found else []
+
+
+def _ring(points: list[Any]) -> Ring:
+    ring = np.array([point[:2] for point in points], float)
+    if not np.isfinite(ring).all():
+        raise ValueError("a coordinate that is no finite number")
+    return ring if (ring[0] == ring[-1]).all() else np.concatenate([ring, ring[:1]])
+
+
+def _measurements(values: Any) -> dict[str, float]:
+    if isinstance(values, list):  # until QuPath 0.3
+        values = {one["name"]: one["value"] for one in values}
+    pairs = values.items() if isinstance(values, dict) else ()
+    return {str(name): np.nan if value is None else float(value) for name, value in pairs}

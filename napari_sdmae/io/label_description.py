@@ -1,0 +1,143 @@
+"""A label map without its pixels as plain values: what every format keeps beside the labels, so that nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+
+KEY = "sdmae"
+VERSION = 1
+
+
+def describe(label_map: LabelMap, *, measurements: bool = False) -> dict[str, Any]:
+    """Return scale, place, classes and class of each object of `label_map`, fit for JSON.
+
+    Parameters
+    ----------
+    label_map
+        What is described; ``origin`` and ``step`` are in full-resolution source pixels, ``mpp`` in µm per such pixel.
+    measurements
+        Whether the measurement columns come along; not finite numbers become None.
+    """
+    description: dict[str, Any] = {
+        "version": VERSION,
+        "shape": list(label_map.labels.shape),
+        "mpp": label_map.mpp,
+        "origin": [float(corner) for corner in label_map.origin],
+        "step": float(label_map.step),
+        "instances": label_map.instances,
+        "classes": [one.model_dump(mode="json") for one in label_map.classes],
+        "class_of": _ranges(label_map.class_of),
+        "source": label_map.source,
+    }
+    if measurements and label_map.measurements:
+        columns = {name: np.asarray(column) for name, column in label_map.measurements.items()}
+        description["measurements"] = {name: [_plain(value) for value in column.tolist()] for name, column in columns.items()}
+    return description
+
+
+def restore(
+    description: Mapping[str, Any],
+    labels: NDArray[np.integer],
+    *,
+    nuclei: NDArray[np.integer] | None = None,
+    measurements: Mapping[str, NDArray[np.generic]] | None = None,
+) -> LabelMap:
+    """Return the label map that :func:`describe` described, with these pixels.
+
+    Raises
+    ------
+    UnusableLabels
+        If the description is damaged.
+    """
+    try:
+        origin = description["origin"]
+        return LabelMap(
+            labels=as_labels(labels),
+            classes=tuple(LabelClass.model_validate(one) for one in description["classes"]),
+            instances=bool(description["instances"]),
+            class_of=_from_ranges(description["class_of"]),
+            mpp=None if description["mpp"] is None else float(description["mpp"]),
+            origin=(float(origin[0]), float(origin[1])),
+            step=float(description["step"]),
+            source=str(description["source"]),
+            nuclei=None if nuclei is None else as_labels(nuclei),
+            measurements=_columns(description.get("measurements", {})) if measurements is None else measurements,
+        )
+    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
+        raise UnusableLabels(f"the description of its labels is damaged ({type(error).__name__}: {error})") from None
+
+
+def as_labels(values: NDArray[Any]) -> NDArray[np.int32]:
+    """Return whole numbers as int32.
+
+    Raises
+    ------
+    UnusableLabels
+        If they are no whole numbers, or do not fit.
+    """
+    if values.dtype.kind not in "iub":
+        raise UnusableLabels(f"values of type {values.dtype}: labels are whole numbers")
+    if values.size and (int(values.max()) > np.iinfo(np.int32).max or int(values.min()) < 0):
+        raise UnusableLabels(f"labels from {values.min()} to {values.max()}: expected 0 to {np.iinfo(np.int32).max}")
+    return values.astype(np.int32, copy=False)
+
+
+def classes_of_values(labels: NDArray[np.int32], names: Mapping[int, str] | None = None) -> tuple[LabelClass, ...]:
+    """Return a class for each value in `labels` above 0: its name in `names`, or its number."""
+    names = names or {}
+    values = [int(value) for value in np.unique(labels) if value > 0]
+    return tuple(LabelClass(value=value, name=names.get(value, f"class {value}"), colour=colour_of(value)) for value in values)
+
+
+def undescribed(labels: NDArray[Any], instances: bool, mpp: float | None, source: str) -> LabelMap:
+    """Return labels that came without a description: their values are object numbers, or classes called by their number.
+
+    Raises
+    ------
+    UnusableLabels
+        If they are no labels, or more classes than class values there can be.
+    """
+    whole = as_labels(labels)
+    if not instances and whole.size and int(whole.max()) > 65_535:
+        raise UnusableLabels(f"a class of value {whole.max()}: at most 65535; read it as objects (instances)")
+    classes = (LabelClass(value=1, name="object", colour=colour_of(1)),) if instances else classes_of_values(whole)
+    return LabelMap(labels=whole, classes=classes, instances=instances, mpp=mpp, source=source)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _columns(columns: Mapping[str, list[Any]]) -> dict[str, NDArray[np.generic]]:
+    return {name: _column(values) for name, values in columns.items()}
+
+
+def _column(values: list[Any]) -> NDArray[np.generic]:
+    if any(isinstance(value, str) for value in values):
+        return np.asarray(["" if value is None else str(value) for value in values])
+    return np.asarray([np.nan if value is None else value for value in values])
+
+
+def _ranges(class_of: Mapping[int, int]) -> dict[str, list[list[int]]]:
+    """Return per class the object numbers as [first, last] ranges: 50,000 nuclei of few classes stay short."""
+    ranges: dict[str, list[list[int]]] = {}
+    for label, value in sorted(class_of.items()):
+        known = ranges.setdefault(str(int(value)), [])
+        if known and known[-1][1] == label - 1:
+            known[-1][1] = int(label)
+        else:
+            known.append([int(label), int(label)])
+    return ranges
+
+
+def _from_ranges(ranges: Mapping[str, list[list[int]]]) -> dict[int, int]:
+    pairs = [(label, int(value)) for value, spans in ranges.items() for low, high in spans for label in range(low, high + 1)]
+    return dict(sorted(pairs))

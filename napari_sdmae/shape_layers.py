@@ -1,0 +1,148 @@
+"""Shapes layers to QuPath's GeoJSON and to labels, and outlines from files as Shapes layers; pure NumPy, no napari."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sdmae.io.drawn_shapes import AREAS, polygons_of
+from napari_sdmae.io.geojson import feature, geometry_of, write_features
+from napari_sdmae.io.geojson_features import Shape
+from napari_sdmae.io.geojson_reader import labels_of_shapes
+from napari_sdmae.label_layers import place_of
+from napari_sdmae.label_map import Colour, LabelClass, LabelMap
+from napari_sdmae.layers import KEY, LayerData
+
+UNKNOWN_COLOUR: Colour = (200, 200, 200)
+CLASS_COLUMNS = ("class", "classification", "label", "name")
+"""Features of a Shapes layer that may hold the class of a shape, in this order."""
+
+
+def drawn(data: Sequence[NDArray[Any]], attributes: Mapping[str, Any]) -> tuple[list[Shape], Counter[str]]:
+    """Return the areas of a Shapes layer in full-resolution (x, y) of the source, and what was left out, by its kind.
+
+    Parameters
+    ----------
+    data
+        One array (N, D) of corners per shape; the last two axes are row and column, pixel centres at integers.
+    attributes
+        The layer's arguments: shape_type, features, edge_color, scale, translate, units, as far as there are any.
+
+    Raises
+    ------
+    ValueError
+        If the layer's pixels are no squares.
+    """
+    _, (top, left), step = place_of(attributes)
+    kinds = attributes.get("shape_type", "polygon")
+    kinds = [kinds] * len(data) if isinstance(kinds, str) else [str(kind) for kind in kinds]
+    names, colours = _class_names(attributes, len(data)), _edge_colours(attributes, len(data))
+    shapes: list[Shape] = []
+    left_out: Counter[str] = Counter()
+    for corners, kind, name, colour in zip(data, kinds, names, colours, strict=True):
+        points = (np.asarray(corners, float)[:, [-1, -2]] + 0.5) * step + (left, top)
+        polygons = polygons_of(kind, points)
+        if polygons:
+            shapes.append(Shape("annotation", polygons, name, colour))
+        else:
+            left_out[kind if kind not in AREAS else f"empty {kind}"] += 1
+    return shapes, left_out
+
+
+def write_shapes(
+    data: Sequence[NDArray[Any]], attributes: Mapping[str, Any], path: Path, *, overwrite: bool = False
+) -> Counter[str]:
+    """Write the areas of a Shapes layer as QuPath's annotations; return what was left out, by its kind.
+
+    Raises
+    ------
+    ValueError
+        If the layer's pixels are no squares, or no shape encloses an area.
+    FileExistsError, OSError
+        If the file is there, or cannot be written.
+    """
+    shapes, left_out = drawn(data, attributes)
+    if not shapes:
+        raise ValueError(f"no shape encloses an area ({_words(left_out)}): draw polygons, rectangles or ellipses")
+    write_features(path, (_feature(one) for one in shapes), overwrite=overwrite)
+    return left_out
+
+
+def shapes_label_map(
+    data: Sequence[NDArray[Any]],
+    attributes: Mapping[str, Any],
+    *,
+    shape: tuple[int, int] | None = None,
+    like: LabelMap | None = None,
+    instances: bool = False,
+) -> LabelMap:
+    """Return the areas of a Shapes layer as labels: of their classes, or each one object; lines and paths are left out.
+
+    Parameters
+    ----------
+    data, attributes
+        As in :func:`drawn`.
+    shape
+        (rows, columns) of the source; None: as large as what is drawn.
+    like
+        Labels whose place, shape and scale are taken.
+    instances
+        Whether each shape is one object.
+
+    Raises
+    ------
+    UnusableLabels
+        If no shape encloses an area, and no shape of the source is given.
+    """
+    shapes, _ = drawn(data, attributes)
+    mpp, _, _ = place_of(attributes)
+    return labels_of_shapes(shapes, shape=shape, like=like, mpp=mpp, instances=instances)
+
+
+def shapes_layer(shapes: Sequence[Shape], name: str, about: Mapping[str, Any], mpp: float | None = None) -> LayerData:
+    """Return areas without holes as a Shapes layer; the parts of one object are shapes of their own with its number."""
+    rows = [(number, one, polygon[0]) for number, one in enumerate(shapes, 1) for polygon in one.polygons]
+    data = [ring[:-1, ::-1] - 0.5 for _, _, ring in rows]
+    colours = [[*(one.colour or UNKNOWN_COLOUR), 255] for _, one, _ in rows]
+    attributes = {
+        "name": name,
+        "shape_type": "polygon",
+        "edge_color": np.array(colours, float).reshape(-1, 4) / 255,
+        "face_color": "transparent",
+        "edge_width": 3.0,
+        "features": {"object": [number for number, _, _ in rows], "class": [one.class_name or "" for _, one, _ in rows]},
+        "metadata": {KEY: {"name": name, **about}},
+    }
+    place = {} if mpp is None else {"scale": (mpp, mpp), "units": ("µm", "µm")}
+    return data, attributes | place, "shapes"
+
+
+def _feature(shape: Shape) -> dict[str, Any]:
+    known = LabelClass(value=1, name=shape.class_name, colour=shape.colour or UNKNOWN_COLOUR) if shape.class_name else None
+    return feature(geometry_of(shape.polygons), "annotation", classification=known, name=shape.class_name)
+
+
+def _class_names(attributes: Mapping[str, Any], count: int) -> list[str | None]:
+    table = attributes.get("features", {})
+    column = next((name for name in CLASS_COLUMNS if name in table), None)
+    if column is None:
+        return [None] * count
+    found = [str(value).strip() for value in np.asarray(table[column]).tolist()]
+    return [name if name and name.lower() not in ("nan", "none") else None for name in found]
+
+
+def _edge_colours(attributes: Mapping[str, Any], count: int) -> list[Colour | None]:
+    edges = np.asarray(attributes.get("edge_color", ()))
+    if edges.dtype.kind not in "fiu" or edges.shape != (count, 4):
+        return [None] * count
+    triples = np.round(edges[:, :3] * 255).astype(int).tolist()
+    return [(red, green, blue) for red, green, blue in triples]
+
+
+def _words(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items())) or "the layer is empty"
