@@ -82,7 +82,7 @@ TINY_HEAD = {
     "log_every": 1,
     "preview_tiles": 2,
     "encoder": {"tile_size": 32, "patch_size": 8, "width": 32, "depth": 4, "heads": 2},
-    "head": {"width": 16},
+    "head": {"decoder": "linear", "width": 16},
     "optimizer": {"warmup_epochs": 1, "base_lr": 0.02},
 }
 """A head on a scratch encoder whose step takes milliseconds: 3 steps of 4 tiles per epoch on most of the data below."""

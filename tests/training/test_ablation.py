@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,7 @@ from napari_sdmae.training.ablation import AblationEnded, RunEvent, ablate, read
 from napari_sdmae.training.ablation_plot import draw_results, number_axis
 from napari_sdmae.training.ablation_settings import TEACHERS, AblationConfig, Cell
 from napari_sdmae.training.ablation_table import Result, compare, write_tables
-from napari_sdmae.training.events import StepLogged
+from napari_sdmae.training.events import Started, StepLogged
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ablate.py"
@@ -241,6 +243,25 @@ class TestRuns:
         assert "| from scratch | 1 |" in told.out
         assert "[3/3] from scratch, seed 0, head: finished" in told.err
         assert (tmp_path / "out" / "results.png").exists()
+
+    def test_a_signal_pauses_it(self, make, tmp_path, monkeypatch, capsys):
+        from napari_sdmae.cli import ablate as command
+
+        told = command.describe
+        sent: list[int] = []
+
+        def describe(event: Any) -> str:
+            if not sent and isinstance(event, Started):
+                sent.append(signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return told(event)
+
+        monkeypatch.setattr(command, "describe", describe)
+        path = tmp_path / "ablation.yaml"
+        path.write_text(yaml.safe_dump(make(pretrain={"epochs": 2}).model_dump(mode="json")))
+        assert main(["ablate", "--config", str(path), "--output", str(tmp_path / "out")]) == 143
+        assert "paused, start it again to go on; no run is finished yet" in capsys.readouterr().err
+        assert RunFolder(tmp_path / "out" / "mask_ratio_0.5" / "seed-0" / "pretrain").status().state == "paused"
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -27,7 +27,8 @@ def runs(make_finetune, tmp_path_factory) -> dict[str, tuple[RunFolder, list[Eve
     done = {}
     for task in TASKS:
         run = RunFolder(tmp_path_factory.mktemp(task) / "run")
-        done[task] = run, list(finetune(make_finetune(task, preview_every=2), run=run.path))
+        config = make_finetune(task, preview_every=2, head={"decoder": "upernet" if task == "instances" else "linear"})
+        done[task] = run, list(finetune(config, run=run.path))
     return done
 
 
@@ -110,11 +111,11 @@ def test_confusion_and_classes_are_those_of_the_test_images(runs):
 
 
 def test_learning_lowers_the_loss_and_finds_nuclei(make_finetune, tmp_path):
-    config = make_finetune("segmentation", epochs=40, optimizer={"base_lr": 0.3}, preview_every=40, validate_every=10)
+    config = make_finetune("segmentation", epochs=30, optimizer={"base_lr": 0.3}, preview_every=30, validate_every=10)
     run = RunFolder(tmp_path / "run")
     events = list(finetune(config, run=run.path))
     totals = [event.metrics["total"] for event in events if isinstance(event, EpochFinished)]
-    assert totals[-1] < 0.7 * totals[0]
+    assert totals[-1] < 0.8 * totals[0]
     assert report_of(run)["test"]["mIoU"] > 0.6
 
 
