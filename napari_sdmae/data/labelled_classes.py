@@ -20,29 +20,47 @@ NUCLEUS = "nucleus"
 
 
 def read_classes(folder: Path) -> tuple[LabelClass, ...]:
-    """Return the classes that ``classes.json`` or ``classes.csv`` in `folder` lists, by value; empty if there is none.
+    """Return the classes that are listed in `folder`, by value; empty if none are.
 
+    They come from ``classes.json`` or ``classes.csv``, else from all ``NAME.classes.json`` beside exported label images.
     The JSON is a list of ``{"value", "name", "colour"}``, or a dictionary with that list as ``"classes"``; the CSV has these
     columns, the colour as ``#rrggbb``. Colours may be left out.
 
     Raises
     ------
     DataError
-        If the file cannot be understood.
+        If a file cannot be understood, or files give one value or name to different classes.
     """
     path = next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
-    if path is None:
-        return ()
+    if path is not None:
+        return _read_file(path)
+    known: dict[int, LabelClass] = {}
+    for place in (folder, *(folder / name for name in ("masks", "labels"))):
+        for path in sorted(place.glob("*.classes.json")):
+            for one in _read_file(path):
+                if known.setdefault(one.value, one).name != one.name:
+                    raise DataError(f"{path} calls the value {one.value} {one.name}, other files {known[one.value].name}")
+    classes = tuple(known[value] for value in sorted(known))
+    _refuse_doubles(classes, folder)
+    return classes
+
+
+def _read_file(path: Path) -> tuple[LabelClass, ...]:
     try:
         entries = _entries(path)
         classes = tuple(sorted((_class(entry) for entry in entries), key=lambda one: one.value))
-    except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         reason = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
         raise DataError(f"{path} cannot be used ({reason}): expected value, name and colour of each class") from error
-    values, names = {one.value for one in classes}, {one.name for one in classes}
-    if not classes or len(values) < len(classes) or len(names) < len(classes):
-        raise DataError(f"{path}: expected at least one class, and no value or name twice")
+    if not classes:
+        raise DataError(f"{path}: expected at least one class")
+    _refuse_doubles(classes, path)
     return classes
+
+
+def _refuse_doubles(classes: tuple[LabelClass, ...], path: Path) -> None:
+    if len({one.value for one in classes}) < len(classes) or len({one.name for one in classes}) < len(classes):
+        raise DataError(f"{path}: expected no value or name of a class twice")
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
@@ -67,13 +85,17 @@ def _class(entry: dict[str, Any]) -> LabelClass:
 def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_value: int) -> tuple[LabelClass, ...]:
     """Return the classes of segmentation: those given, or one for each value `found` in the masks that is not left out.
 
+    Lists of classes often leave out the background: it is added where the masks hold 0.
+
     Raises
     ------
     DataError
         If fewer than two classes remain, or more than can be classes.
     """
     values = sorted(set(found) - {ignore_value})
-    classes = tuple(one for one in given if one.value != ignore_value) or _named(values)
+    listed = tuple(one for one in given if one.value != ignore_value)
+    unlisted = _named([0]) if listed and 0 in values and all(one.value for one in listed) else ()
+    classes = (*unlisted, *listed) or _named(values)
     if not given and set(found) == {0, 255} and ignore_value == 255:
         raise DataError(
             "the masks hold only 0 and 255, and 255 is left out: if 255 is your class, set labels.ignore_value "

@@ -15,7 +15,8 @@ from napari_sdmae.data.label_images import label_size, read_labels
 from napari_sdmae.data.labelled import load_labelled, read_labelled
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.images import UnusableImage
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.io.labels import export_labels
+from napari_sdmae.label_map import LabelClass, LabelMap
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -84,6 +85,32 @@ class TestSegmentation:
         (masks / "classes.json").unlink()
         (masks / "classes.csv").write_text("value,name,colour\n0,glass,#000000\n1,stroma,#ff8000\n2,nuclei,\n")
         assert read_labelled(settings("segmentation", masks)).classes[1].colour == (255, 128, 0)
+
+    def test_background_that_is_not_listed_is_added(self, masks, settings):
+        (masks / "classes.csv").write_text("value,name\n1,stroma\n2,nuclei\n")
+        labelled = read_labelled(settings("segmentation", masks))
+        assert [one.name for one in labelled.classes] == ["background", "stroma", "nuclei"]
+        assert not labelled.unusable
+
+    def test_exported_labels_are_read_with_their_classes(self, tmp_path, pictures, settings):
+        """Through the project's own export: PNG with NAME.classes.json beside it."""
+        named = ((1, "gland"), (2, "nerve"))
+        for index, picture in enumerate(pictures[:6]):
+            save(tmp_path / "images" / f"{index}.png", picture)
+            labels = (picture[..., 1] < 150).astype(np.int32) * (1 + index % 2)
+            classes = tuple(
+                LabelClass(value=value, name=name, colour=(9, 9, value)) for value, name in ((1, "gland"), (2, "nerve"))
+            )
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            export_labels(LabelMap(labels, classes, mpp=0.5), tmp_path / "masks" / f"{index}.png")
+        labelled = read_labelled(settings("segmentation", tmp_path))
+        assert [(one.name, one.colour) for one in labelled.classes] == [
+            ("background", (0, 0, 0)),
+            ("gland", (9, 9, 1)),
+            ("nerve", (9, 9, 2)),
+        ]
+        loaded = load_labelled(labelled.images[1], labelled, None, 255)
+        np.testing.assert_array_equal(loaded.target, (pictures[1][..., 1] < 150) * 2)
 
     def test_a_value_that_is_no_class_makes_its_image_unusable(self, masks, settings):
         (masks / "classes.json").write_text(json.dumps([{"value": value, "name": f"c{value}"} for value in range(3)]))
