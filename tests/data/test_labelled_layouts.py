@@ -98,9 +98,7 @@ class TestSegmentation:
         for index, picture in enumerate(pictures[:6]):
             save(tmp_path / "images" / f"{index}.png", picture)
             labels = (picture[..., 1] < 150).astype(np.int32) * (1 + index % 2)
-            classes = tuple(
-                LabelClass(value=value, name=name, colour=(9, 9, value)) for value, name in ((1, "gland"), (2, "nerve"))
-            )
+            classes = tuple(LabelClass(value=value, name=name, colour=(9, 9, value)) for value, name in named)
             (tmp_path / "masks").mkdir(exist_ok=True)
             export_labels(LabelMap(labels, classes, mpp=0.5), tmp_path / "masks" / f"{index}.png")
         labelled = read_labelled(settings("segmentation", tmp_path))
