@@ -23,7 +23,7 @@ from napari_sdmae.inference.contact_sheet import draw_contact_sheet
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.devices import devices as list_devices
 from napari_sdmae.inference.fields import RGB, Region, as_rgb, check_pixels, crop, fitting_downsample
-from napari_sdmae.inference.memory import Memory, modified
+from napari_sdmae.inference.memory import MEMORY, modified
 from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.inference.token_pca import PCABasis
 from napari_sdmae.io.images import UnusableImage, read_image
@@ -31,7 +31,7 @@ from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, tensor_sh
 
 Answer = dict[str, Any]
 
-_memory = Memory()
+_memory = MEMORY
 
 
 def info(model: str, device: str = "auto") -> Answer:

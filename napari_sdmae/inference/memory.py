@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from hashlib import blake2b
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch
 from napari_sdmae.inference.encode import AttentionState, encode_field
 from napari_sdmae.inference.fields import RGB
 from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
+from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.io.model_info import CONFIG, WEIGHTS
 from napari_sdmae.models import SDMAE
+from napari_sdmae.models.finetuned import Finetuned
 
 Value = TypeVar("Value")
 
@@ -45,13 +48,14 @@ class Recent(Generic[Value]):
 class Memory:
     """Models by folder, time of change and device; fields by their pixels and their model.
 
-    Two encoders and four fields are kept, so that two models can be compared on two fields without waiting.
+    Two encoders, two heads and four fields are kept, so that two models can be compared on two fields without waiting.
     """
 
     def __init__(self) -> None:
         self._encoders: Recent[Encoder] = Recent(2)
         self._models: Recent[SDMAE] = Recent(1)
         self._fields: Recent[AttentionState] = Recent(4)
+        self._heads: Recent[Finetuned] = Recent(2)
 
     def encoder(self, info: ModelInfo, device: str) -> Encoder:
         """Return the encoder of a model."""
@@ -60,6 +64,10 @@ class Memory:
     def model(self, info: ModelInfo, device: str) -> SDMAE:
         """Return a model with its decoder."""
         return self._models.get(_key(info, device), lambda: load_model(info.folder, device))
+
+    def head(self, folder: Path, changed: float, device: str) -> Finetuned:
+        """Return a head with its encoder; `changed` is when its files last did."""
+        return self._heads.get((str(folder.resolve()), changed, device), lambda: load_head(folder, device))
 
     def field(self, info: ModelInfo, device: str, image: RGB, downsample: int) -> tuple[AttentionState, bool]:
         """Return an encoded field, and whether it was there already."""
@@ -70,9 +78,13 @@ class Memory:
 
     def clear(self) -> None:
         """Forget all, and give the GPU its memory back."""
-        for recent in (self._encoders, self._models, self._fields):
+        for recent in (self._encoders, self._models, self._fields, self._heads):
             recent.clear()
         torch.cuda.empty_cache()
+
+
+MEMORY = Memory()
+"""What this process remembers."""
 
 
 def modified(info: ModelInfo) -> float:

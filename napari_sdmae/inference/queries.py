@@ -15,7 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-HOMES = {"inspect": "preflight", "training_memory": "preflight"}
+HOMES = {
+    "inspect": "preflight",
+    "training_memory": "preflight",
+    "head_info": "head_answers",
+    "segment": "head_answers",
+    "measure": "head_answers",
+}
 """Modules of :mod:`napari_sdmae.inference` that answer without loading torch, or load it late; the others are in answers."""
 KINDS = ("info", "devices", "reconstruct", "attention", *HOMES, "contact_sheet", "release")
 
