@@ -248,7 +248,7 @@ def robust_limits(*maps: NDArray[Any], from_zero: bool = True) -> tuple[float, f
 
 PREVIEWS = ("input", "masked", "reconstruction", "error", "truth", "prediction")
 PREVIEW_GAP = 8  # px
-RIGHT, WRONG = "#00c8a0", "#ff5a5a"
+RIGHT, WRONG, SAID = "#00c8a0", "#ff5a5a", "#3fa7d6"  # the last is read on a black and on a white canvas
 
 
 def preview_layers(run: Path, preview: Path) -> list[LayerData]:
@@ -310,13 +310,13 @@ def _tile_classes(run: Path, preview: Path, found: Mapping[str, NDArray[Any]], n
     pairs = list(zip(found["truth"].tolist(), found["prediction"].tolist(), strict=True))
     said = [names.get(truth, f"class {truth}") for truth, _ in pairs]
     said = [
-        word if truth == taken else f"{word}\ntaken for {names.get(taken, f'class {taken}')}"
+        word if truth == taken else f"{word}\n→ {names.get(taken, f'class {taken}')}"
         for word, (truth, taken) in zip(said, pairs, strict=True)
     ]
     style = {
         "shape_type": "rectangle",
         "features": {"said": said},
-        "text": {"string": "{said}", "size": 9, "color": "white", "anchor": "upper_left", "translation": (4, 4)},
+        "text": {"string": "{said}", "size": 9, "color": SAID, "anchor": "upper_left", "translation": (-edge / 12, 0)},
         "edge_color": [RIGHT if truth == taken else WRONG for truth, taken in pairs],
         "edge_width": max(edge / 60, 1.0),
         "face_color": "transparent",

@@ -39,6 +39,11 @@ class FinetunePlot(LossPlot):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, names=CURVES, second="validation")
         (self.star,) = self.information.plot([], [], "*", color="#F0E442", markersize=13, markeredgecolor="#806000", zorder=5)
+        self.star.set_label("epoch kept")
+        self.legend.remove()
+        handles = [*(bold for _, bold in self.lines.values()), self.star]
+        self.legend = self.figure.legend(handles=handles, loc="upper center", fontsize=7, frameon=False, markerscale=0.6)
+        self.figure.subplots_adjust(left=0.24, right=0.87, top=0.78)  # room for losses such as 1.385, and for three lines
         self.metric = ""
 
     def show_records(self, records: Sequence[dict[str, Any]]) -> None:
@@ -50,8 +55,8 @@ class FinetunePlot(LossPlot):
         """Draw what waits to be drawn."""
         best = best_epoch(self._waiting)
         self.star.set_data(*(np.array([value]) for value in best) if best else ([], []))
-        words = f"{self.metric.replace('_', ' ')} on validation, right" if self.metric else CURVES["validation"][0]
-        if best:
-            words += f"; ★ kept: epoch {best[0]:g}"
-        self.legend.get_texts()[1].set_text(words)
+        words = f"{self.metric.replace('_', ' ')}, validation (right)" if self.metric else CURVES["validation"][0]
+        kept = f"epoch {best[0]:g} is kept" if best else "epoch kept"
+        for text, said in zip(self.legend.get_texts()[1:], (words, kept), strict=True):
+            text.set_text(said)
         super().draw()

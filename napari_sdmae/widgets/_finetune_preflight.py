@@ -16,7 +16,9 @@ from napari_sdmae.widgets._query import Failure, QueryWorker
 from napari_sdmae.widgets._words import count
 
 WAIT_MS = 500  # after the last change of a setting
-PARTS = {"train": "to train", "validation": "to select", "test": "to test"}
+PARTS = {"train": "train", "validation": "select", "test": "test"}
+SINGLE = "single images were kept apart"
+"""In a warning: what was to be kept together could not be."""
 
 
 class LabelledPreflight(QWidget):
@@ -129,19 +131,19 @@ def summary(answer: dict[str, Any]) -> str:
     """Return what was found, in words."""
     unusable = len(answer["unusable"])
     lines = [f"{answer['images']:,} labelled images" + (f", {unusable:,} more cannot be used" if unusable else "")]
-    parts = ", ".join(f"{answer['parts'][part]['images']:,} {words}" for part, words in PARTS.items())
-    lines.append(parts + (f"; kept together by {answer['grouped_by']}" if answer["grouped_by"] else ""))
+    parts = ", ".join(f"{answer['parts'][part]['images']:,} to {words}" for part, words in PARTS.items())
+    together = answer["grouped_by"] and not any(SINGLE in line for line in answer["warnings"])
+    lines.append(parts + (f"; each {answer['grouped_by']} on one side" if together else ""))
     scale = answer["mpp"]
     low, high = scale["smallest"], scale["largest"]
     known = (
         "unknown" if low is None else f"{low:.3g} µm/px" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} µm/px"
     )
     lines.append(f"Scale: {known}" + (f", of {scale['unknown']:,} images unknown" if scale["unknown"] and low else ""))
-    return "\n".join(lines)
+    return "\n".join([*lines, f"{sentence(answer['amount'])} of each class:"])
 
 
 def amounts(answer: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Return how much of each class is in each part: pixels, objects or images."""
     parts = [(words, answer["parts"][part]["amounts"]) for part, words in PARTS.items()]
-    rows = {one["name"]: {words: count(given[one["name"]]) for words, given in parts} for one in answer["classes"]}
-    return {f"{name} ({answer['amount']})": row for name, row in rows.items()}
+    return {one["name"]: {words: count(given[one["name"]]) for words, given in parts} for one in answer["classes"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import Any
@@ -114,7 +115,7 @@ class SettingsForm(QWidget):
     def _add_row(self, grid: QGridLayout, field: FormField, holder: QWidget) -> None:
         editor = make_editor(field, holder)
         unit = f" ({field.unit})" if field.unit else ""  # behind the number it would be cut off in a narrow dock
-        label = text_label(f"{field.title}{unit}", holder)
+        label = text_label(f"{breakable(field.title)}{unit}", holder)
         for widget in (label, editor):
             widget.setToolTip(field.help)
         if not field.info.is_required():
@@ -135,6 +136,11 @@ def _is_wide(editor: Editor) -> bool:
     if isinstance(editor, Choice):
         return max(len(editor.itemText(index)) for index in range(editor.count())) > LONGEST_WORD
     return isinstance(editor, FolderEdit | NumberRow | TextEdit) and not isinstance(editor, NumberList)
+
+
+def breakable(title: str) -> str:
+    """Return `title` with an invisible place to break before a capital inside a word, as in RandAugment."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "\u200b", title)
 
 
 def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:

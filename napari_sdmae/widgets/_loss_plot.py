@@ -113,11 +113,6 @@ class LossPlot(QWidget):
             text.set_color(foreground)
         self.canvas.draw_idle()
 
-    def make_legend(self) -> None:
-        """Write what the curves are."""
-        handles = [bold for _, bold in self.lines.values()]
-        self.legend = self.figure.legend(handles=handles, loc="upper center", ncols=2, fontsize=7, frameon=False)
-
     def _make_lines(self, name: str) -> tuple[Line2D, Line2D]:
         label, colour = self.names[name]
         axes: Axes = self.information if name == self.second else self.losses
@@ -138,7 +133,8 @@ class LossPlot(QWidget):
             axes.tick_params(labelsize=8)
         self.losses.set_ylabel("loss", fontsize=8)
         self.losses.set_xlabel("epoch", fontsize=8)
-        self.make_legend()
+        handles = [bold for _, bold in self.lines.values()]
+        self.legend = self.figure.legend(handles=handles, loc="upper center", ncols=2, fontsize=7, frameon=False)
         # margins in numbers: a layout engine would measure all texts again at every redraw
         self.figure.subplots_adjust(left=0.16, right=0.85, top=0.84, bottom=0.16)
 

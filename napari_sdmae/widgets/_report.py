@@ -84,7 +84,7 @@ def _test(content: dict[str, Any]) -> str:
 
 def _how_many(content: dict[str, Any], part: str) -> str:
     images, groups = content["images"][part], content["groups"][part]
-    of = f" of {groups} slides or patients" if groups else ""
+    of = f" of {groups} {'slide or patient' if groups == 1 else 'slides or patients'}" if groups else ""
     return f"{images} {part} image{'' if images == 1 else 's'}{of}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListView, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.training.run_folder import RunFolder, RunStatus, list_runs
 from napari_sdmae.widgets._notes import text_label
@@ -78,6 +78,9 @@ class RunList(QWidget):
         self.list.setIconSize(THUMBNAIL)
         self.list.setMinimumHeight(260)
         self.list.setSpacing(2)
+        self.list.setWordWrap(True)
+        self.list.setResizeMode(QListView.ResizeMode.Adjust)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.open = QPushButton("Open", self)
         self.open.setToolTip("Watch this run; it can be resumed from there.")
         self.refresh_button = QPushButton("Refresh", self)

@@ -129,7 +129,7 @@ def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tiss
     assert page.preflight.found.train > 0
     assert page.preflight.numbers.isVisible()
     rows = [page.preflight.numbers.verticalHeaderItem(row).text() for row in range(page.preflight.numbers.rowCount())]
-    assert rows == ["epidermis (pixels)", "dermis (pixels)"]
+    assert rows == ["epidermis", "dermis"]
     assert "figures say nothing about other slides" in page.preflight.warning.text()
 
     wanted, shown = page.config, page.command.text.toPlainText()
@@ -268,7 +268,7 @@ def test_boxes_drawn_in_the_viewer_become_a_coco_file(open_widget, tissue, viewe
     qtbot.waitUntil(lambda: page.preflight.found is not None, timeout=120 * SECONDS)
     assert page.source_path().name == "annotations.json"
     assert "9 boxes" in page.source.note.text()
-    assert page.preflight.numbers.verticalHeaderItem(0).text() == "vessel (objects)"
+    assert page.preflight.numbers.verticalHeaderItem(0).text() == "vessel"
 
 
 def test_labels_of_other_widgets_are_taken_with_task_model_and_value(open_widget, tmp_path, model_folder):

@@ -63,7 +63,11 @@ def test_loss_left_validation_right_and_a_star_on_the_epoch_that_is_kept(qtbot):
     assert len(plot.lines["total"][0].get_xdata()) == 12
     assert (plot.star.get_xdata()[0], plot.star.get_ydata()[0]) == (3, 0.6)
     assert plot.lines["validation"][0].axes is plot.star.axes is plot.information is not plot.losses
-    assert "mIoU" in plot.legend.get_texts()[1].get_text()
+    assert [text.get_text() for text in plot.legend.get_texts()] == [
+        "training loss",
+        "mIoU, validation (right)",
+        "epoch 3 is kept",
+    ]
     plot.show_records([])
     qtbot.waitUntil(lambda: len(plot.star.get_xdata()) == 0, timeout=20000)
 
@@ -189,7 +193,7 @@ def test_a_frame_says_the_class_of_a_tile_and_the_mistake(write, tmp_path):
     previews.show(write(2, truth, np.array([0, 0, 1]), "classification"))
     frames = viewer.layers[1]
     assert isinstance(frames, Shapes)
-    assert list(frames.features["said"]) == ["benign", "tumour\ntaken for benign", "tumour"]
+    assert list(frames.features["said"]) == ["benign", "tumour\n→ benign", "tumour"]
     assert [tuple(np.round(colour[:3] * 255)) for colour in frames.edge_color] == [(0, 200, 160), (255, 90, 90), (0, 200, 160)]
     previews.show(write(3, truth, truth, "classification"))
     assert viewer.layers[1] is frames
@@ -208,16 +212,19 @@ def test_what_was_found_in_words():
         "unusable": [["a", "b"]],
         "parts": parts,
         "grouped_by": "slide",
+        "warnings": [],
         "mpp": {"smallest": 0.25, "largest": 0.5, "unknown": 2},
         "classes": CLASSES,
         "amount": "pixels",
     }
     assert summary(answer) == (
-        "60 labelled images, 1 more cannot be used\n40 to train, 12 to select, 8 to test; kept together by slide\n"
-        "Scale: 0.25 to 0.5 µm/px, of 2 images unknown"
+        "60 labelled images, 1 more cannot be used\n40 to train, 12 to select, 8 to test; each slide on one side\n"
+        "Scale: 0.25 to 0.5 µm/px, of 2 images unknown\nPixels of each class:"
     )
-    assert amounts(answer)["benign (pixels)"] == {"to train": "28.00 M", "to select": "8.40 M", "to test": "5.60 M"}
-    assert amounts(answer)["tumour (pixels)"] == {"to train": "40", "to select": "12", "to test": "8"}
+    single = answer | {"warnings": ["all images are of slide 1, so single images were kept apart: the figures say nothing"]}
+    assert "on one side" not in summary(single)
+    assert amounts(answer)["benign"] == {"train": "28.00 M", "select": "8.40 M", "test": "5.60 M"}
+    assert amounts(answer)["tumour"] == {"train": "40", "select": "12", "test": "8"}
 
 
 @pytest.fixture
