@@ -113,7 +113,7 @@ class SteppingEngine(ABC, Generic[S, M]):
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = (str(error) or type(error).__name__).splitlines()[0]
             self._put_back(kept)
             self._halve(step, reason)
 

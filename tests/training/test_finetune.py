@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from napari_sdmae.data.labelled import read_labelled
+from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.events import Ended, EpochFinished, Event, Started, StepLogged, Validated, Warned
+from napari_sdmae.training.head_engine import HeadEngine
+from napari_sdmae.training.head_loading import HeadLoader
 
 TASKS = ("segmentation", "instances", "classification", "detection")
 BY = {"segmentation": "mIoU", "instances": "PQ", "classification": "balanced_accuracy", "detection": "mAP50"}
@@ -184,13 +189,9 @@ def test_rare_classes_are_drawn_more_often(make_finetune, labelled_data, tmp_pat
         (data / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:count]:
             (data / folder.name / path.name).write_bytes(path.read_bytes())
-    from napari_sdmae.data.labelled import read_labelled
-    from napari_sdmae.data.labelled_tiles import LabelledTiles
-    from napari_sdmae.training.head_loading import HeadLoader
-
     config = make_finetune("classification", data=data, labels={"balance": "sampling", "validation": 0, "test": 0})
     labelled = read_labelled(config)
-    loader = HeadLoader(LabelledTiles(labelled.images, labelled, config, tile=32, mpp=None), __import__("torch").device("cpu"))
+    loader = HeadLoader(LabelledTiles(labelled.images, labelled, config, tile=32, mpp=None), torch.device("cpu"))
     labels = np.concatenate([loader.batch(epoch, np.arange(14))[1].numpy() for epoch in range(60)])
     assert 0.4 < labels.mean() < 0.6
     again = loader.batch(7, np.arange(14))[1].numpy()
@@ -224,3 +225,48 @@ def test_unreadable_images_are_listed(make_finetune, labelled_data, tmp_path):
     events = list(finetune(make_finetune("segmentation", data=data), run=run.path))
     assert any(isinstance(event, Warned) and event.code == "quarantine" for event in events)
     assert "images/00.png" in Path(run.quarantine).read_text()
+
+
+def test_out_of_memory_halves_the_tiles_at_once_and_changes_no_loss(make_finetune, tmp_path, monkeypatch):
+    config = make_finetune("classification", encoder={"drop_path": 0.0})
+    plain = list(finetune(config, run=tmp_path / "plain"))
+    real = HeadEngine._losses
+
+    def hungry(self, step, indices, following, last):
+        result = real(self, step, indices, following, last)
+        if len(indices) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return result
+
+    monkeypatch.setattr(HeadEngine, "_losses", hungry)
+    run = RunFolder(tmp_path / "run")
+    events = list(finetune(config, run=run.path))
+    assert losses(events) == pytest.approx(losses(plain), abs=1e-4)
+    (message,) = (event.message for event in events if isinstance(event, Warned) and event.code == "out_of_memory")
+    assert "2 tiles at once instead of 4" in message
+    assert "BatchNorm" not in message
+
+
+def test_out_of_memory_says_that_batch_statistics_are_those_of_the_parts(make_finetune, runs, tmp_path, monkeypatch):
+    """And the running statistics are those of the steps that were done, not of those that failed as well."""
+    source, _ = runs["segmentation"]
+    config = make_finetune("classification", model=str(source.path), epochs=1, head={"classifier": "linear_probe"})
+    real, tried = HeadEngine._losses, []
+
+    def hungry(self, step, indices, following, last):
+        result = real(self, step, indices, following, last)
+        tried.append(len(indices))
+        if len(indices) > 2:
+            raise MemoryError
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadEngine, "_losses", hungry)
+        events = list(finetune(config, run=tmp_path / "run"))
+    assert any(
+        "BatchNorm sees the tiles of each part by itself" in event.message for event in events if isinstance(event, Warned)
+    )
+    assert tried[:3] == [4, 2, 2]
+    list(finetune(config.model_copy(update={"micro_batch": 2}), run=tmp_path / "parts"))
+    weights = [(RunFolder(tmp_path / name).model / "model.safetensors").read_bytes() for name in ("run", "parts")]
+    assert weights[0] == weights[1]
