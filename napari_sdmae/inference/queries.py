@@ -16,11 +16,17 @@ from typing import Any
 from pydantic import ValidationError
 
 HOMES = {
+    "scribble": "scribble_answers",
+    "save_scribbles": "scribble_answers",
     "inspect": "preflight",
+    "inspect_labelled": "labelled_answers",
     "training_memory": "preflight",
     "head_info": "head_answers",
     "segment": "head_answers",
     "measure": "head_answers",
+    "export_labels": "label_file_answers",
+    "import_labels": "label_file_answers",
+    "save_corrections": "label_file_answers",
 }
 """Modules of :mod:`napari_sdmae.inference` that answer without loading torch, or load it late; the others are in answers."""
 KINDS = ("info", "devices", "reconstruct", "attention", *HOMES, "contact_sheet", "release")

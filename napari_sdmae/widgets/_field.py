@@ -100,8 +100,9 @@ def clip_box(box: Box | None, shape: Sequence[int]) -> tuple[int, int, int, int]
     height, width = shape
     if box is None:
         return 0, 0, height, width
-    top, left = (max(0, int(np.floor(edge + 0.5))) for edge in box[:2])
-    bottom, right = (min(limit, int(np.floor(edge + 0.5))) for edge, limit in zip(box[2:], (height, width), strict=True))
+    edges = [int(np.floor(round(edge + 0.5, 6))) for edge in box]  # a rotated rectangle on pixel edges misses them by rounding
+    top, left = (max(0, edge) for edge in edges[:2])
+    bottom, right = (min(limit, edge) for edge, limit in zip(edges[2:], (height, width), strict=True))
     if bottom <= top or right <= left:
         raise FieldError("The region lies outside of the picture. Move the view or the rectangle onto it.")
     return top, left, bottom, right

@@ -57,7 +57,11 @@ class ImageInput(QObject):
     @property
     def file(self) -> str:
         """The file the chosen layer was read from, or an empty text."""
-        layer = self.layer
+        return self.file_of(self.layer)
+
+    @staticmethod
+    def file_of(layer: Any) -> str:
+        """Return the file `layer` was read from, or an empty text."""
         return str(layer.metadata.get(KEY, {}).get("file") or layer.source.path or "") if layer is not None else ""
 
     def choose(self, layer: Layer) -> None:
@@ -122,9 +126,9 @@ class ImageInput(QObject):
 
     def _refresh(self, _event: Any = None) -> None:
         layers = list(self._viewer.layers)
-        _fill(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
+        fill_box(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
         regions: list[tuple[str, Any]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
-        _fill(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
+        fill_box(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
 
 
 def shape_corners(layer: Any) -> list[Any]:
@@ -141,7 +145,7 @@ def shape_corners(layer: Any) -> list[Any]:
     return [layer.data_to_world(corner) for corner in layer.data[chosen]]
 
 
-def _fill(box: QComboBox, items: list[tuple[str, Any]]) -> None:
+def fill_box(box: QComboBox, items: list[tuple[str, Any]]) -> None:
     """Show `items` and keep what is chosen; ``currentIndexChanged`` comes only when another item is chosen."""
     if [(box.itemText(index), box.itemData(index)) for index in range(box.count())] == items:
         return

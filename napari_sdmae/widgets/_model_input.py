@@ -34,13 +34,16 @@ class ModelInput(QWidget):
     ----------
     optional
         No model is a choice too.
+    recent
+        Which list of models used last is offered.
     """
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None, *, optional: bool = False) -> None:
+    def __init__(self, parent: QWidget | None = None, *, optional: bool = False, recent: str = RECENT) -> None:
         super().__init__(parent)
         self._optional = optional
+        self._recent = recent
         self.info: ModelInfo | None = None
         self.problem = ""
         self.box = QComboBox(self)
@@ -81,7 +84,7 @@ class ModelInput(QWidget):
 
     def used(self) -> None:
         """Put the model first in the list of recent ones: a question about it was asked."""
-        remember_recent(RECENT, self.model)
+        remember_recent(self._recent, self.model)
 
     def refresh(self) -> None:
         """Look at the model again (a run may have finished an epoch), and at the list of recent ones."""
@@ -90,7 +93,7 @@ class ModelInput(QWidget):
 
     def _fill(self) -> None:
         chosen = self.model
-        recent = [one for one in remembered(RECENT, []) if isinstance(one, str)]
+        recent = [one for one in remembered(self._recent, []) if isinstance(one, str)]
         self.box.blockSignals(True)
         self.box.clear()
         self.box.addItems(([""] if self._optional else []) + recent)

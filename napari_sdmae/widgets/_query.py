@@ -167,6 +167,10 @@ class QueryWorker(QObject):
         """Drop the waiting question of `user` for `purpose`, and the answer to the one under way."""
         self._forget((id(user), purpose))
 
+    def answering(self, user: QObject, purpose: str = "") -> bool:
+        """Tell whether the question being answered is that of `user` for `purpose`."""
+        return self._current is not None and self._current.asker == (id(user), purpose)
+
     def release(self) -> None:
         """End the child process now and forget all questions; the next question starts another."""
         self._waiting.clear()

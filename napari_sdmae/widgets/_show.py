@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Layer, Points, Shapes
+from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_sdmae.layers import KEY, LayerData
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
 OUTDATED = " (out of date)"
 Limits = tuple[float, float]
-KINDS = {"image": Image, "points": Points, "shapes": Shapes}
+KINDS = {"image": Image, "labels": Labels, "points": Points, "shapes": Shapes}
 
 
 def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
@@ -102,6 +102,8 @@ def _same_kind(layer: Layer, data: Any, attributes: dict[str, Any], kind: str) -
         return False
     if kind == "points":
         return bool(layer.data.shape[1] == data.shape[1])
+    if kind == "shapes":
+        return not len(data) or bool(layer.ndim == np.shape(data[0])[1])
     return bool(layer.data.ndim == data.ndim and getattr(layer, "rgb", False) == attributes.get("rgb", False))
 
 
@@ -110,9 +112,11 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     untouched = layer.name == before["name"]
     for name in PLACE:
         _set_changed(layer, name, attributes[name]) if name in attributes else None
-    layer.data = data
+    layer.data = [(one, attributes["shape_type"]) for one in data] if "shape_type" in attributes and len(data) else data
     if isinstance(layer, Points):
         layer.size = attributes["size"]
+    if isinstance(layer, Labels | Shapes):
+        _set_meaning(layer, attributes)
     limits = next_limits(tuple(getattr(layer, "contrast_limits", ())), before.get("limits"), attributes.get("contrast_limits"))
     if limits is not None:
         layer.contrast_limits_range = (min(limits[0], 0.0), limits[1])
@@ -122,6 +126,16 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     if before.get("withdrawn"):
         layer.visible = True
     layer.metadata = _mark(layer, attributes, None if untouched else before["name"])
+
+
+def _set_meaning(layer: Labels | Shapes, attributes: dict[str, Any]) -> None:
+    """Set colours and features, which belong to the data, and forget the strokes that could be undone in the old."""
+    for name in ("features", "colormap", "edge_color"):
+        if name in attributes and (name != "edge_color" or len(layer.data)):  # of no shapes there is no colour to set
+            setattr(layer, name, attributes[name])
+    if isinstance(layer, Labels) and layer.editable:
+        layer.editable = False  # the only public way to empty the history: napari would undo old strokes in the new labels
+        layer.editable = True
 
 
 def _set_changed(layer: Layer, name: str, value: Any) -> None:

@@ -108,6 +108,33 @@ def other_model_folder(tmp_path_factory) -> Path:
     return _make_model(tmp_path_factory.mktemp("models") / "other", 1, width=36, depth=2, heads=3)
 
 
+MAKE_HEADS = """
+import sys
+from pathlib import Path
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.new_head import new_head
+from napari_sdmae.label_map import make_classes
+encoder = {"tile_size": 64, "width": 48, "depth": 3, "heads": 4}
+for task in ("segmentation", "instances", "classification", "detection"):
+    config = FinetuneConfig.model_validate({"task": task, "data": ".", "tile_px": 64, "seed": 3, "encoder": encoder,
+                                            "head": {"decoder": "linear", "width": 16, "smallest": 2.0, "auxiliary": 0}})
+    names = ["background", "tumour", "stroma"] if task == "segmentation" else ["epithelial", "lymphocyte"]
+    head = new_head(config, make_classes(names, first=int(task in ("instances", "detection"))), 0.5)
+    if task == "detection":  # so sure of everything that boxes are found
+        head.head.detector.roi_heads.box_predictor.cls_score.bias.data[1] = 5
+    save_head(Path(sys.argv[1]) / task, head)
+"""
+
+
+@pytest.fixture(scope="session")
+def head_folders(tmp_path_factory) -> Path:
+    """Folder of four small heads with random weights, called by their tasks; tiles of 64 px at 0.5 µm/px."""
+    folder = tmp_path_factory.mktemp("heads")
+    subprocess.run([sys.executable, "-c", MAKE_HEADS, str(folder)], check=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def warm_worker(qapp) -> Iterator[None]:
     """Keep the query worker's child between tests: starting one and importing torch takes seconds."""

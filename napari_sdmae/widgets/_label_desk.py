@@ -1,0 +1,182 @@
+"""What is done with labels once they are there: measured, corrected, saved as training data, exported, opened again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sdmae.inference.label_answers import label_map_from_answer
+from napari_sdmae.label_layers import label_features
+from napari_sdmae.label_map import LabelMap
+from napari_sdmae.widgets import _label_edit as edit
+from napari_sdmae.widgets import _label_jobs as jobs
+from napari_sdmae.widgets._ask import ask_overwrite
+from napari_sdmae.widgets._corrections import CorrectionPanel
+from napari_sdmae.widgets._export_desk import ExportDesk
+from napari_sdmae.widgets._export_form import ExportForm
+from napari_sdmae.widgets._failure import FailureLine
+from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._fold import Fold
+from napari_sdmae.widgets._image_input import ImageInput
+from napari_sdmae.widgets._labels_input import LabelsInput
+from napari_sdmae.widgets._measurement_table import MeasurementTable
+from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._scroll import form_layout, say
+from napari_sdmae.widgets._settings import output_folder, preference
+from napari_sdmae.widgets._table_link import TableLink
+
+
+class LabelDesk(QWidget):
+    """Table, corrections and export of the Labels layer that is chosen.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    image
+        The picture to which labels belong that were not made here.
+    """
+
+    def __init__(self, viewer: Any, image: ImageInput, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._image = image
+        self._taken: dict[str, Taken] = {}
+        self.labels = LabelsInput(viewer, self)
+        self.table = MeasurementTable(self)
+        self.link = TableLink(viewer, self.table, self)
+        self.corrections = CorrectionPanel(viewer, self)
+        self.export = ExportForm(self)
+        self.measuring, self.saving = FailureLine(self), FailureLine(self)
+        self.exporting = ExportDesk(viewer, self.export, image, self.choose, self)
+        self._worker = query_worker()
+        self._lay_out()
+        self._connect()
+        self._chosen()
+
+    def show_labels(self, layer: Labels, taken: Taken) -> None:
+        """Work on `layer`, which was computed on the pixels `taken`."""
+        self._taken[str(layer.unique_id)] = taken
+        self.link.hide_marker()
+        if edit.has_objects(layer):
+            layer.selected_label = 0  # the object that was chosen is another one now
+        self.choose(layer)
+
+    def choose(self, layer: Labels) -> None:
+        """Work on `layer`."""
+        self.labels.refresh()
+        self.labels.choose(layer)
+        self._chosen()
+
+    def refresh(self) -> None:
+        """Look at the layers again: some may be out of date."""
+        self.labels.refresh()
+
+    def measure(self) -> None:
+        """Ask for the measurements of the labels as they are now."""
+        layer = self.labels.layer
+        if layer is None or not edit.has_meaning(layer):
+            return
+        self.measuring.clear()
+        label_map = jobs.label_map_of(layer)
+        try:
+            taken = self._pixels(layer, label_map)
+        except FieldError as error:
+            self.measuring.say(str(error))
+            return
+        say(self.table.count, "Measuring…")
+        question = partial(jobs.measure_question, label_map, taken, preference("device"))
+        failed = partial(self._not_measured, layer)
+        self._worker.ask(question, partial(self._measured, layer), failed, user=self, purpose="measure")
+
+    def save_corrections(self, *, replace: bool = False) -> None:
+        """Write picture and labels as training data, beside the file of the picture."""
+        layer = self.labels.layer
+        if layer is None:
+            return
+        self.saving.clear()
+        label_map = jobs.label_map_of(layer)
+        folder = self.corrections.folder.get() or self._folder(label_map)
+        try:
+            if not jobs.is_correction_of_pixels(layer):
+                raise FieldError("Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO.")
+            taken = self._pixels(layer, label_map)
+            if taken is None:
+                raise FieldError("Open the picture to which these labels belong, and choose it above.")
+        except FieldError as error:
+            self.saving.say(str(error))
+            return
+        say(self.corrections.state, "Saving…")
+        question = partial(jobs.save_question, label_map, taken, edit.mark_of(layer), folder, replace)
+        self._worker.ask(question, self._saved, self._not_saved, user=self, purpose="save")
+
+    def _folder(self, label_map: LabelMap) -> Path:
+        file = label_map.source if Path(label_map.source).is_file() else ""
+        return jobs.corrections_folder(file, label_map.instances, output_folder())
+
+    def _pixels(self, layer: Labels, label_map: LabelMap) -> Taken | None:
+        """Return the pixels under the labels: those they were computed on, else those of the chosen image; None without any."""
+        taken = self._taken.get(str(layer.unique_id))
+        if taken is not None and taken.layer in self._viewer.layers:
+            return taken
+        if self._image.layer is None:
+            return None
+        return jobs.pixels_under(label_map, self._image.layer, self._viewer.dims.point)
+
+    def _measured(self, layer: Labels, answer: dict[str, Any]) -> None:
+        if layer not in self._viewer.layers:
+            return
+        layer.features = label_features(label_map_from_answer(answer))  # the link shows them
+
+    def _not_measured(self, layer: Labels, failure: Failure) -> None:
+        self.measuring.fail(failure)
+        layer.features = layer.features.iloc[:0]  # old measurements of new labels would be wrong
+
+    def _saved(self, answer: dict[str, Any]) -> None:
+        text = f"Saved as {Path(answer['file']).stem} in {answer['folder']}. Fine-tune reads this folder."
+        say(self.corrections.state, text)
+
+    def _not_saved(self, failure: Failure) -> None:
+        say(self.corrections.state, "")
+        if "are saved already" in failure.line:
+            if ask_overwrite(self, "A correction of this part of the picture"):
+                self.save_corrections(replace=True)
+            return
+        self.saving.fail(failure)
+
+    def _chosen(self) -> None:
+        layer = self.labels.layer
+        self.measuring.clear()
+        self.saving.clear()
+        self.corrections.watch(layer)
+        self.link.watch(layer)
+        self.exporting.watch(layer)
+        if layer is not None and edit.has_meaning(layer):
+            folder = self._folder(jobs.label_map_of(layer))
+            self.corrections.folder.text.setPlaceholderText(str(folder))
+            self.table.suggested = folder.parent / f"{jobs.suggested_file('', layer.name, folder).name}-measurements.csv"
+
+    def _connect(self) -> None:
+        self.labels.changed.connect(self._chosen)
+        self.corrections.edited.connect(self.measure)
+        self.corrections.save_asked.connect(lambda: self.save_corrections())
+        self.table.failed.connect(self.measuring.say)
+        self.table.saved.connect(lambda path: say(self.table.count, f"Written: {path}"))
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(form_layout([("Labels", self.labels.box)]))
+        measured, corrected = QWidget(self), QWidget(self)
+        for content, parts in ((measured, (self.table, self.measuring)), (corrected, (self.corrections, self.saving))):
+            inner = QVBoxLayout(content)
+            inner.setContentsMargins(0, 0, 0, 0)
+            for part in parts:
+                inner.addWidget(part)
+        column.addWidget(Fold("Measurements", measured, unfolded=True, parent=self))
+        column.addWidget(Fold("Correct", corrected, parent=self))
+        column.addWidget(Fold("Export", self.export, parent=self))

@@ -1,0 +1,149 @@
+"""Dock widget Segment and export: a head's labels over a picture, corrected, measured, and taken elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sdmae.layers import KEY
+from napari_sdmae.widgets import _label_edit as edit
+from napari_sdmae.widgets._ask import ask_replace_corrected
+from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._label_desk import LabelDesk
+from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
+from napari_sdmae.widgets._scroll import Dock, say
+from napari_sdmae.widgets._segment_controls import SegmentControls
+from napari_sdmae.widgets._segment_view import KEYS, LABELS, answer_layers, question, source_text, summary
+from napari_sdmae.widgets._settings import device_arguments, output_folder, preference
+from napari_sdmae.widgets._show import find_layer, is_shown, show_layers, withdraw_layers
+
+PURPOSE = "segment"
+
+
+class SegmentWidget(Dock):
+    """Head and picture in; labels over the picture, which are then measured, corrected and exported."""
+
+    def __init__(self, napari_viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        content = QWidget(self)
+        self.controls = SegmentControls(napari_viewer, content)
+        self.desk = LabelDesk(napari_viewer, self.controls.image, content)
+        self._worker = query_worker()
+        self._waiting = False
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addWidget(self.controls)
+        column.addWidget(self.desk)
+        column.addStretch(1)
+        self.set_content(content)
+        self.controls.button.clicked.connect(lambda: self.segment())
+        self.controls.cancel.clicked.connect(self.cancel)
+        self.controls.changed.connect(self._enable)
+        self._enable()
+
+    def choose_head(self, path: Path) -> None:
+        """Choose the head in the run folder or head folder `path`."""
+        self.controls.head.choose(path)
+
+    def segment(self) -> None:
+        """Ask the head about the chosen part of the picture."""
+        controls = self.controls
+        try:
+            taken = controls.image.take(controls.mpp)
+        except FieldError as error:
+            controls.failure.say(str(error))
+            self._withdraw(str(controls.image.layer.unique_id) if controls.image.layer is not None else None)
+            return
+        if not self._may_replace(taken):
+            return
+        controls.used()
+        controls.failure.clear()
+        self._wait(True)
+        say(controls.state, "Segmenting…")
+        self._worker.ask(
+            partial(question, taken, controls.head.model, controls.options, preference("device")),
+            partial(self._receive, taken, time.perf_counter()),
+            partial(self._fail, taken),
+            user=self,
+            purpose=PURPOSE,
+        )
+
+    def cancel(self) -> None:
+        """Stop computing; what was shown before stays."""
+        under_way = self._worker.answering(self, PURPOSE)
+        self._worker.forget(self, PURPOSE)
+        if under_way:
+            self._worker.release()
+        self._wait(False)
+        say(self.controls.state, "Cancelled.")
+
+    def command(self) -> str:
+        """Return the command that writes the same labels.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none.
+        """
+        controls = self.controls
+        taken = controls.image.repeated(controls.mpp)
+        parts = ["sdmae", "predict", controls.head.model, *image_arguments(taken, controls.image.file), *device_arguments()]
+        return shlex.join([*parts, "--output", str(output_folder() / "segment"), *controls.arguments])
+
+    def _receive(self, taken: Taken, asked_at: float, answer: dict[str, Any]) -> None:
+        self._wait(False)
+        file = self.controls.image.file_of(taken.layer)
+        layers = answer_layers(taken.field, answer, source_text(file, taken.layer))
+        shown = show_layers(self._viewer, layers)
+        keep = {layer.metadata[KEY]["id"] for layer in shown}
+        withdraw_layers(self._viewer, f"{taken.field.source.id}/{KEYS}", keep)
+        labels = next(layer for layer in shown if isinstance(layer, Labels))
+        edit.keep_as_shown(labels)
+        self.desk.show_labels(labels, taken)
+        say(self.controls.state, summary(answer, time.perf_counter() - asked_at))
+        self._enable()
+
+    def _fail(self, taken: Taken, failure: Failure) -> None:
+        self._wait(False)
+        self.controls.failure.fail(failure)
+        say(self.controls.state, "")
+        self._withdraw(taken.field.source.id)
+
+    def _withdraw(self, source: str | None) -> None:
+        """Hide and mark the layers of `source`: they no longer say what is true."""
+        if source is not None:
+            withdraw_layers(self._viewer, f"{source}/{KEYS}")
+            self.desk.refresh()
+
+    def _may_replace(self, taken: Taken) -> bool:
+        """Ask what becomes of labels corrected by hand; tell whether to go on."""
+        layer = find_layer(self._viewer, f"{taken.field.source.id}/{LABELS}")
+        if not isinstance(layer, Labels) or not is_shown(layer) or not edit.is_corrected(layer):
+            return True
+        answer = ask_replace_corrected(self, layer.name)
+        if answer == "keep":
+            edit.set_aside(layer)
+        return answer != "cancel"
+
+    def _wait(self, waiting: bool) -> None:
+        self._waiting = waiting
+        self.controls.busy(waiting)
+        self._enable()
+
+    def _enable(self) -> None:
+        controls = self.controls
+        reason = controls.reason()
+        controls.button.setEnabled(not reason and not self._waiting)
+        say(controls.reason_line, reason)
+        try:
+            controls.command_line.show_command("" if reason else self.command())
+        except NotRepeatable as error:
+            controls.command_line.show_command("", str(error))
