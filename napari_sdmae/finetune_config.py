@@ -63,10 +63,11 @@ class HeadConfig(Settings):
     )
     width: int = setting(128, "Decoder width", "Channels of the decoder (the paper's UPerNet: 384).", ge=8, le=1024)
     blocks: tuple[int, ...] = setting(
-        (), "Blocks read", "Encoder blocks whose tokens the decoder sees, from 0. Empty: four, evenly spread (3, 5, 7, 11 of 12)."
+        (), "Blocks read", "Encoder blocks whose tokens the decoder sees, from 0: four for upernet and dpt, the last one for linear. "
+        "Empty: evenly spread (3, 5, 7, 11 of 12).",
     )
     auxiliary: float = setting(
-        0.4, "Auxiliary head", "Weight of a second, simple head on the third block read; 0 is off.", ge=0, le=10
+        0.4, "Auxiliary head", "Of upernet and dpt: weight of a second, simple head on the third block read; 0 is off.", ge=0, le=10
     )
     loss: Literal["cross_entropy", "dice", "cross_entropy_dice", "focal", "lovasz"] = setting(
         "cross_entropy_dice", "Loss", "Of segmentation."
@@ -202,7 +203,10 @@ class FinetuneConfig(Settings):
 
 
 class EncoderSpec(Settings):
-    """The encoder inside a head folder: what timm needs to build it, and what it expects."""
+    """The encoder inside a head folder: what timm needs to build it, and what it expects.
+
+    `fixed_position` keeps a fixed (sine-cosine) position code from being trained when the head is fine-tuned further.
+    """
 
     architecture: str
     arguments: dict[str, Any]
@@ -210,3 +214,4 @@ class EncoderSpec(Settings):
     std: tuple[float, float, float]
     patch_size: int
     tile_size: int
+    fixed_position: bool = False

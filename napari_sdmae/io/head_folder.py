@@ -75,6 +75,8 @@ def empty_encoder(spec: EncoderSpec) -> VisionTransformer:
     with torch.device("meta"):
         vit = create_plain_vit(spec.architecture, spec.arguments)
     vit.to_empty(device="cpu")
+    if spec.fixed_position:
+        vit.pos_embed.requires_grad_(False)
     return vit
 
 

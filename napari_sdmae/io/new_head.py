@@ -72,23 +72,24 @@ def _scratch(config: EncoderConfig) -> tuple[VisionTransformer, EncoderSpec, Non
         raise ValueError(f"encoder from scratch: {error.errors()[0]['msg']}") from error
     vit = build_encoder(settings)
     arguments = arguments_of(vit, encoder_arguments(settings))
-    return vit, _spec(settings.encoder, arguments, settings, settings.tile_size), None, SCRATCH
+    return vit, _spec(vit, settings.encoder, arguments, settings), None, SCRATCH
 
 
 def _given(model: str) -> tuple[VisionTransformer, EncoderSpec, float | None, str]:
     """Return the encoder of a model on disk."""
     encoder = load_encoder(model)
-    return encoder.vit, _spec(encoder.architecture, encoder.arguments, encoder, encoder.tile_size), encoder.mpp, encoder.name
+    return encoder.vit, _spec(encoder.vit, encoder.architecture, encoder.arguments, encoder), encoder.mpp, encoder.name
 
 
-def _spec(architecture: str, arguments: dict[str, Any], statistics: Encoder | ModelConfig, tile_size: int) -> EncoderSpec:
+def _spec(vit: VisionTransformer, architecture: str, arguments: dict[str, Any], expected: Encoder | ModelConfig) -> EncoderSpec:
     return EncoderSpec(
         architecture=architecture.split(".")[0],
         arguments=arguments,
-        mean=statistics.mean,
-        std=statistics.std,
-        patch_size=statistics.patch_size,
-        tile_size=tile_size,
+        mean=expected.mean,
+        std=expected.std,
+        patch_size=expected.patch_size,
+        tile_size=expected.tile_size,
+        fixed_position=vit.pos_embed is not None and not vit.pos_embed.requires_grad,
     )
 
 

@@ -280,3 +280,21 @@ def test_the_specification_has_what_the_viewer_shows(tmp_path: Path) -> None:
     assert isinstance(spec, HeadSpec)
     assert [one.name for one in spec.classes] == ["stroma", "tumour"]
     assert spec.metrics == {"test": {"mIoU": 0.7}}
+
+
+def test_a_fixed_position_code_stays_fixed_through_a_chain_of_heads(pretrained: Path, tmp_path: Path) -> None:
+    """A head of a head is trained as the first one was: sine-cosine codes never."""
+    first = new_head(settings("classification", model=str(pretrained)), TWO)
+    save_head(tmp_path / "first", first)
+    second = new_head(settings("classification", model=str(tmp_path / "first")), TWO)
+    for head in (first, second, load_head(tmp_path / "first")):
+        assert head.spec.encoder.fixed_position
+        assert not head.encoder.pos_embed.requires_grad
+
+
+def test_a_learned_position_code_is_trained_on(tmp_path: Path) -> None:
+    model = SDMAE(ModelConfig(tile_size=64, encoder_width=48, encoder_depth=2, encoder_heads=3, position="encoder"))
+    save_model(tmp_path / "learned", model)
+    head = new_head(settings("classification", model=str(tmp_path / "learned")), TWO)
+    save_head(tmp_path / "head", head)
+    assert load_head(tmp_path / "head").encoder.pos_embed.requires_grad
