@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import as_labels, undescribed
-from napari_sdmae.label_map import Colour, LabelClass, LabelMap, colour_of
+from napari_sdmae.io.label_objects import present
+from napari_sdmae.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.layers import KEY, Field, LayerData, derived
 
 LABELS = "segment/labels"
@@ -121,11 +122,9 @@ def mark(label_map: LabelMap) -> dict[str, Any]:
 
 def colours(label_map: LabelMap) -> dict[int | None, tuple[float, ...]]:
     """Return napari's colours of labels: that of its class for each; others, which a person may paint, are grey."""
-    values = {one.value: one for one in label_map.classes if one.value > 0}
-    labels = list(values) if not label_map.instances else [*map(int, np.unique(label_map.labels)), *label_map.class_of]
-    shown = {label: _rgba(label_map.class_at(label).colour) for label in labels if label > 0}
-    if not label_map.instances:
-        shown |= {int(v): _rgba(colour_of(int(v))) for v in np.unique(label_map.labels) if v > 0 and int(v) not in values}
+    known = label_map.class_of if label_map.instances else [one.value for one in label_map.classes]
+    labels = {*present(label_map.labels), *known} - {0}
+    shown = {int(label): _rgba(label_map.class_at(int(label)).colour) for label in labels}
     return {None: GREY, 0: CLEAR} | shown
 
 
@@ -135,7 +134,7 @@ def label_features(label_map: LabelMap) -> dict[str, NDArray[Any]]:
     if "label" in columns:
         labels = columns["label"].astype(np.int64)
     elif label_map.instances:
-        labels = np.array([label for label in np.unique(label_map.labels) if label > 0], np.int64)
+        labels = np.array(present(label_map.labels), np.int64)
     else:
         labels = np.array(sorted(one.value for one in label_map.classes if one.value > 0), np.int64)
     names = np.array([label_map.class_at(int(label)).name for label in labels], dtype=object)
@@ -170,7 +169,7 @@ def layer_label_map(data: Any, attributes: Mapping[str, Any]) -> LabelMap:
     if "classes" in known:
         return _marked(labels, known, table)
     mpp, origin, step = place_of(attributes)
-    many = len(np.unique(labels)) > MOST_CLASSES or int(labels.max(initial=0)) > 65_535
+    many = len(present(labels)) > MOST_CLASSES or int(labels.max(initial=0)) > 65_535
     bare = undescribed(labels, many, mpp, str(attributes.get("name", "")))
     classes = bare.classes if many else tuple(_as_shown(one, table, attributes) for one in bare.classes)
     return LabelMap(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.label_objects import present
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 
 KEY = "sdmae"
@@ -93,8 +94,9 @@ def as_labels(values: NDArray[Any]) -> NDArray[np.int32]:
 def classes_of_values(labels: NDArray[np.int32], names: Mapping[int, str] | None = None) -> tuple[LabelClass, ...]:
     """Return a class for each value in `labels` above 0: its name in `names`, or its number."""
     names = names or {}
-    values = [int(value) for value in np.unique(labels) if value > 0]
-    return tuple(LabelClass(value=value, name=names.get(value, f"class {value}"), colour=colour_of(value)) for value in values)
+    return tuple(
+        LabelClass(value=value, name=names.get(value, f"class {value}"), colour=colour_of(value)) for value in present(labels)
+    )
 
 
 def undescribed(labels: NDArray[Any], instances: bool, mpp: float | None, source: str) -> LabelMap:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import KEY, describe
 from napari_sdmae.io.label_files import aside
-from napari_sdmae.io.label_objects import check_labels, smallest_type, windows
+from napari_sdmae.io.label_objects import check_labels, present, smallest_type
 from napari_sdmae.io.label_pyramid import level, level_count
 from napari_sdmae.io.label_zarr_reader import read_label_zarr
 from napari_sdmae.label_map import LabelMap
@@ -142,7 +142,7 @@ def _multiscales(label_map: LabelMap, name: str, levels: int, prefix: str = "") 
 
 def _image_label(label_map: LabelMap) -> dict[str, Any]:
     """Return colour and class of each label, in NGFF's words."""
-    labels = [window.label for window in windows(label_map.labels)]
+    labels = present(label_map.labels)
     if not label_map.instances:
         labels = sorted({*labels, *(one.value for one in label_map.classes if one.value > 0)})
     known = {label: label_map.class_at(label) for label in labels}
