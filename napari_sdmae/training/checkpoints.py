@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def save_checkpoint(
             raise
         flush_folder(folder.checkpoints_folder)
     publish(path if shown is None else folder.checkpoint(shown), folder.model)
-    _thin_out(folder, state.best_step)
+    _thin_out(folder, {state.best_step} if shown is None else {state.best_step, *_best_steps(folder)})
     return path
 
 
@@ -133,11 +134,20 @@ def publish(checkpoint: Path, model: Path) -> None:
         aside.replace(model / name)
 
 
-def _thin_out(folder: RunFolder, best_step: int | None) -> None:
+def _thin_out(folder: RunFolder, best_steps: set[int | None]) -> None:
     """Remove all checkpoints but the newest ones and the best."""
     for path in folder.checkpoints()[:-KEPT]:
-        if path != folder.checkpoint(best_step or 0):
+        if path not in [folder.checkpoint(step or 0) for step in best_steps]:
             remove_checkpoint(path)
+
+
+def _best_steps(folder: RunFolder) -> set[int | None]:
+    """Return the steps whose models the newest checkpoints would show: going on from one of these must find its best."""
+    best: set[int | None] = set()
+    for path in folder.checkpoints()[-KEPT:]:
+        with suppress(DamagedCheckpoint, UnreadableCheckpoint, OSError):
+            best.add(_read_state(path).best_step)
+    return best
 
 
 def remove_checkpoint(path: Path) -> None:

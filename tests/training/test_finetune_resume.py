@@ -243,3 +243,18 @@ def test_other_settings_or_labels_are_refused(make_finetune, labelled_data, tmp_
     (data / "labels" / "00.png").unlink()
     with pytest.raises(DataError, match="images changed"):
         list(finetune(config, run=run.path, resume=True))
+
+
+def test_a_damaged_newest_checkpoint_leaves_the_best_of_the_one_before(config, uninterrupted, tmp_path):
+    """When a new best epoch replaces an old one, the checkpoint before still needs the old one."""
+    steps = report_of(uninterrupted)["step"] // EPOCHS
+    values = [record["validation/mIoU"] for record in logged(uninterrupted) if record["kind"] == "epoch"]
+    bests = [max(range(epoch + 1), key=lambda one: (values[one], one)) for epoch in range(EPOCHS)]
+    epoch = next(epoch for epoch in range(2, EPOCHS - 1) if bests[epoch] == epoch and bests[epoch - 1] < epoch - 1)
+    run = RunFolder(tmp_path / "run")
+    for event in finetune(config, run=run.path):
+        if isinstance(event, CheckpointSaved) and event.step == (epoch + 1) * steps:
+            break
+    (run.checkpoints()[-1] / "training.safetensors").write_bytes(b"cut")
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    check_same(run, uninterrupted)
