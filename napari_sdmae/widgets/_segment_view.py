@@ -19,6 +19,8 @@ Answer = Mapping[str, Any]
 
 KEYS = "segment/"
 """What the keys of all layers made here start with."""
+MOST_CAPTIONS = 200
+"""More boxes than this are shown without words, which would hide the tissue; they are in the table."""
 NOTHING = "Nothing was found."
 __all__ = ["BOXES", "KEYS", "LABELS", "answer_layers", "question", "source_text", "summary"]
 BOXES = f"{KEYS}boxes"
@@ -52,7 +54,8 @@ def answer_layers(field: Field, answer: Answer, source: str) -> list[LayerData]:
     layers: list[LayerData] = []
     if answer["probabilities"] is not None:
         layers += probability_layers(answer["probabilities"], answer["channels"], label_map, place, known)
-    layers.append(labels_layer(label_map, place, known))
+    beneath = {"opacity": 0.2} if answer["task"] == "detection" else {}  # the tissue in a box is what is looked at
+    layers.append(labels_layer(label_map, place, known, **beneath))
     if answer["task"] == "detection":
         layers.append(box_layer(field, answer, label_map, known))
     return layers
@@ -89,7 +92,13 @@ def box_layer(field: Field, answer: Answer, label_map: LabelMap, known: Mapping[
         "edge_width": 2.0,
         "opacity": 1.0,
         "features": {"class": [one.name for one in classes], "score": [float(box["score"]) for box in boxes]},
-        "text": {"string": "{class} {score:.2f}", "size": 9, "anchor": "upper_left", "color": "#00e5ff"},
+        "text": {
+            "string": "{class} {score:.2f}",
+            "size": 9,
+            "anchor": "upper_left",
+            "color": "#00e5ff",
+            "visible": len(boxes) <= MOST_CAPTIONS,
+        },
     }
     return shapes, attributes(field, "boxes", BOXES, known) | placed(field) | display, "shapes"
 

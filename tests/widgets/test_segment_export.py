@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -92,16 +90,12 @@ class Pulse:
         return self.longest
 
 
-BEAT = """
-import os, sys, time
-longest, last = 0.0, time.perf_counter()
-while not os.path.exists(sys.argv[1]):
-    time.sleep(0.005)
-    now = time.perf_counter()
-    longest, last = max(longest, now - last), now
-print(longest)
-"""
-"""How long this machine lets any process wait, measured in one that does nothing: a busy machine is not our fault."""
+def slowness(seconds=0.4):
+    """Return how many seconds this machine takes for a second of work: 1 when free, more when others work too."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < seconds:
+        sum(range(10_000))
+    return (time.perf_counter() - wall) / (time.process_time() - cpu)
 
 
 def test_fifty_thousand_nuclei_are_written_without_stopping_the_window(viewer, widget, qtbot, tmp_path):
@@ -113,7 +107,7 @@ def test_fifty_thousand_nuclei_are_written_without_stopping_the_window(viewer, w
     form = widget.desk.export
     form.choose(tmp_path / "many")
     qtbot.wait(300)
-    idle = subprocess.Popen([sys.executable, "-c", BEAT, str(tmp_path / "stop")], stdout=subprocess.PIPE, text=True)
+    busy = slowness()
     pulse = Pulse()
     start = time.perf_counter()
     form.button.click()
@@ -122,11 +116,10 @@ def test_fifty_thousand_nuclei_are_written_without_stopping_the_window(viewer, w
     qtbot.waitUntil(lambda: not query_worker().busy, timeout=300000)
     qtbot.wait(20)
     longest = max(pressed, pulse.stop())
-    (tmp_path / "stop").touch()
-    machine = float(idle.communicate()[0])
-    print(f"pressed {pressed:.3f} s, longest pause {longest:.3f} s, of the machine {machine:.3f} s: {form.state.text()}")
+    busy = max(busy, slowness(), 1.0)
+    print(f"pressed {pressed:.3f} s, longest pause {longest:.3f} s on a machine {busy:.1f} times busy: {form.state.text()}")
     assert form.failure.failure is None
-    assert longest < 0.2 + machine
+    assert longest < 0.2 * busy
     assert (tmp_path / "many.geojson").read_text().count('"type":"Feature"') == 50_000
 
 
