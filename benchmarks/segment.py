@@ -66,8 +66,8 @@ def region(head: Path, field: np.ndarray, precision: str, rounds: int) -> dict[s
 LARGE = """
 import json, sys, threading, time, psutil
 import torch
-from napari_sdmae.inference.predict import predict_file
-from napari_sdmae.inference.measure import measure
+from napari_sdmae.inference.predicting import predict_file
+from napari_sdmae.inference.measuring import measure
 from napari_sdmae.inference.pictures import FilePicture
 from napari_sdmae.io.head_folder import load_head
 head, path = sys.argv[1:]

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from napari_sdmae.inference.measure import measure
-from napari_sdmae.inference.predict import predict
+from napari_sdmae.inference.measuring import measure
+from napari_sdmae.inference.predicting import predict
 from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.labels import export_labels

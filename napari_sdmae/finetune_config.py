@@ -63,11 +63,17 @@ class HeadConfig(Settings):
     )
     width: int = setting(128, "Decoder width", "Channels of the decoder (the paper's UPerNet: 384).", ge=8, le=1024)
     blocks: tuple[int, ...] = setting(
-        (), "Blocks read", "Encoder blocks whose tokens the decoder sees, from 0: four for upernet and dpt, the last one for linear. "
+        (),
+        "Blocks read",
+        "Encoder blocks whose tokens the decoder sees, from 0: four for upernet and dpt, the last one for linear. "
         "Empty: evenly spread (3, 5, 7, 11 of 12).",
     )
     auxiliary: float = setting(
-        0.4, "Auxiliary head", "Of upernet and dpt: weight of a second, simple head on the third block read; 0 is off.", ge=0, le=10
+        0.4,
+        "Auxiliary head",
+        "Of upernet and dpt: weight of a second, simple head on the third block read; 0 is off.",
+        ge=0,
+        le=10,
     )
     loss: Literal["cross_entropy", "dice", "cross_entropy_dice", "focal", "lovasz"] = setting(
         "cross_entropy_dice", "Loss", "Of segmentation."

@@ -13,17 +13,30 @@ CORE = [
     "patches",
     "randomness",
     "losses",
+    "head_losses",
+    "metrics",
     "layers",
+    "label_layers",
+    "shape_layers",
     "models.sdmae",
     "models.reconstruction",
+    "models.finetuned",
     "io.images",
     "io.checkpoints",
+    "io.head_folder",
+    "io.labels",
     "data.cache",
     "data.augment",
     "data.inspection",
+    "data.labelled",
     "training.pretraining",
+    "training.finetuning",
+    "training.evaluation",
+    "training.ablation",
     "training.run_folder",
     "inference.attention",
+    "inference.predicting",
+    "inference.embedding",
     "inference.reconstruction",
     "inference.queries",
     "cli",
@@ -37,7 +50,7 @@ class Blocked:
             raise ModuleNotFoundError(f"{{name}} is blocked in this test")
 sys.meta_path.insert(0, Blocked())
 """
-VIEWER_ONLY = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "superqt", "vispy", "matplotlib", "loky", "npe2"}
+VIEWER_ONLY = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "superqt", "vispy", "loky", "npe2"}
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +93,15 @@ assert not found, found
         "napari_sdmae",
         "napari_sdmae.config",
         "napari_sdmae.cli",
+        "napari_sdmae.finetune_config",
+        "napari_sdmae.head_presets",
+        "napari_sdmae.head_spec",
         "napari_sdmae.layers",
+        "napari_sdmae.label_layers",
+        "napari_sdmae.shape_layers",
+        "napari_sdmae.io.labels",
+        "napari_sdmae.io.head_info",
+        "napari_sdmae.inference.label_answers",
         "napari_sdmae.training.run_folder",
         "napari_sdmae.training.events",
         "napari_sdmae.inference.queries",
@@ -88,7 +109,7 @@ assert not found, found
     ],
 )
 def test_light_modules_leave_torch_out(module: str) -> None:
-    heavy = {"torch", "torchvision", "timm", "lightning_fabric"}
+    heavy = {"torch", "torchvision", "timm", "lightning_fabric", "torchmetrics", "segmentation_models_pytorch"}
     result = run_python(f"import sys, {module}; found = sorted({heavy!r} & set(sys.modules)); assert not found, found")
     assert result.returncode == 0, result.stderr
 

@@ -15,7 +15,7 @@ from napari_sdmae.cli._output import Refused, check_scale
 from napari_sdmae.config import Device, Precision
 
 if TYPE_CHECKING:
-    from napari_sdmae.inference.embed import Tiling
+    from napari_sdmae.inference.embedding import Tiling
     from napari_sdmae.inference.feature_files import FeatureWriter
     from napari_sdmae.io.checkpoints import Encoder
 
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from napari_sdmae.data.sources import DataError
     from napari_sdmae.inference.devices import choose_device
-    from napari_sdmae.inference.embed import Tiling
+    from napari_sdmae.inference.embedding import Tiling
     from napari_sdmae.inference.feature_files import writing
     from napari_sdmae.inference.precision import answering
     from napari_sdmae.io.checkpoints import load_encoder
@@ -108,7 +108,7 @@ class Job:
 
     def embed(self, one: Input) -> Iterator[Path]:
         """Write the features of an image; all in one file, so that no path is yielded."""
-        from napari_sdmae.inference.embed import embed
+        from napari_sdmae.inference.embedding import embed
         from napari_sdmae.inference.pictures import FilePicture
 
         picture = FilePicture(one.path, self._arguments.mpp)

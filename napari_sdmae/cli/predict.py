@@ -106,8 +106,8 @@ class Job:
 
     def predict(self, one: Input) -> Iterator[Path]:
         """Predict an image and write its files; yields their paths."""
-        from napari_sdmae.inference.measure import measure
-        from napari_sdmae.inference.predict import predict_picture
+        from napari_sdmae.inference.measuring import measure
+        from napari_sdmae.inference.predicting import predict_picture
 
         start = perf_counter()
         found = predict_picture(self.model, self._picture(one), **self.options)

@@ -1,4 +1,4 @@
-"""Look into a trained model: masked reconstruction and attention of one field of tissue.
+"""Use a trained model: masked reconstruction, attention, features, and what its heads say about tissue.
 
 Names are imported when they are first used: the viewer imports :mod:`napari_sdmae.inference.queries`, and never loads torch.
 """
@@ -8,16 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.attention import AttentionMap, attention_maps
+    from napari_sdmae.inference.embedding import embed
     from napari_sdmae.inference.encode import AttentionState, encode_field
+    from napari_sdmae.inference.measuring import measure
+    from napari_sdmae.inference.predicting import predict
+    from napari_sdmae.inference.prediction import Prediction
     from napari_sdmae.inference.reconstruction import Reconstruction, reconstruct
 
-__all__ = ["AttentionMap", "AttentionState", "Reconstruction", "attention_maps", "encode_field", "reconstruct"]
+__all__ = [
+    "AttentionMap",
+    "AttentionState",
+    "Prediction",
+    "Reconstruction",
+    "attention_maps",
+    "embed",
+    "encode_field",
+    "measure",
+    "predict",
+    "reconstruct",
+]
 
 _HOME = {
     "AttentionMap": "attention",
     "attention_maps": "attention",
     "AttentionState": "encode",
     "encode_field": "encode",
+    "embed": "embedding",
+    "measure": "measuring",
+    "predict": "predicting",
+    "Prediction": "prediction",
     "Reconstruction": "reconstruction",
     "reconstruct": "reconstruction",
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.config import Precision
-from napari_sdmae.inference import measure as measuring
+from napari_sdmae.inference import measuring
 from napari_sdmae.inference.fields import Region, as_rgb, check_size_of
 from napari_sdmae.inference.label_answers import label_map_from_answer, label_map_to_answer
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part, Picture
@@ -75,7 +75,7 @@ def segment(
     probabilities
         Whether they are sent too: uint8 (C, rows, columns), 255 = 1, with the names of the C as ``channels``.
     cell_expansion_um, smallest_um2, step
-        As in :func:`napari_sdmae.inference.predict`.
+        As in :func:`napari_sdmae.inference.predicting`.
     measured
         Whether objects, or classes, are measured.
 
@@ -91,7 +91,7 @@ def segment(
     from napari_sdmae.inference.devices import choose_device
     from napari_sdmae.inference.memory import MEMORY
     from napari_sdmae.inference.precision import chosen_precision
-    from napari_sdmae.inference.predict import predict_picture
+    from napari_sdmae.inference.predicting import predict_picture
     from napari_sdmae.models.precision import autocast
 
     start = perf_counter()
@@ -133,7 +133,7 @@ def measure(
     region: Region | None = None,
     device: str = "auto",
 ) -> Answer:
-    """Measure labels again, as after they were corrected by hand; see :func:`napari_sdmae.inference.measure.measure`.
+    """Measure labels again, as after they were corrected by hand; see :func:`napari_sdmae.inference.measuring.measure`.
 
     Parameters
     ----------

@@ -1,18 +1,14 @@
 """``sdmae export`` from any format to any other, and what it says when it cannot."""
 
 import json
-import sys
 from pathlib import Path
 
+import label_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "io"))  # the label maps and QuPath's rules of the tests of files
-
-import label_cases as cases
 import qupath_reader as qupath
+from PIL import Image
 
 from napari_sdmae.cli import export as command
 from napari_sdmae.cli import main

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from napari_sdmae.cli import main
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.inference.predict import predict
+from napari_sdmae.inference.predicting import predict
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.labels import import_labels

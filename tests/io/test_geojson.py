@@ -6,16 +6,12 @@ import json
 import sys
 import types
 import warnings
-from pathlib import Path
-
-import numpy as np
-import pytest
-import shapely
-
-sys.path.insert(0, str(Path(__file__).parent))  # qupath_reader and label_cases lie beside this file
 
 import label_cases as cases
+import numpy as np
+import pytest
 import qupath_reader as qupath
+import shapely
 
 from napari_sdmae.io.geojson import feature, geometry_of, read_geojson, write_geojson
 from napari_sdmae.io.label_files import UnusableLabels

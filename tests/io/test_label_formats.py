@@ -2,24 +2,20 @@
 
 import json
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
+import label_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
+import qupath_reader as qupath
 import tifffile
 import zarr
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-
-sys.path.insert(0, str(Path(__file__).parent))  # qupath_reader and label_cases lie beside this file
-
-import label_cases as cases
-import qupath_reader as qupath
 
 from napari_sdmae.io.coco import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_boxes
 from napari_sdmae.io.images import read_mpp

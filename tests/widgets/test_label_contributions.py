@@ -5,15 +5,12 @@ import sys
 import warnings
 from pathlib import Path
 
+import label_cases as cases
 import numpy as np
 import pytest
+import qupath_reader as qupath
 from napari.layers import Labels
 from npe2 import PluginManager
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "io"))  # the label maps and QuPath's rules of the tests of files
-
-import label_cases as cases
-import qupath_reader as qupath
 
 from napari_sdmae.io.labels import export_labels, import_labels
 from napari_sdmae.label_layers import labels_layer, layer_label_map, probability_layers

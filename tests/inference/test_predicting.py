@@ -29,7 +29,7 @@ from napari_sdmae.inference.label_answers import label_map_from_answer, label_ma
 from napari_sdmae.inference.objects import grow, reading_order
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.inference.precision import chosen_precision, gain
-from napari_sdmae.inference.predict import predict, predict_file
+from napari_sdmae.inference.predicting import predict, predict_file
 from napari_sdmae.inference.resampling import at_scale, linear, nearest
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.images import read_image

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.inference.embed import Tiling, embed
+from napari_sdmae.inference.embedding import Tiling, embed
 from napari_sdmae.inference.feature_files import writing
 from napari_sdmae.inference.fields import FieldError
 from napari_sdmae.inference.pictures import ArrayPicture, Part

@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb
 
 from napari_sdmae.inference.fields import FieldError
-from napari_sdmae.inference.measure import measure, parts, stain_densities
+from napari_sdmae.inference.measuring import measure, parts, stain_densities
 from napari_sdmae.inference.pictures import FilePicture
 from napari_sdmae.io.images import read_image
 from napari_sdmae.label_map import LabelMap, make_classes
@@ -155,7 +155,7 @@ def test_classes_have_areas_shares_and_parts() -> None:
 def test_parts_are_counted_across_strips(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(rows)
     labels = random.integers(0, 3, (40, 37)).astype(np.int32)
-    monkeypatch.setattr("napari_sdmae.inference.measure.ROWS", rows)
+    monkeypatch.setattr("napari_sdmae.inference.measuring.ROWS", rows)
     found = measure(classes_map(labels)).measurements["parts"]
     expected = [ndimage.label(labels == value, np.ones((3, 3)))[1] for value in (1, 2)]
     np.testing.assert_array_equal(found, expected)
@@ -180,7 +180,7 @@ def test_a_file_is_measured_in_strips_as_its_pixels(tissue: Path, tmp_path: Path
     labels = np.zeros((600, 300), np.int32)
     labels[100:500, 50:200] = 1
     labels[510:590, 20:280] = 2
-    monkeypatch.setattr("napari_sdmae.inference.measure.ROWS", 70)
+    monkeypatch.setattr("napari_sdmae.inference.measuring.ROWS", 70)
     for step in (1, 2):
         labelled = nuclei(labels[::step, ::step].copy(), step=float(step))
         pixels = measure(labelled, image).measurements
