@@ -13,6 +13,7 @@ import torch
 
 from napari_sdmae.inference.encode import AttentionState, encode_field
 from napari_sdmae.inference.fields import RGB
+from napari_sdmae.inference.scribbles import WindowTokens, encode_windows
 from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
 from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.io.model_info import CONFIG, WEIGHTS
@@ -56,6 +57,7 @@ class Memory:
         self._models: Recent[SDMAE] = Recent(1)
         self._fields: Recent[AttentionState] = Recent(4)
         self._heads: Recent[Finetuned] = Recent(2)
+        self._windows: Recent[WindowTokens] = Recent(3)
 
     def encoder(self, info: ModelInfo, device: str) -> Encoder:
         """Return the encoder of a model."""
@@ -71,14 +73,21 @@ class Memory:
 
     def field(self, info: ModelInfo, device: str, image: RGB, downsample: int) -> tuple[AttentionState, bool]:
         """Return an encoded field, and whether it was there already."""
-        pixels = blake2b(np.ascontiguousarray(image).data).digest()
-        key = (*_key(info, device), pixels, image.shape, downsample)
+        key = (*_key(info, device), *_pixels(image), downsample)
         known = key in self._fields
         return self._fields.get(key, lambda: encode_field(self.encoder(info, device), image, downsample=downsample)), known
 
+    def windows(
+        self, info: ModelInfo, device: str, image: RGB, detail: int, seen: Callable[[], RGB]
+    ) -> tuple[WindowTokens, bool]:
+        """Return the tokens of a field that is `seen` enlarged by `detail`, and whether they were there already."""
+        key = (*_key(info, device), *_pixels(image), detail)
+        known = key in self._windows
+        return self._windows.get(key, lambda: encode_windows(self.encoder(info, device), seen())), known
+
     def clear(self) -> None:
         """Forget all, and give the GPU its memory back."""
-        for recent in (self._encoders, self._models, self._fields, self._heads):
+        for recent in (self._encoders, self._models, self._fields, self._heads, self._windows):
             recent.clear()
         torch.cuda.empty_cache()
 
@@ -90,6 +99,10 @@ MEMORY = Memory()
 def modified(info: ModelInfo) -> float:
     """Return when the files of a model last changed: a running job replaces them."""
     return max((info.folder / name).stat().st_mtime for name in (CONFIG, WEIGHTS))
+
+
+def _pixels(image: RGB) -> tuple[bytes, tuple[int, ...]]:
+    return blake2b(np.ascontiguousarray(image).data).digest(), image.shape
 
 
 def _key(info: ModelInfo, device: str) -> tuple[str, float, str]:
