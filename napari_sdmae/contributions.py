@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.data.labelled import load_labelled, read_labelled
+from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.images import read_image
+from napari_sdmae.label_layers import labels_layer
+from napari_sdmae.label_map import LabelMap
 from napari_sdmae.layers import KEY, LayerData, mosaic, preview_layers
 from napari_sdmae.training.run_folder import RunFolder
 
@@ -21,6 +25,13 @@ SOURCE = {
     "stain": "haematoxylin and eosin (H&E)",
     "use": "Shows how the program works. Not for diagnosis.",
 }
+NUCLEI_SOURCE = {
+    "source": "histolytics 0.3.0, HautaniemiLab: high-grade serous carcinoma of the ovary",
+    "licence": "BSD-3-Clause, © 2024-2025 HautaniemiLab",
+    "labels": "output of a model, not drawn by hand",
+    "use": "Shows how the program works. Not for diagnosis.",
+}
+NUCLEI_NAME = "H&E nuclei (HautaniemiLab, BSD-3)"
 REGION, REGION_MPP = "regions/skin_morphea.jpg", 0.527
 TILES_PER_ORGAN = 6
 
@@ -45,6 +56,19 @@ def sample_tiles() -> list[LayerData]:
     picture, _ = mosaic(tiles, TILES_PER_ORGAN, gap=16)
     mpp = float(np.median([float(row["mpp"]) for row in chosen]))
     return [_sample(picture, "H&E tiles of eight organs", mpp)]
+
+
+def sample_nuclei() -> list[LayerData]:
+    """Return a region with 1,294 nuclei of three types as image and labels, in pixels: its scale is not known."""
+    config = FinetuneConfig(task="instances", data=Path(str(resources.files("napari_sdmae.resources") / "nuclei_typed")))
+    labelled = read_labelled(config)
+    (image,) = labelled.images
+    loaded = load_labelled(image, labelled, None, config.labels.ignore_value)
+    class_of = {number: labelled.classes[index].value for number, index in (loaded.types or {}).items()}
+    nuclei = LabelMap(loaded.target, labelled.classes, instances=True, class_of=class_of, source=str(image.path))
+    about = NUCLEI_SOURCE | {"file": str(image.path)}
+    picture = (loaded.image, {"name": NUCLEI_NAME, "rgb": True, "metadata": {KEY: about}}, "image")
+    return [picture, labels_layer(nuclei, provenance=NUCLEI_SOURCE, name=f"{NUCLEI_NAME} · nuclei")]
 
 
 def _sample(picture: NDArray[np.uint8], name: str, mpp: float, file: Path | None = None) -> LayerData:

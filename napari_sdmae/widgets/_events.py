@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QObject
@@ -14,7 +15,12 @@ def connect_while_alive(widget: QObject, emitter: Any, callback: Callable[..., A
     napari drops a callback when the Python object goes; Qt may destroy the widget long before, and a call to it fails.
     """
     emitter.connect(callback)
-    widget.destroyed.connect(lambda: emitter.disconnect(callback))
+    widget.destroyed.connect(lambda: _disconnect(emitter, callback))
+
+
+def _disconnect(emitter: Any, callback: Callable[..., Any]) -> None:
+    with suppress(AttributeError):  # viewer and widget are collected together, and the emitter may be emptied first
+        emitter.disconnect(callback)
 
 
 def listen_while_alive(widget: QObject, callbacks: list[Any], callback: Callable[..., Any]) -> None:

@@ -42,6 +42,18 @@ def test_samples_open_in_micrometres_with_their_licence(viewer, key):
     assert layer.data.std() > 20
 
 
+def test_labelled_nuclei_open_with_their_types(viewer):
+    picture, nuclei = viewer.open_sample("napari-sdmae", "nuclei")
+    about = nuclei.metadata[KEY]
+    assert "BSD-3" in about["licence"]
+    assert "not drawn by hand" in about["labels"]
+    assert picture.data.shape[:2] == nuclei.data.shape
+    assert len(np.unique(nuclei.data)) - 1 == 1294
+    assert nuclei.features["class"].value_counts().to_dict() == {"inflammatory": 633, "connective": 373, "neoplastic": 288}
+    stained = picture.data[..., 0].astype(float)
+    assert stained[nuclei.data > 0].mean() < stained[nuclei.data == 0].mean() - 20, "nuclei are darker than the tissue around them"
+
+
 def test_a_run_folder_opens_as_its_latest_previews(viewer, tmp_path):
     run = make_run(tmp_path / "run 7")
     layers = viewer.open(run, plugin="napari-sdmae")
@@ -59,7 +71,9 @@ def test_other_folders_are_left_to_other_readers(tmp_path):
     assert "napari-sdmae.read_run" not in [reader.command for reader in readers]
 
 
-@pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention"])
+@pytest.mark.parametrize(
+    "title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment and export"]
+)
 def test_docks_open_from_the_plugins_menu_without_torch(viewer, title, fresh_memory, qtbot):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", title)
     qtbot.waitUntil(dock.isVisible, timeout=30000)
@@ -74,7 +88,9 @@ def test_the_layers_menu_offers_the_docks(viewer):
     app = get_app_model()
     for menu, commands in [
         ("napari/layers/visualize", {"napari-sdmae.attention", "napari-sdmae.reconstruct"}),
-        ("napari/layers/classify", {"napari-sdmae.pretrain"}),
+        ("napari/layers/classify", {"napari-sdmae.pretrain", "napari-sdmae.finetune"}),
+        ("napari/layers/segment", {"napari-sdmae.segment", "napari-sdmae.scribbles"}),
+        ("napari/layers/measure", {"napari-sdmae.segment"}),
     ]:
         offered = {item.command.id for item in app.menus.get_menu(menu) if hasattr(item, "command")}
         assert commands <= offered
