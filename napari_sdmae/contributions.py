@@ -65,7 +65,9 @@ def sample_nuclei() -> list[LayerData]:
     (image,) = labelled.images
     loaded = load_labelled(image, labelled, None, config.labels.ignore_value)
     class_of = {number: labelled.classes[index].value for number, index in (loaded.types or {}).items()}
-    nuclei = LabelMap(loaded.target, labelled.classes, instances=True, class_of=class_of, source=str(image.path))
+    nuclei = LabelMap(
+        np.asarray(loaded.target, np.int32), labelled.classes, instances=True, class_of=class_of, source=str(image.path)
+    )
     about = NUCLEI_SOURCE | {"file": str(image.path)}
     picture = (loaded.image, {"name": NUCLEI_NAME, "rgb": True, "metadata": {KEY: about}}, "image")
     return [picture, labels_layer(nuclei, provenance=NUCLEI_SOURCE, name=f"{NUCLEI_NAME} · nuclei")]

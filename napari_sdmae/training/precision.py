@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config import Precision
 from napari_sdmae.models.precision import autocast as autocast
+from napari_sdmae.models.precision import gain_of_bf16
 from napari_sdmae.models.precision import works_in_bf16 as _works
 
 GAIN = 1.15
@@ -42,24 +41,12 @@ def probe(device: torch.device, seconds: float = 0.4) -> float:
     images = torch.rand(8, 3, 64, 64, device=device)
     for block in model.blocks:
         block.attn.fused_attn = device.type != "cpu"
-    times = {bf16: _seconds_per_step(model, images, bf16=bf16, budget=seconds) for bf16 in (False, True)}
-    return times[False] / times[True]
+    return gain_of_bf16(lambda precision: _step(model, images, precision), 2 * seconds)
 
 
-def _seconds_per_step(model: torch.nn.Module, images: torch.Tensor, *, bf16: bool, budget: float) -> float:
-    """Return the fastest of the steps that fit into `budget` seconds, after one to warm up."""
-    fastest, end = float("inf"), time.perf_counter() + budget
-    _step(model, images, bf16)
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        _step(model, images, bf16)
-        fastest = min(fastest, time.perf_counter() - start)
-    return fastest if fastest < float("inf") else budget
-
-
-def _step(model: torch.nn.Module, images: torch.Tensor, bf16: bool) -> None:
+def _step(model: torch.nn.Module, images: torch.Tensor, precision: Precision) -> None:
     """Run forward and backward once, to the end also on a device that works asynchronously."""
-    with autocast(images.device, "bf16" if bf16 else "fp32"):
+    with autocast(images.device, precision):
         loss = model(images).square().mean()
     loss.backward()
     loss.item()

@@ -54,7 +54,9 @@ def answer_layers(field: Field, answer: Answer, source: str) -> list[LayerData]:
     layers: list[LayerData] = []
     if answer["probabilities"] is not None:
         layers += probability_layers(answer["probabilities"], answer["channels"], label_map, place, known)
-    beneath = {"opacity": 0.2} if answer["task"] == "detection" else {}  # the tissue in a box is what is looked at
+    beneath: dict[str, Any] = (
+        {"opacity": 0.2} if answer["task"] == "detection" else {}
+    )  # the tissue in a box is what is looked at
     layers.append(labels_layer(label_map, place, known, **beneath))
     if answer["task"] == "detection":
         layers.append(box_layer(field, answer, label_map, known))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from napari_sdmae.training.devices import choose_device, launch, mps_fault
 from napari_sdmae.training.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.training.means import Means
 from napari_sdmae.training.optim import build_optimizer
-from napari_sdmae.training.precision import choose_precision, probe
+from napari_sdmae.training.precision import choose_precision, gain_of_bf16, probe
 from napari_sdmae.training.pretraining import plan
 from napari_sdmae.training.recorder import record
 
@@ -67,6 +68,13 @@ def test_precision_is_chosen_by_a_probe_and_says_why(monkeypatch):
         precision, reason = choose_precision("auto", CPU)
         assert precision == chosen
         assert f"{gain:.2f}" in reason
+
+
+def test_a_slow_moment_does_not_decide_the_precision():
+    """Another job slows the machine down while the probe runs: the fastest of several turns of each counts."""
+    pauses = {"fp32": iter([0.5, 0.02, 0.3, 0.02, 0.3]), "bf16": iter([0.01, 0.4, 0.01, 0.4, 0.01])}
+    gain = gain_of_bf16(lambda precision: time.sleep(next(pauses[precision])), seconds=0.0)
+    assert 1.5 < gain < 2.1
 
 
 def test_the_probe_times_both_arithmetics():

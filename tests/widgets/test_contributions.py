@@ -51,7 +51,9 @@ def test_labelled_nuclei_open_with_their_types(viewer):
     assert len(np.unique(nuclei.data)) - 1 == 1294
     assert nuclei.features["class"].value_counts().to_dict() == {"inflammatory": 633, "connective": 373, "neoplastic": 288}
     stained = picture.data[..., 0].astype(float)
-    assert stained[nuclei.data > 0].mean() < stained[nuclei.data == 0].mean() - 20, "nuclei are darker than the tissue around them"
+    assert stained[nuclei.data > 0].mean() < stained[nuclei.data == 0].mean() - 20, (
+        "nuclei are darker than the tissue around them"
+    )
 
 
 def test_a_run_folder_opens_as_its_latest_previews(viewer, tmp_path):
@@ -71,9 +73,7 @@ def test_other_folders_are_left_to_other_readers(tmp_path):
     assert "napari-sdmae.read_run" not in [reader.command for reader in readers]
 
 
-@pytest.mark.parametrize(
-    "title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment and export"]
-)
+@pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment and export"])
 def test_docks_open_from_the_plugins_menu_without_torch(viewer, title, fresh_memory, qtbot):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", title)
     qtbot.waitUntil(dock.isVisible, timeout=30000)
