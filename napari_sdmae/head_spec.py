@@ -28,7 +28,9 @@ class HeadSpec(Settings):
     tile_size
         Edge of the tiles it was trained on, px at scale `mpp`; the window of sliding prediction.
     mpp
-        µm per pixel that it expects to see; None if it was not known.
+        µm per pixel that it expects to see; None if that of its training images was not known.
+    fitted_px
+        Of a classifier whose training images had no known scale: their shorter side in px (median), which was fitted to a tile.
     metrics
         Selected on validation, reported on test: ``{"validation": {…}, "test": {…}, "selected_by": "validation/mIoU", …}``.
     provenance
@@ -43,5 +45,6 @@ class HeadSpec(Settings):
     encoder: EncoderSpec
     tile_size: int
     mpp: float | None = None
+    fitted_px: float | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)

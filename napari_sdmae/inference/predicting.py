@@ -137,8 +137,10 @@ def predict_picture(
     training = model.training
     model.eval()
     try:
-        seen, notes = at_scale(picture, model.spec.mpp, model.spec.encoder.patch_size)
-        found = _ANSWERS[model.spec.task](model, seen, asked)
+        spec = model.spec
+        fitted = spec.tile_size / spec.fitted_px if spec.fitted_px else 1.0
+        seen, notes = at_scale(picture, spec.mpp, spec.encoder.patch_size, fitted)
+        found = _ANSWERS[spec.task](model, seen, asked)
     finally:
         model.train(training)
     label_map = _cells(found.label_map, cell_expansion_um) if cell_expansion_um else found.label_map

@@ -55,8 +55,10 @@ def _under(start: int, length: int, factor: float, limit: int) -> tuple[int, int
     return max(0, floor(start / factor) - reach), min(limit, ceil((start + length) / factor) + reach)
 
 
-def at_scale(picture: Picture, mpp: float | None, patch: int) -> tuple[Seen, list[str]]:
+def at_scale(picture: Picture, mpp: float | None, patch: int, otherwise: float = 1.0) -> tuple[Seen, list[str]]:
     """Return `picture` as a model of scale `mpp` (µm per pixel) and patches of `patch` px sees it, and what must be said.
+
+    Where a scale is unknown, it sees `otherwise` px per picture pixel.
 
     Raises
     ------
@@ -64,10 +66,13 @@ def at_scale(picture: Picture, mpp: float | None, patch: int) -> tuple[Seen, lis
         If less than one patch would be seen.
     """
     notes: list[str] = []
-    factor = 1.0
     if picture.mpp is None or mpp is None:
-        whose = "picture" if picture.mpp is None else "model"
-        notes.append(f"the scale of the {whose} is unknown: the model sees the pixels as they are; give mpp if they differ")
+        factor = otherwise
+        seen = "as they are" if factor == 1 else f"resized {factor:.3g} times, as its training images were"
+        if mpp is None:
+            notes.append(f"the scale of the model's training images is unknown: it sees the pixels {seen}")
+        else:
+            notes.append(f"the scale of the picture is unknown: the model sees the pixels {seen}; give mpp")
     else:
         factor = picture.mpp / mpp
     rows, columns = max(1, round(picture.height * factor)), max(1, round(picture.width * factor))
@@ -76,7 +81,7 @@ def at_scale(picture: Picture, mpp: float | None, patch: int) -> tuple[Seen, lis
             f"the field of {picture.height} x {picture.width} px is {rows} x {columns} px at the model's scale, less than one "
             f"patch of {patch} px; choose a larger region"
         )
-    if factor > 2 or factor < 1 / 8:
+    if picture.mpp and mpp and not 1 / 8 <= factor <= 2:
         notes.append(
             f"the model was trained at {mpp:.3g} µm/px, the picture has {picture.mpp:.3g} µm/px: resized {factor:.3g} times, "
             "it shows the model much more or less detail than it learned"

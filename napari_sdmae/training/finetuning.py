@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -155,7 +156,8 @@ def _train(config: FinetuneConfig, folder: RunFolder, world: World, labelled: La
     if world.rank == 0 and labelled.unusable:
         yield report_unusable(labelled.unusable, folder)
     model = new_head(config, labelled.classes, usual_scale(labelled))
-    model.spec = model.spec.model_copy(update={"provenance": model.spec.provenance | _provenance(config, folder, labelled)})
+    known = {"provenance": model.spec.provenance | _provenance(config, folder, labelled)}
+    model.spec = model.spec.model_copy(update=known | _scale_learned(labelled))
     warnings = [*labelled.warnings, *_scale_warnings(model, labelled)]
     yield from (Warned("labels", warning) for warning in warnings)
     if not labelled.part("validation"):
@@ -184,6 +186,14 @@ def usual_scale(labelled: LabelledSet) -> float | None:
     return scales.most_common(1)[0][0] if scales else None
 
 
+def _scale_learned(labelled: LabelledSet) -> dict[str, float | None]:
+    """Return what the head says of scale when that of no image is known: not the encoder's scale, which was not seen."""
+    if usual_scale(labelled) is not None:
+        return {}
+    sides = [min(image.size) for image in labelled.part("train")]
+    return {"mpp": None, "fitted_px": float(median(sides)) if labelled.task == "classification" and sides else None}
+
+
 def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet) -> dict[str, object]:
     """Return where the head comes from: what it takes to know its training images again."""
     return {
@@ -197,14 +207,19 @@ def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet
 
 
 def _scale_warnings(model: Finetuned, labelled: LabelledSet) -> list[str]:
-    """Return a warning if the head expects a scale and that of some images is unknown."""
+    """Return a warning if the scale of some or all images is unknown."""
     unknown = sum(image.mpp is None for image in labelled.images)
-    if model.spec.mpp is None or not unknown:
+    if not unknown:
         return []
-    return [
-        f"the scale of {unknown} of {len(labelled.images)} images is unknown: they are taken as they are, as if at "
-        f"{model.spec.mpp:g} µm/px; give image_mpp, or a column mpp in the table"
-    ]
+    if model.spec.mpp is None:
+        taken = "are fitted to a tile" if model.spec.fitted_px else "are taken as they are"
+        words = f"the scale of the images is unknown: they {taken}, and the head will take every picture so, whatever its scale"
+    else:
+        words = (
+            f"the scale of {unknown} of {len(labelled.images)} images is unknown: they are taken as they are, as if at "
+            f"{model.spec.mpp:g} µm/px"
+        )
+    return [f"{words}; give image_mpp, or a column mpp in the table"]
 
 
 def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:

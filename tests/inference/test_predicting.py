@@ -587,3 +587,18 @@ def test_discs_are_what_the_tests_think() -> None:
     rows, columns = disk((30, 30), 10.0001)
     assert (truth[rows, columns] == 1).all()
     assert picture[30, 30, 0] == 0
+
+
+def test_a_classifier_of_unknown_scale_sees_pictures_as_its_training_images(skin: RGB) -> None:
+    """Trained on images of 128 px fitted to tiles of 64: a picture of 128 px is one tile, whatever its scale."""
+    model = head("classification", 2)
+    model.spec = model.spec.model_copy(update={"mpp": None, "tile_size": 64, "fitted_px": 128.0})
+    picture = skin[:128, :128]
+    halved = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR))
+    with torch.inference_mode():
+        expected = model(model.normalise(torch.from_numpy(halved)[None])).softmax(1)[0].numpy()
+    for mpp in (None, 0.25):
+        found = predict(model, picture, mpp=mpp, probabilities=True)
+        assert found.probabilities is not None
+        np.testing.assert_allclose(found.probabilities.astype(float).max((1, 2)), expected, atol=2e-3)
+        assert any("resized 0.5 times" in warning for warning in found.warnings)

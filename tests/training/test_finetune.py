@@ -1,6 +1,7 @@
 """Fine-tuning of every task: what it writes, selects and reports."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +209,7 @@ def test_what_cannot_work_leaves_no_folder(make_finetune, tmp_path, changes, err
 
 
 def test_detection_without_its_package_is_refused_first(make_finetune, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.metrics.find_spec", lambda name: None)
+    monkeypatch.setattr("napari_sdmae.metrics.boxes.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install"):
         list(finetune(make_finetune("detection"), run=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -270,3 +271,26 @@ def test_out_of_memory_says_that_batch_statistics_are_those_of_the_parts(make_fi
     list(finetune(config.model_copy(update={"micro_batch": 2}), run=tmp_path / "parts"))
     weights = [(RunFolder(tmp_path / name).model / "model.safetensors").read_bytes() for name in ("run", "parts")]
     assert weights[0] == weights[1]
+
+
+def test_a_head_of_images_without_scale_expects_none(make_finetune, runs, tmp_path):
+    """The encoder's scale was never seen by the head: resizing a picture to it would show the head what it did not learn."""
+    source = tmp_path / "encoder"
+    shutil.copytree(runs["instances"][0].model, source)
+    config = json.loads((source / "config.json").read_text()) | {"mpp": 1.5}
+    (source / "config.json").write_text(json.dumps(config))
+    unscaled = make_finetune("instances", model=str(source), epochs=1)
+    assert all(image.mpp is None for image in read_labelled(unscaled).images)
+    events = list(finetune(unscaled, run=tmp_path / "unscaled"))
+    assert read_head_spec(tmp_path / "unscaled").mpp is None
+    (warning,) = [event.message for event in events if isinstance(event, Warned) and "scale" in event.message]
+    assert "image_mpp" in warning
+    list(finetune(make_finetune("instances", model=str(source), epochs=1, image_mpp=1.5), run=tmp_path / "scaled"))
+    assert read_head_spec(tmp_path / "scaled").mpp == 1.5
+
+
+def test_a_classifier_of_images_without_scale_remembers_their_size(make_finetune, runs):
+    spec = read_head_spec(runs["classification"][0].path)
+    sizes = [min(image.size) for image in read_labelled(make_finetune("classification")).part("train")]
+    assert spec.mpp is None
+    assert spec.fitted_px == np.median(sizes)
