@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk
 from torch import Tensor, nn
