@@ -6,7 +6,6 @@ import torch
 from torchmetrics.detection import PanopticQuality
 from torchmetrics.functional.classification import binary_auroc, multiclass_jaccard_index
 
-from napari_sdmae import metrics
 from napari_sdmae.metrics import (
     IGNORE,
     ClassificationMetrics,
@@ -211,7 +210,7 @@ def test_boxes_by_hand():
 
 
 def test_average_precision_without_its_package_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    monkeypatch.setattr("napari_sdmae.metrics.boxes.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'napari-sdmae\[detect\]'"):
         DetectionMetrics([(1, "mitosis")])
 
