@@ -30,7 +30,7 @@ from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache_folders import cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries
-from napari_sdmae.data.refusals import refuse_empty, refuse_full, refuse_unusable
+from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images, read_headers, survey
 from napari_sdmae.data.tiles import tile_count
@@ -163,7 +163,7 @@ def _fill(folder: Path, files: list[SourceFile], settings: TilesConfig) -> Gener
         if clock.due():
             yield Progress(len(headers), len(files), "reading the sizes of the images")
     found = survey(headers, settings)
-    refuse_unusable(found.unusable, len(files), settings)
+    refuse_unusable(found.unusable, len(files), settings.max_unusable, ALLOW_MORE)
     _check_space(folder, found, settings)
     try:
         with Journal(folder, found.edge, [file.name for file, _, _ in found.readable]) as journal:
@@ -198,7 +198,7 @@ def read_summary(folder: Path) -> Summary | None:
 
 def _open(folder: Path, summary: Summary, settings: TilesConfig) -> TileCache:
     quarantine = [(name, reason) for name, reason in summary.unusable]
-    refuse_unusable(quarantine, summary.images, settings)
+    refuse_unusable(quarantine, summary.images, settings.max_unusable, ALLOW_MORE)
     refuse_empty(summary.tiles, summary.images)
     tiles = np.memmap(folder / TILES, np.uint8, mode="c", shape=(summary.tiles, summary.edge, summary.edge, 3))
     return TileCache(tiles, settings.mpp or common_mpp(summary.mpps), quarantine, folder.name.removeprefix("tiles-"), folder)

@@ -12,7 +12,7 @@ import psutil
 from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache import common_mpp, read_summary
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
-from napari_sdmae.data.refusals import refuse_empty, refuse_full, refuse_unusable
+from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, find_images, read_headers, survey
 from napari_sdmae.data.tiles import tile_count
@@ -142,7 +142,7 @@ def _problem(
 ) -> str:
     """Return why a run would refuse these images, or an empty text."""
     try:
-        refuse_unusable(unusable, images, settings)
+        refuse_unusable(unusable, images, settings.max_unusable, ALLOW_MORE)
         refuse_empty(tiles, images)
         refuse_full(space, free, root)
     except DataError as error:

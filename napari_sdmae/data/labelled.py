@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.label_images import label_size, value_counts
 from napari_sdmae.data.labelled_classes import mask_classes, name_classes, object_classes, read_classes
@@ -30,6 +29,10 @@ from napari_sdmae.io.images import UnusableImage, image_size, read_image, read_m
 from napari_sdmae.label_map import LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
+
+MOST_UNUSABLE = 0.1
+"""Fraction of the images that may be left out; more are a mistake in the layout rather than single damaged files."""
+REMEDY = "mend them, or take them out of the folder or table"
 
 Checked = tuple[Item, tuple[int, int], tuple[tuple[int, int], ...]]
 """An item with its (height, width) in px and the values in its label or type image, with their pixels."""
@@ -56,11 +59,11 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     listing = list_items(data, config)
     given = listing.classes or read_classes(data if data.is_dir() else data.parent)
     usable, unusable = _check(listing.items, config, decode)
-    refuse_unusable(unusable, len(listing.items), TilesConfig())
+    refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     classes = _classes(usable, given, config)
     usable, unknown = _with_known_values(usable, classes, config)
     unusable = sorted([*unusable, *unknown])
-    refuse_unusable(unusable, len(listing.items), TilesConfig())
+    refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     images = [_image(one, classes, config) for one in usable]
     split = split_images(images, [item.part for item, _, _ in usable], config.labels, config.seed)
     warnings = [*listing.warnings, *split.warnings, *missing_classes(split.images, {one.value: one.name for one in classes})]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,15 @@ def split_images(images: list[LabelledImage], declared: Sequence[Part | None], s
     Raises
     ------
     DataError
-        If the declared parts have a patient, slide or group on two sides, or name nothing to train on.
+        If the declared parts have a patient, slide or group on two sides, or name nothing to train on, or a file that is
+        listed twice comes into two parts.
     """
+    split = _split(images, declared, settings, seed)
+    _refuse_shared_files(split.images)
+    return split
+
+
+def _split(images: list[LabelledImage], declared: Sequence[Part | None], settings: LabelsConfig, seed: int) -> Split:
     if settings.split == "image":
         split = _divide(
             images, [image.name for image in images], {"validation": settings.validation, "test": settings.test}, seed
@@ -96,6 +104,19 @@ def _refuse_shared_groups(images: list[LabelledImage]) -> None:
             f"{len(shared)} of {len(sides)} groups are on both sides of the given split, such as {shared[0]} "
             f"({' and '.join(sorted(sides[shared[0]]))}): the figures would be too good. Correct the table, or remove the split "
             "(a split by group is then made)"
+        )
+
+
+def _refuse_shared_files(images: list[LabelledImage]) -> None:
+    """Refuse a file in two parts, as one that is listed twice: it would be trained on and tested on, whatever its slide."""
+    sides: dict[Path, set[Part]] = defaultdict(set)
+    for image in images:
+        sides[image.path].add(image.part)
+    shared = sorted(path for path, parts in sides.items() if len(parts) > 1)
+    if shared:
+        raise DataError(
+            f"{len(shared)} of {len(sides)} files are listed several times and in several parts, such as {shared[0]} "
+            f"({' and '.join(sorted(sides[shared[0]]))}): the figures would be too good. List each once"
         )
 
 

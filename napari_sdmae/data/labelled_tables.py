@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -183,20 +183,27 @@ def annotate(item: Item, row: Row) -> Item:
 
 
 class _Files:
-    """Finds the files of a table: as a path from the table's folder, with or without its ending."""
+    """Finds the files of a table: as a path from the table's folder, with or without its ending or its folder.
+
+    A name that several files have is never guessed at: an image and its mask are often called alike.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._by_stem: dict[str, Path] | None = None
+        self._by_stem: dict[str, list[Path]] | None = None
 
     def find(self, name: str) -> Path:
         path = self.folder / Path(name.replace("\\", "/")).expanduser()
         if path.suffix.lower() in IMAGE_SUFFIXES or path.is_file():
             return path
-        return self._index().get(path.name, path)
+        called = self._index().get(path.name, [])
+        there = [one for one in called if one.parent == path.parent] or called
+        return there[0] if len(there) == 1 else path
 
-    def _index(self) -> dict[str, Path]:
+    def _index(self) -> dict[str, list[Path]]:
         if self._by_stem is None:
-            found = (path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
-            self._by_stem = {path.stem: path for path in found}
+            self._by_stem = defaultdict(list)
+            for path in sorted(self.folder.rglob("*")):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    self._by_stem[path.stem].append(path)
         return self._by_stem

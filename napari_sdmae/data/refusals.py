@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.sources import DataError
 
+ALLOW_MORE = "--tiles.max-unusable"
+"""The setting of pre-training that allows more unusable images."""
 
-def refuse_unusable(unusable: list[tuple[str, str]], total: int, settings: TilesConfig) -> None:
-    """Raise `DataError` if more of the `total` images than allowed are `unusable` (name, reason)."""
+
+def refuse_unusable(unusable: list[tuple[str, str]], total: int, allowed: float, remedy: str) -> None:
+    """Raise `DataError` if a larger fraction of the `total` images than `allowed` is `unusable` (name, reason).
+
+    `remedy` says what can be done beside mending the files.
+    """
     count = len(unusable)
-    if count > settings.max_unusable * total:
+    if count > allowed * total:
         examples = "; ".join(f"{name}: {reason}" for name, reason in unusable[:3])
         raise DataError(
-            f"{count} of {total} images cannot be used, more than the {settings.max_unusable:.0%} allowed "
-            f"(--tiles.max-unusable): {examples}{'; …' if count > 3 else ''}"
+            f"{count} of {total} images cannot be used, more than the {allowed:.0%} allowed ({remedy}): "
+            f"{examples}{'; …' if count > 3 else ''}"
         )
 
 

@@ -57,6 +57,17 @@ class TestSegmentation:
             save(path, (pictures[index][..., 1] < 150).astype(np.uint8))
         assert parts(read_labelled(settings("segmentation", tmp_path))) == {"train": 4, "validation": 2, "test": 1}
 
+    def test_a_table_names_files_without_their_ending_and_none_is_taken_for_another(self, masks, settings):
+        """Images and masks are called alike: with their folder each is found, without it nothing is guessed."""
+        rows = [f"images/{path.stem},masks/{path.stem}" for path in sorted((masks / "images").iterdir())]
+        (masks / "table.csv").write_text("\n".join(["file,mask", *rows]))
+        labelled = read_labelled(settings("segmentation", masks))
+        assert [(image.path.parent.name, image.labels.parent.name) for image in labelled.images] == [("images", "masks")] * 10
+        (masks / "table.csv").write_text("\n".join(["file,mask", *(row.replace("images/", "") for row in rows)]))
+        with pytest.raises(DataError, match="10 of 10 images cannot be used, more than the 10% allowed") as refused:
+            read_labelled(settings("segmentation", masks))
+        assert "--tiles" not in str(refused.value)
+
     def test_table_with_columns_in_other_words(self, masks, settings):
         rows = [f"images/case{i}.png;masks/case{i}.png;P{i // 2};0,5" for i in range(10)]
         table = masks / "cases.csv"

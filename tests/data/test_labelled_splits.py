@@ -136,6 +136,19 @@ def test_nothing_is_kept_apart_where_nothing_is_asked():
     assert {one.part for one in divide(images, validation=0, test=0.3).images} == {"train", "test"}
 
 
+DIVIDES = 1
+"""A seed that puts slides 0 and 1 into different parts."""
+
+
+@pytest.mark.parametrize("declared", [["train", "test"] + ["train"] * 8, None])
+def test_a_file_that_is_listed_twice_is_never_on_two_sides(declared):
+    """Also not where its rows name different slides, so that nothing else would keep it together."""
+    images = [image(f"{index}.png", index % 2, f"slide {index}") for index in range(10)]
+    images[1] = image("0.png", 1, "slide 1")
+    with pytest.raises(DataError, match=r"1 of 9 files are listed several times and in several parts, such as 0\.png \("):
+        divide(images, declared, seed=DIVIDES)
+
+
 def test_given_parts_are_kept_and_blanks_are_trained_on():
     images = [image(f"{index}", index % 2, f"slide {index}") for index in range(9)]
     given = ["train"] * 3 + ["validation"] * 2 + ["test"] * 2 + [None] * 2
