@@ -164,6 +164,18 @@ def set_aside(path: Path) -> Path:
     return path.replace(next(name for name in names if not name.exists()))
 
 
+def check_checkpoint(path: Path) -> TrainingState:
+    """Return the state of a checkpoint whose files are all as they were written; errors as of :func:`load_checkpoint`."""
+    try:
+        state = _read_state(path)
+        changed = [name for name, digest in state.digests.items() if _digest(path / name) != digest]
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"{path.name}: {Path(error.filename).name} is missing") from error
+    if changed:
+        raise DamagedCheckpoint(f"{path.name}: {changed[0]} is not as it was written")
+    return state
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], TrainingState]:
     """Return the model's tensors, the training tensors and the state of a checkpoint.
 
@@ -176,13 +188,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], T
     OSError
         If the disk or the network share does not answer: that says nothing about the checkpoint.
     """
-    try:
-        state = _read_state(path)
-        changed = [name for name, digest in state.digests.items() if _digest(path / name) != digest]
-    except FileNotFoundError as error:
-        raise DamagedCheckpoint(f"{path.name}: {Path(error.filename).name} is missing") from error
-    if changed:
-        raise DamagedCheckpoint(f"{path.name}: {changed[0]} is not as it was written")
+    state = check_checkpoint(path)
     model = safetensors.torch.load_file(path / "model.safetensors")
     return model, safetensors.torch.load_file(path / "training.safetensors"), state
 

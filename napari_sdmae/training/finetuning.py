@@ -33,7 +33,7 @@ from napari_sdmae.training.job import (
     saved_state,
 )
 from napari_sdmae.training.judging import Asked
-from napari_sdmae.training.resuming import restore
+from napari_sdmae.training.resuming import forget_lost_best, restore
 from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.schedules import Schedule
 from napari_sdmae.training.selection import UNSELECTED, BestOnValidation
@@ -88,8 +88,9 @@ def finetune(config: FinetuneConfig, *, run: Path, stop: Asked | None = None, re
 def _absolute(config: FinetuneConfig) -> FinetuneConfig:
     """Return the settings with paths that hold in any folder."""
     model = Path(config.model).expanduser()
+    named = config.model != SCRATCH and model.exists()  # a folder that happens to be called scratch is not meant
     changes = {"data": config.data.expanduser().absolute()}
-    return config.model_copy(update=changes | ({"model": str(model.absolute())} if model.exists() else {}))
+    return config.model_copy(update=changes | ({"model": str(model.absolute())} if named else {}))
 
 
 def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, resume: bool) -> Iterator[Event]:
@@ -113,7 +114,7 @@ def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, resume: bool) 
     if request is not None:
         yield ended_while_preparing(request, folder, "labels")
         return
-    yield from _train(config, folder, world, labelled or read_labelled(config, decode=False), asked)
+    yield from _train(config, folder, world, world.share(labelled), asked)
 
 
 def _check(config: FinetuneConfig, resume: bool) -> None:
@@ -151,8 +152,11 @@ def _read(config: FinetuneConfig, asked: Asked) -> Generator[Event, None, tuple[
     return result, asked()
 
 
-def _train(config: FinetuneConfig, folder: RunFolder, world: World, labelled: LabelledSet, asked: Asked) -> Iterator[Event]:
+def _train(
+    config: FinetuneConfig, folder: RunFolder, world: World, labelled: LabelledSet | None, asked: Asked
+) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
+    assert labelled is not None  # the first process has read it, or the run has ended
     if world.rank == 0 and labelled.unusable:
         yield report_unusable(labelled.unusable, folder)
     model = new_head(config, labelled.classes, usual_scale(labelled))
@@ -174,9 +178,16 @@ def _train(config: FinetuneConfig, folder: RunFolder, world: World, labelled: La
     state = saved or TrainingState(
         micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=labelled.fingerprint
     )
+    lost = world.share(forget_lost_best(folder, state) if world.rank == 0 else None)
     yield from restore(engine, folder, state, labelled.fingerprint, state.best_step)
     begin_records(folder, world, state, precision, reason)
     judge = BestOnValidation(engine, labelled, folder, warnings)
+    if lost is not None:
+        yield lost
+        request = world.agree(judge.choose_again(state, asked) if world.rank == 0 else None)
+        if request is not None:
+            yield ended_while_preparing(request, folder, "choice of the best epoch")
+            return
     yield from Training(engine, folder, state, HeadPreviewer(engine, labelled), judge).run(asked)
 
 

@@ -13,6 +13,7 @@ from napari_sdmae.training.checkpoints import (
     DamagedCheckpoint,
     TrainingState,
     UnreadableCheckpoint,
+    check_checkpoint,
     load_checkpoint,
     publish,
     set_aside,
@@ -53,6 +54,32 @@ def find_checkpoint(folder: RunFolder) -> tuple[TrainingState | None, list[Warne
 def _put_by(path: Path, error: DamagedCheckpoint) -> Warned:
     """Rename a damaged checkpoint, and return the warning that says so."""
     return Warned("checkpoint", f"Checkpoint {error}; kept as {set_aside(path).name}, going on from the one before")
+
+
+def forget_lost_best(folder: RunFolder, state: TrainingState) -> Warned | None:
+    """Forget the best epoch if its checkpoint is not whole any more, and return the warning that says so.
+
+    What is left of the checkpoint is renamed, never removed.
+
+    Raises
+    ------
+    UnreadableCheckpoint, OSError
+        If another version wrote it, or it cannot be read at this moment.
+    """
+    if state.best_step in (None, state.step):
+        return None
+    path = folder.checkpoint(state.best_step)
+    try:
+        check_checkpoint(path)
+    except DamagedCheckpoint as error:
+        kept = f"; kept as {set_aside(path).name}" if path.exists() else ""
+        state.best_step, state.best_value, state.best_report = None, None, None
+        return Warned(
+            "checkpoint",
+            f"Checkpoint {error}{kept}. It held the best epoch: the head is now chosen from step {state.step} on, "
+            "by measuring that one anew",
+        )
+    return None
 
 
 def restore(

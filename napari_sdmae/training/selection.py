@@ -66,6 +66,14 @@ class BestOnValidation:
         measured = {name: value for name, value in metrics.items() if name.startswith("validation/")}
         yield Validated(epoch, state.step, measured, chosen, self.by)
 
+    def choose_again(self, state: TrainingState, asked: Asked) -> Request | None:
+        """Take the model as it is for the best, where the best was lost; return a request that came meanwhile."""
+        report, request = self._evaluated(self.engine.model, "validation", asked)
+        if request is None:
+            value = report["metrics"].get(self.by.removeprefix("validation/"))
+            state.best_step, state.best_value, state.best_report = state.step, value, report
+        return request
+
     def shown(self, state: TrainingState) -> int | None:
         """Show the best epoch, as soon as there is one."""
         return state.best_step
@@ -74,7 +82,7 @@ class BestOnValidation:
         """Write the report: after the last step with the test images, and into the head as well; when stopped without."""
         yield from ()
         if ending == "finished":
-            report = self._finished_report(state.step)
+            report = self._finished_report(state)
             if report is None:
                 test, request = self._test(asked)
                 if request is not None:
@@ -112,17 +120,22 @@ class BestOnValidation:
                 break
         return evaluation.report() if request is None else {}, request
 
-    def _finished_report(self, step: int) -> Report | None:
-        """Return the report of a run that had finished before: the test images are not looked at again."""
+    def _finished_report(self, state: TrainingState) -> Report | None:
+        """Return the report of a run that had finished before, if its head is still chosen: the test is not looked at again."""
         try:
             report: Report = json.loads(self.folder.report.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return report if report.get("finished") and report.get("step") == step else None
+        same = report.get("step") == state.step and report.get("selected", {}).get("step") == self._chosen(state)
+        return report if report.get("finished") and same else None
+
+    def _chosen(self, state: TrainingState) -> int:
+        """Return the step of the head that is kept."""
+        return state.best_step or self.folder.last_saved_step()
 
     def _write(self, state: TrainingState, test: Report | None, *, finished: bool) -> Report:
         """Write report.json and return its content."""
-        chosen = state.best_step or self.folder.last_saved_step()
+        chosen = self._chosen(state)
         epoch = float(self.engine.schedule.epoch(chosen))
         untested = [NOT_TESTED] if self.labelled.part("test") and not finished else []
         parts = {"validation": state.best_report, "test": test}

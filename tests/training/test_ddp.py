@@ -1,13 +1,16 @@
 """Two processes give the losses of one with the same batch."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from napari_sdmae.training import RunFolder, pretrain
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.training import RunFolder, finetune, pretrain
 
 LOSSES = {
     "paper": {"centring": "probability", "teacher_gradient": True},
@@ -25,14 +28,10 @@ def totals(run: RunFolder) -> list[float]:
     return [record["total"] for record in run.metrics() if record["kind"] == "step"]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_give_the_losses_of_one(make_config, tmp_path, loss):
-    config = make_config(epochs=3, loss=LOSSES[loss], micro_batch=2)
-    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
-    list(pretrain(make_config(epochs=3, loss=LOSSES[loss], micro_batch=4), run=one.path))
-    settings = tmp_path / "settings.yaml"
+def in_two_processes(command: str, config: PretrainConfig | FinetuneConfig, run: RunFolder) -> None:
+    settings = run.path.with_suffix(".yaml")
     settings.write_text(config.to_yaml())
-    command = [
+    words = [
         "-m",
         "torch.distributed.run",
         "--nproc-per-node",
@@ -41,14 +40,37 @@ def test_two_processes_give_the_losses_of_one(make_config, tmp_path, loss):
         str(free_port()),
         "-m",
         "napari_sdmae",
-        "pretrain",
+        command,
         "--config",
         str(settings),
         "--output",
-        str(two.path),
+        str(run.path),
     ]
-    done = subprocess.run([sys.executable, *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *words], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_give_the_losses_of_one(make_config, tmp_path, loss):
+    config = make_config(epochs=3, loss=LOSSES[loss], micro_batch=2)
+    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
+    list(pretrain(make_config(epochs=3, loss=LOSSES[loss], micro_batch=4), run=one.path))
+    in_two_processes("pretrain", config, two)
     assert len(totals(two)) == 9
     assert totals(two) == pytest.approx(totals(one), abs=1e-4)
     assert [path.name for path in two.checkpoints()] == [path.name for path in one.checkpoints()]
+
+
+def test_fine_tuning_in_two_processes_leaves_out_what_the_first_could_not_decode(make_finetune, labelled_data, tmp_path):
+    """The header of the cut file is whole: a process that read headers only would train on other images than the first."""
+    data = tmp_path / "data"
+    shutil.copytree(labelled_data["classification"], data)
+    cut = sorted(data.rglob("*.png"))[3]
+    cut.write_bytes(cut.read_bytes()[:200])
+    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
+    config = make_finetune("classification", data=data)
+    list(finetune(config, run=one.path))
+    in_two_processes("finetune", config, two)
+    assert cut.name in two.quarantine.read_text()
+    assert totals(two) == pytest.approx(totals(one), abs=1e-4)
+    assert two.read_config() == one.read_config()

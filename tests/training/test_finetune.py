@@ -294,3 +294,11 @@ def test_a_classifier_of_images_without_scale_remembers_their_size(make_finetune
     sizes = [min(image.size) for image in read_labelled(make_finetune("classification")).part("train")]
     assert spec.mpp is None
     assert spec.fitted_px == np.median(sizes)
+
+
+def test_a_folder_called_scratch_is_not_taken_for_the_model(make_finetune, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scratch").mkdir()
+    run = RunFolder(tmp_path / "run")
+    next(iter(finetune(make_finetune("segmentation"), run=run.path)))
+    assert run.read_config().model == "scratch"

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.evaluation import Evaluation
-from napari_sdmae.training.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated
+from napari_sdmae.training.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated, Warned
 from napari_sdmae.training.run_folder import RunFolderError
 
 EPOCHS = 12
@@ -230,8 +231,6 @@ def test_a_request_while_the_labels_are_read(config, tmp_path):
 
 
 def test_other_settings_or_labels_are_refused(make_finetune, labelled_data, tmp_path):
-    import shutil
-
     data = tmp_path / "data"
     shutil.copytree(labelled_data["segmentation"], data)
     config, run = make_finetune("segmentation", data=data), RunFolder(tmp_path / "run")
@@ -258,3 +257,36 @@ def test_a_damaged_newest_checkpoint_leaves_the_best_of_the_one_before(config, u
     (run.checkpoints()[-1] / "training.safetensors").write_bytes(b"cut")
     assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
     check_same(run, uninterrupted)
+
+
+def test_a_finished_run_that_lost_its_best_epoch_keeps_the_last_one_and_says_so(uninterrupted, tmp_path):
+    run, before = RunFolder(tmp_path / "run"), report_of(uninterrupted)
+    shutil.copytree(uninterrupted.path, run.path)
+    best = run.checkpoint(before["selected"]["step"])
+    (best / "model.safetensors").write_bytes(b"cut")
+    events = list(finetune(run.read_config(), run=run.path, resume=True))
+    assert events[-1].state == "finished"
+    (said,) = [event.message for event in events if isinstance(event, Warned) and event.code == "checkpoint"]
+    assert f"{best.name}: model.safetensors is not as it was written; kept as {best.name}.damaged" in said
+    report, last = report_of(run), logged(run)[-1]
+    assert report["selected"] == before["selected"] | {"epoch": EPOCHS, "step": before["step"], "value": last["validation/mIoU"]}
+    assert report["test"] != before["test"]
+    assert load_head(run.path).spec.metrics["test"] == report["test"]
+    kept = run.checkpoints()[-1] / "model.safetensors"
+    assert (run.model / "model.safetensors").read_bytes() == kept.read_bytes()
+
+
+def test_a_run_that_lost_its_best_epoch_goes_on_and_chooses_among_what_is_left(config, uninterrupted, tmp_path):
+    """The checkpoint gone on from is measured, and counts like the epochs still to come."""
+    steps = report_of(uninterrupted)["step"] // EPOCHS
+    values = [record["validation/mIoU"] for record in logged(uninterrupted) if record["kind"] == "epoch"]
+    bests = [max(range(epoch + 1), key=lambda one: (values[one], one)) for epoch in range(EPOCHS)]
+    epoch = next(epoch for epoch in range(1, EPOCHS - 1) if bests[epoch] < epoch)
+    run = RunFolder(tmp_path / "run")
+    interrupted(config, run, (epoch + 1) * steps, "pause")
+    shutil.rmtree(run.checkpoint((bests[epoch] + 1) * steps))
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    left = max(range(epoch, EPOCHS), key=lambda one: (values[one], one))
+    assert report_of(run)["selected"]["epoch"] == left + 1
+    assert report_of(run)["selected"]["value"] == pytest.approx(values[left])
+    assert logged(run) == logged(uninterrupted)
