@@ -69,9 +69,13 @@ class _Child:
         self._executor: Any = None
         self._lock = Lock()
 
-    def ask(self, question: Question | Callable[[], Question]) -> Answer:
+    def ask(self, question: Question | Callable[[], Question], wanted: Callable[[], bool]) -> Answer:
+        if not wanted():
+            return None
         question = question() if callable(question) else question
         with self._lock:
+            if not wanted():  # any more: reading the pixels took a while, and there was no child to end yet
+                return None
             self._executor = get_reusable_executor(
                 max_workers=1, timeout=self._idle_seconds, initializer=prepare_worker, env=WORKER_ENVIRONMENT
             )
@@ -171,6 +175,16 @@ class QueryWorker(QObject):
         """Tell whether the question being answered is that of `user` for `purpose`."""
         return self._current is not None and self._current.asker == (id(user), purpose)
 
+    def cancel(self, user: QObject, purpose: str = "") -> None:
+        """Forget the question of `user` for `purpose`, and stop computing its answer; questions of others stay.
+
+        The child process ends if it is this question that it answers; the next question starts another.
+        """
+        under_way = self.answering(user, purpose)
+        self.forget(user, purpose)
+        if under_way:
+            self._child.end()
+
     def release(self) -> None:
         """End the child process now and forget all questions; the next question starts another."""
         self._waiting.clear()
@@ -213,7 +227,7 @@ class QueryWorker(QObject):
     def _serve(self, request: _Request) -> None:
         """Answer `request` in the thread; the outcome crosses to the main thread as a queued signal."""
         try:
-            outcome = self._child.ask(request.question) if self._wants(request) else None
+            outcome = self._child.ask(request.question, lambda: self._wants(request))
         except BaseException as error:
             outcome = describe(error)
         self._returned.emit(request, outcome)

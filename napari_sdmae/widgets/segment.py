@@ -78,10 +78,7 @@ class SegmentWidget(Dock):
 
     def cancel(self) -> None:
         """Stop computing; what was shown before stays."""
-        under_way = self._worker.answering(self, PURPOSE)
-        self._worker.forget(self, PURPOSE)
-        if under_way:
-            self._worker.release()
+        self._worker.cancel(self, PURPOSE)
         self._wait(False)
         say(self.controls.state, "Cancelled.")
 

@@ -131,6 +131,40 @@ def test_a_forgotten_question_is_not_answered(asker):
     assert asker.numbers == [2]
 
 
+def test_cancel_ends_the_computing_and_leaves_the_questions_of_others(asker, worker, qtbot):
+    other = Asker(worker, qtbot)
+    asker.ask(n=1)
+    pid = asker.wait()["pid"]
+    asker.ask(n=2, sleep=60)
+    other.ask(n=3)
+    worker.cancel(other, "another purpose")
+    qtbot.wait(100)
+    assert worker.answering(asker, "test")
+    start = time.perf_counter()
+    worker.cancel(asker, "test")
+    assert other.wait()["pid"] != pid
+    assert time.perf_counter() - start < 50
+    assert (asker.numbers, asker.failures, other.numbers) == ([1], [], [3])
+
+
+def test_what_is_cancelled_while_its_pixels_are_read_is_never_computed(asker, worker, qtbot):
+    reading, read = threading.Event(), threading.Event()
+
+    def question():
+        reading.set()
+        read.wait(60)
+        return {"n": 1, "sleep": 60}
+
+    start = time.perf_counter()
+    worker.ask(question, asker.answers.append, asker.failures.append, user=asker, purpose="test")
+    assert reading.wait(60)
+    worker.cancel(asker, "test")
+    asker.ask("other", n=2)
+    read.set()
+    assert asker.wait()["n"] == 2
+    assert time.perf_counter() - start < 50
+
+
 def test_an_error_comes_in_one_line_and_in_full(asker):
     asker.ask(**{"raise": "tile size 30 px\nis not a multiple of 16"})
     asker.wait()
