@@ -13,7 +13,7 @@ from napari_sdmae.widgets._image_input import ImageInput
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._notes import CommandLine, text_label
 from napari_sdmae.widgets._scroll import form_layout, narrow_combo, say
-from napari_sdmae.widgets._settings import remembered
+from napari_sdmae.widgets._settings import remember, remembered
 
 METHODS = {"linear": "Linear", "knn": "k-NN"}
 DETAILS = {1: "Normal", 2: "2× finer"}
@@ -65,6 +65,39 @@ class ScribbleControls(QWidget):
         """Value of the class whose probability is shown, or None."""
         value: int | None = self.probability.currentData()
         return value
+
+    @property
+    def mpp(self) -> float | None:
+        """The scale of the model's tiles, µm per pixel."""
+        return self.model.info.mpp if self.model.info else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is asked of the model beside the strokes."""
+        shown = self.probability_of is not None
+        return {"method": self.method.get(), "detail": self.detail.get(), "probabilities": shown}
+
+    def used(self) -> None:
+        """Remember model and options: a question was asked."""
+        self.model.used()
+        remember("scribbles.method", self.method.get())
+        remember("scribbles.detail", self.detail.get())
+
+    def reason(self) -> str:
+        """Return why nothing can be asked yet, or an empty text."""
+        if self.image.layer is None:
+            return "Open a picture first, for example with File > Open Sample > SD-MAE."
+        return self.model.problem
+
+    def enable(self, painted: bool) -> None:
+        """Enable what can be pressed; `painted`: the picture has a strokes layer."""
+        reason = self.reason()
+        say(self.reason_line, reason)
+        self.segment.setEnabled(not reason)
+        for button in (self.paint, self.erase, self.adopt):
+            button.setEnabled(self.image.layer is not None)
+        for button in (self.undo, self.move_button):
+            button.setEnabled(painted)
 
     def fit_classes(self) -> None:
         """Offer the classes for the probability layer; the chosen one stays."""

@@ -54,14 +54,19 @@ def answer_layers(
 ) -> list[LayerData]:
     """Return the layers of an answer, from below: the probability of one class, the classes."""
     made_by = {name: answer[name] for name in ("method", "detail", "agreement", "note")} | {"model": answer["model"]["folder"]}
-    named = {one.value: one for one in classes}
-    found = in_source(label_map_from_answer(answer), field, source)
-    label_map = replace(found, classes=tuple(named.get(one.value, one) for one in found.classes))
+    label_map = replace(in_source(label_map_from_answer(answer), field, source), classes=told_apart(answer, classes))
     layers = []
     if answer["probabilities"] is not None and probability_of is not None and probability_of in answer["channels"]:
-        layers.append(_probability(field, answer, named[probability_of], made_by))
+        one = label_map.class_named(probability_of)
+        layers.append(_probability(field, answer, one, made_by))
     layers.append(labels_layer(label_map, field, made_by, what="from strokes", key=LABELS, opacity=OPACITY))
     return layers
+
+
+def told_apart(answer: Answer, classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
+    """Return the classes of an answer, called and coloured as those of `classes` are now."""
+    now = {one.value: one for one in classes}
+    return tuple(now.get(one.value, one) for one in label_map_from_answer(answer).classes)
 
 
 def _probability(field: Field, answer: Answer, one: LabelClass, made_by: Mapping[str, Any]) -> LayerData:

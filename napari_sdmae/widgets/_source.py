@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -14,6 +13,7 @@ from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
 from napari_sdmae.widgets._folder_edit import FolderEdit
 from napari_sdmae.widgets._layer_source import write_layers
 from napari_sdmae.widgets._notes import text_label
+from napari_sdmae.widgets._thread import tell_when_done
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,11 @@ class SourcePicker(QWidget):
         self.take_button.setEnabled(False)
         self.note.setText("Writing the layers…")
         self.changed.emit()
-        Thread(target=self._write, args=(write,), daemon=True).start()
+        tell_when_done(write, self._written, lambda line: (None, f"The layers could not be written: {line}"))
 
     def refuse(self, reason: str) -> None:
         """Say why nothing was taken."""
         self.note.setText(reason)
-
-    def _write(self, write: Callable[[], tuple[Path, str]]) -> None:
-        try:
-            taken, note = write()
-        except Exception as error:  # in a thread nobody else would tell
-            self._written.emit(None, f"The layers could not be written: {error}")
-            return
-        self._written.emit(taken, note)
 
     def _show_written(self, folder: Path | None, note: str) -> None:
         self._taken = folder

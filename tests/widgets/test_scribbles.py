@@ -17,8 +17,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.head_spec import HeadSpec
 from napari_sdmae.layers import Field, Source
+from napari_sdmae.widgets import _scribble_keep as keeping
 from napari_sdmae.widgets import _strokes as strokes
-from napari_sdmae.widgets import scribbles as module
 from napari_sdmae.widgets._query import query_worker
 from napari_sdmae.widgets.scribbles import ScribblesWidget
 
@@ -34,7 +34,7 @@ def skin(tissue):
 
 @pytest.fixture
 def widget(warm_worker, viewer, dock, fresh_memory, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "output_folder", lambda: tmp_path / "output")
+    monkeypatch.setattr(keeping, "output_folder", lambda: tmp_path / "output")
     widget = ScribblesWidget(viewer)
     dock(viewer, widget)
     return widget
@@ -304,6 +304,32 @@ def test_a_head_is_saved_that_segments_alike(viewer, ready, qtbot, skin):
     ready.controls.save.click()
     done(qtbot, ready)
     assert "my-skin-head-2" in ready.controls.saved.text()
+
+
+def test_what_is_saved_belongs_to_the_answer_not_to_what_was_chosen_since(viewer, ready, qtbot, skin, tmp_path):
+    Image.fromarray(skin).save(tmp_path / "skin.png")
+    Image.fromarray(skin[::-1]).save(tmp_path / "other.png")
+    viewer.layers.clear()
+    for name in ("other", "skin"):
+        viewer.open(tmp_path / f"{name}.png", plugin="napari", scale=(0.5, 0.5), units=("µm", "µm"))
+    ready.controls.image.choose(viewer.layers["skin"])
+    ready.controls.classes.add("Muscle")
+    stroke(ready, 3, 120, 150)
+    paint_all(qtbot, ready)
+    assert set(np.unique(named(viewer, "from strokes").data)) == {1, 2, 3}
+    ready.controls.live.setChecked(False)
+    ready.controls.classes.rows[2].remove.click()
+    ready.controls.image.choose(viewer.layers["other"])
+    ready.controls.save.click()
+    assert not ready.controls.save.isEnabled()
+    done(qtbot, ready)
+    assert ready.controls.failure.failure is None
+    assert ready.controls.save.isEnabled()
+    folder = Path(ready.controls.saved.text().splitlines()[0].removeprefix("Saved: "))
+    spec = HeadSpec.model_validate(json.loads((folder / "config.json").read_text()))
+    assert [one.name for one in spec.classes] == ["Class 1", "Class 2", "Muscle"]
+    assert spec.provenance["source"] == str(tmp_path / "skin.png")
+    assert str(tmp_path / "skin.png") in ready.controls.command.text.toPlainText()
 
 
 def test_knn_cannot_be_saved_and_says_why(viewer, ready, qtbot):
