@@ -21,11 +21,11 @@ PAUSE = 800
 class CorrectionPanel(QWidget):
     """Tools for one Labels layer.
 
-    Emits ``edited`` when a person has changed labels or classes and paused, and ``save_asked`` when the corrections
-    are to be saved.
+    Emits ``edited`` with the layer when a person has changed its labels or classes and paused or left it, and ``save_asked``
+    when the corrections are to be saved.
     """
 
-    edited = Signal()
+    edited = Signal(object)
     save_asked = Signal()
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
@@ -54,6 +54,7 @@ class CorrectionPanel(QWidget):
     def watch(self, layer: Labels | None) -> None:
         """Work on `layer` from now on; None for none."""
         if layer is not self.layer:
+            self.flush()
             self._disconnect()
             self.layer = layer
             if layer is not None:
@@ -162,7 +163,7 @@ class CorrectionPanel(QWidget):
         now = edit.signature(self.layer)
         if now != self._seen:
             self._seen = now
-            self.edited.emit()
+            self.edited.emit(self.layer)
 
     def _disconnect(self) -> None:
         if self.layer is not None:

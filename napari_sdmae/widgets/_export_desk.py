@@ -29,7 +29,7 @@ FILTER = "Labels (*.geojson *.geojson.gz *.json *.tif *.tiff *.png zarr.json);;A
 
 
 class ExportDesk(QObject):
-    """Writes the chosen labels and opens others.
+    """Writes the chosen labels, when it is told to, and opens others.
 
     Parameters
     ----------
@@ -54,7 +54,6 @@ class ExportDesk(QObject):
         self._layer: Labels | None = None
         self._writing = False
         self._worker = query_worker()
-        form.export_asked.connect(self.export)
         form.open_asked.connect(self._browse)
         form.changed.connect(self.enable)
         image.changed.connect(self.enable)
@@ -66,8 +65,7 @@ class ExportDesk(QObject):
             say(self._form.state, "")
         self._layer = layer
         if layer is not None:
-            source = str(edit.mark_of(layer).get("source", ""))
-            file = source if source and Path(source).is_file() else ""
+            file = jobs.source_file(layer)
             self._form.fit_slide(file)
             self._form.suggest(jobs.suggested_file(file, layer.name, output_folder()))
         self.enable()

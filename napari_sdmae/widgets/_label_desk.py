@@ -46,6 +46,8 @@ class LabelDesk(QWidget):
         self._viewer = viewer
         self._image = image
         self._taken: dict[str, Taken] = {}
+        self._under_way: set[Labels] = set()
+        self._export_waits = False
         self.labels = LabelsInput(viewer, self)
         self.table = MeasurementTable(self)
         self.link = TableLink(viewer, self.table, self)
@@ -76,22 +78,23 @@ class LabelDesk(QWidget):
         """Look at the layers again: some may be out of date."""
         self.labels.refresh()
 
-    def measure(self) -> None:
-        """Ask for the measurements of the labels as they are now."""
-        layer = self.labels.layer
-        if layer is None or not edit.has_meaning(layer):
+    def measure(self, layer: Labels) -> None:
+        """Ask for the measurements of the labels of `layer` as they are now."""
+        if layer not in self._viewer.layers or not edit.has_meaning(layer):
             return
-        self.measuring.clear()
         label_map = jobs.label_map_of(layer)
         try:
             taken = self._pixels(layer, label_map)
         except FieldError as error:
-            self.measuring.say(str(error))
+            self._not_measured(layer, Failure(str(error), ""))
             return
-        say(self.table.count, "Measuring…")
+        if layer is self.labels.layer:
+            self.measuring.clear()
+            self.table.wait("Measuring…")
+        self._under_way.add(layer)
         question = partial(jobs.measure_question, label_map, taken, preference("device"))
-        failed = partial(self._not_measured, layer)
-        self._worker.ask(question, partial(self._measured, layer), failed, user=self, purpose="measure")
+        answered, failed = partial(self._measured, layer), partial(self._not_measured, layer)
+        self._worker.ask(question, answered, failed, user=self, purpose=f"measure {layer.unique_id}")
 
     def save_corrections(self, *, replace: bool = False) -> None:
         """Write picture and labels as training data, beside the file of the picture."""
@@ -100,7 +103,7 @@ class LabelDesk(QWidget):
             return
         self.saving.clear()
         label_map = jobs.label_map_of(layer)
-        folder = self.corrections.folder.get() or self._folder(label_map)
+        folder = self.corrections.folder.get() or self._folder(layer)
         try:
             if not jobs.is_correction_of_pixels(layer):
                 raise FieldError("Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO.")
@@ -114,9 +117,22 @@ class LabelDesk(QWidget):
         question = partial(jobs.save_question, label_map, taken, edit.mark_of(layer), folder, replace)
         self._worker.ask(question, self._saved, self._not_saved, user=self, purpose="save")
 
-    def _folder(self, label_map: LabelMap) -> Path:
-        file = label_map.source if Path(label_map.source).is_file() else ""
-        return jobs.corrections_folder(file, label_map.instances, output_folder())
+    def _export(self) -> None:
+        """Write the labels, once their measurements are those of the labels as they are now."""
+        self.corrections.flush()
+        self._export_waits = self.labels.layer in self._under_way
+        if self._export_waits:
+            say(self.export.state, "Measuring what was changed, then writing…")
+        else:
+            self.exporting.export()
+
+    def _no_longer_measuring(self, layer: Labels) -> None:
+        self._under_way.discard(layer)
+        if self._export_waits and layer is self.labels.layer:
+            self._export()
+
+    def _folder(self, layer: Labels) -> Path:
+        return jobs.corrections_folder(jobs.source_file(layer), edit.has_objects(layer), output_folder())
 
     def _pixels(self, layer: Labels, label_map: LabelMap) -> Taken | None:
         """Return the pixels under the labels: those they were computed on, else those of the chosen image; None without any."""
@@ -128,13 +144,14 @@ class LabelDesk(QWidget):
         return jobs.pixels_under(label_map, self._image.layer, self._viewer.dims.point)
 
     def _measured(self, layer: Labels, answer: dict[str, Any]) -> None:
-        if layer not in self._viewer.layers:
-            return
         layer.features = label_features(label_map_from_answer(answer))  # the link shows them
+        self._no_longer_measuring(layer)
 
     def _not_measured(self, layer: Labels, failure: Failure) -> None:
-        self.measuring.fail(failure)
         layer.features = layer.features.iloc[:0]  # old measurements of new labels would be wrong
+        if layer is self.labels.layer:
+            self.measuring.fail(failure)
+        self._no_longer_measuring(layer)
 
     def _saved(self, answer: dict[str, Any]) -> None:
         text = f"Saved as {Path(answer['file']).stem} in {answer['folder']}. Fine-tune reads this folder."
@@ -150,13 +167,14 @@ class LabelDesk(QWidget):
 
     def _chosen(self) -> None:
         layer = self.labels.layer
+        self._export_waits = False
         self.measuring.clear()
         self.saving.clear()
         self.corrections.watch(layer)
         self.link.watch(layer)
         self.exporting.watch(layer)
         if layer is not None and edit.has_meaning(layer):
-            folder = self._folder(jobs.label_map_of(layer))
+            folder = self._folder(layer)
             self.corrections.folder.text.setPlaceholderText(str(folder))
             self.table.suggested = folder.parent / f"{jobs.suggested_file('', layer.name, folder).name}-measurements.csv"
 
@@ -164,6 +182,7 @@ class LabelDesk(QWidget):
         self.labels.changed.connect(self._chosen)
         self.corrections.edited.connect(self.measure)
         self.corrections.save_asked.connect(lambda: self.save_corrections())
+        self.export.export_asked.connect(self._export)
         self.table.failed.connect(self.measuring.say)
         self.table.saved.connect(lambda path: say(self.table.count, f"Written: {path}"))
 

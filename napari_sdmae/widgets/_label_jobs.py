@@ -130,6 +130,12 @@ def correction_name(label_map: LabelMap, layer_name: str) -> str:
     return f"{plain}-r{row}-c{column}-{height}x{width}"
 
 
+def source_file(layer: Labels) -> str:
+    """Return the file of the picture to which the labels of `layer` belong, or an empty text where it has none."""
+    source = str(mark_of(layer).get("source", ""))
+    return source if source and Path(source).is_file() else ""
+
+
 def suggested_file(file: str, layer_name: str, results: Path) -> Path:
     """Return where labels are offered to be written, without suffix: beside the picture's `file`, else among the `results`."""
     if file:

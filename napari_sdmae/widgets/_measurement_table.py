@@ -75,6 +75,11 @@ class MeasurementTable(QWidget):
         if label is not None:
             self.choose(label)
 
+    def wait(self, why: str) -> None:
+        """Say `why` the table is out of date; it is not written to a file until the next one is shown."""
+        say(self.count, why)
+        self.save_button.setEnabled(False)
+
     @property
     def chosen(self) -> int | None:
         """The label of the chosen row, or None."""

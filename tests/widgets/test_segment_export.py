@@ -262,6 +262,51 @@ def test_painting_measures_again(widget, opened, qtbot):
     qtbot.waitUntil(lambda: table.model.rowCount() == 6, timeout=60000)
 
 
+def test_what_is_exported_at_once_after_a_stroke_is_measured_first(widget, opened, qtbot, tmp_path):
+    form, panel = widget.desk.export, widget.desk.corrections
+    form.choose(tmp_path / "measured")
+    opened.selected_label = 1
+    with opened.block_history():
+        opened.paint((70, 100), 1)
+    form.button.click()
+    assert form.state.text() == "Measuring what was changed, then writing…"
+    assert not widget.desk.table.save_button.isEnabled()
+    assert not panel._timer.isActive()
+    qtbot.waitUntil(lambda: form.state.text().startswith("Written"), timeout=60000)
+    features = json.loads((tmp_path / "measured.geojson").read_text())["features"]
+    found = [one["properties"]["measurements"] for one in features]
+    areas = sorted(next(value for name, value in one.items() if "area" in name.lower()) for one in found)
+    expected = sorted(np.bincount(opened.data.ravel())[1:] * 0.0625)
+    np.testing.assert_allclose(areas, expected, rtol=1e-6)
+
+
+def test_labels_left_right_after_a_stroke_are_still_measured(viewer, widget, opened, qtbot):
+    other = viewer.add_labels(np.zeros((8, 8), np.int32), name="other")
+    opened.selected_label = 1
+    with opened.block_history():
+        opened.paint((70, 100), 1)
+    widget.desk.labels.choose(other)
+    area = lambda: next((name for name in opened.features.columns if "area" in name), None)  # noqa: E731
+    qtbot.waitUntil(lambda: area() is not None, timeout=60000)
+    measured = opened.features.set_index("label").loc[1, area()]
+    assert measured == pytest.approx((opened.data == 1).sum() * 0.0625)
+    assert widget.desk.table.model.rowCount() == 0
+
+
+def test_measurements_that_cannot_be_renewed_go(viewer, widget, opened, qtbot):
+    widget.desk.measure(opened)
+    qtbot.waitUntil(lambda: widget.desk.table.model.rowCount() == 6, timeout=60000)
+    viewer.add_image(np.zeros((30, 40), np.uint8), name="small")
+    widget.controls.image.choose(viewer.layers["small"])
+    opened.selected_label = 1
+    with opened.block_history():
+        opened.paint((70, 100), 1)
+    qtbot.waitUntil(lambda: widget.desk.measuring.failure is not None, timeout=60000)
+    assert "reach beyond" in widget.desk.measuring.failure.line
+    assert len(opened.features) == 0
+    assert widget.desk.table.model.rowCount() == 0
+
+
 def test_corrections_are_saved_beside_the_picture(widget, opened, qtbot, tmp_path):
     panel, folder = widget.desk.corrections, tmp_path / "corrections-instances"
     assert panel.folder.text.placeholderText() == str(folder)
