@@ -12,6 +12,7 @@ from napari_sdmae.cli._output import Refused, check_scale, guarded, save_json
 from napari_sdmae.config import Device
 from napari_sdmae.finetune_config import FinetuneConfig, LabelsConfig
 from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.training.describe import counted, in_words
 
 if TYPE_CHECKING:
     from napari_sdmae.data.labelled import LabelledImage, LabelledSet
@@ -41,7 +42,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     part = arguments.part or ("test" if own and found.part("test") else "all")
     labelled = with_classes_of(found, spec)
     images = _chosen(labelled, part)
-    warnings = [*found.warnings, *_seen_before(images, own)]
+    warnings = [*found.warnings, *_left_out(found), *_seen_before(images, own)]
     report = _measured(arguments, config, labelled, images) | {
         "head": str(arguments.head),
         "data": str(config.data),
@@ -101,6 +102,15 @@ def _chosen(labelled: LabelledSet, part: str) -> tuple[LabelledImage, ...]:
     return images
 
 
+def _left_out(found: LabelledSet) -> list[str]:
+    """Return a warning if images could not be used: the first one and why, and how many more there are."""
+    if not found.unusable:
+        return []
+    name, reason = found.unusable[0]
+    more = f", and {counted(len(found.unusable) - 1, 'other')}" if len(found.unusable) > 1 else ""
+    return [f"left out, as it cannot be used: {name} ({reason}){more}"]
+
+
 def _seen_before(images: Sequence[LabelledImage], own: bool) -> list[str]:
     """Return a warning if the head was trained or chosen on some of these images."""
     trained, chosen = (sum(image.part == part for image in images) for part in ("train", "validation"))
@@ -126,8 +136,9 @@ def _measured(
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the numbers of a report in columns: all images, then each class."""
-    groups = "" if report["groups"] is None else f" of {report['groups']} patients or slides"
-    lines = [f"{report['images']} images{groups} ({report['part']})", *_lines({"all": report["metrics"]})]
+    groups = report["groups"]
+    of = "" if groups is None else f" of {groups} {'patient or slide' if groups == 1 else 'patients or slides'}"
+    lines = [f"{counted(report['images'], 'image')}{of} ({report['part']})", *_lines({"all": report["metrics"]})]
     if any(report["per_class"].values()):
         lines += ["", *_lines(report["per_class"])]
     return "\n".join(lines)
@@ -137,7 +148,7 @@ def _lines(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return rows of numbers under their names."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [
-        ["", *names],
+        ["", *map(in_words, names)],
         *([title, *(f"{row[name]:.4f}" if name in row else "–" for name in names)] for title, row in rows.items()),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.cli._arguments import explain, refuse
+from napari_sdmae.training.describe import in_words
 from napari_sdmae.training.run_folder import Request, RunFolder, is_alive, list_runs
 
 COLUMNS = ("name", "state", "epoch", "loss", "started", "host")
@@ -93,7 +94,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _best(row: dict[str, Any]) -> str:
     """Return the best value on the validation images, which runs of fine-tuning have."""
-    return "–" if row["best"] is None else f"{row['best']:.4f} {row['best_metric']}"
+    return "–" if row["best"] is None else f"{row['best']:.4f} {in_words(row['best_metric'])}"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -50,7 +50,17 @@ def losses(metrics: dict[str, float]) -> str:
 
 def measures(metrics: dict[str, float]) -> str:
     """Return what was measured on the validation images."""
-    return "  ".join(f"{name.removeprefix('validation/')} {value:.4f}" for name, value in metrics.items())
+    return "  ".join(f"{in_words(name.removeprefix('validation/'))} {value:.4f}" for name, value in metrics.items())
+
+
+def in_words(name: str) -> str:
+    """Return the name of a number as people read it: ``balanced accuracy``."""
+    return name.replace("_", " ")
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something: ``1 image``, ``2 images``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -80,10 +80,12 @@ class HeadEngine(GradientEngine[FinetuneConfig, Finetuned, HeadLosses]):
         return {"total": losses.total, **losses.parts}
 
     def _in_parts(self) -> str:
-        """Return that batch statistics are those of the parts, where the head has some."""
-        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.head.modules()):
-            return ""
-        return ". BatchNorm sees the tiles of each part by itself: the loss changes slightly"
+        """Return what is of the parts and not of the whole batch: batch statistics, and losses that are no mean over tiles."""
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.head.modules()):
+            return ". BatchNorm sees the tiles of each part by itself: the loss changes slightly"
+        if self.config.task != "classification" or self.loss.weights is not None:
+            return ". The losses of the parts are averaged: that differs slightly from the loss of the whole batch"
+        return ""
 
     def save(self, folder: Path) -> None:
         """Write the head's files into `folder`."""

@@ -11,6 +11,7 @@ import torch
 from napari_sdmae.config import Precision
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.training.checkpoints import TrainingState
+from napari_sdmae.training.describe import counted
 from napari_sdmae.training.devices import World, device_name, is_first_process
 from napari_sdmae.training.environment import write_environment
 from napari_sdmae.training.events import Ended, Event, Warned
@@ -87,4 +88,4 @@ def report_unusable(unusable: Sequence[tuple[str, str]], folder: RunFolder) -> W
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("file", "reason"), *unusable])
     write_atomically(folder.quarantine, text.getvalue().encode())
-    return Warned("quarantine", f"{len(unusable)} files could not be used; they are listed in {folder.quarantine.name}")
+    return Warned("quarantine", f"{counted(len(unusable), 'file')} could not be used, see {folder.quarantine.name}")

@@ -16,6 +16,7 @@ from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.precision import autocast
 from napari_sdmae.training.checkpoints import TrainingState
+from napari_sdmae.training.describe import counted, in_words
 from napari_sdmae.training.evaluation import Evaluation, Report
 from napari_sdmae.training.events import EndState, Event, Validated
 from napari_sdmae.training.judging import Asked
@@ -101,8 +102,8 @@ class BestOnValidation:
             return UNSELECTED
         name = selecting_metric(self.engine.config.task, len(report["classes"]))
         value = report[part].get(name)
-        measured = "nothing could be measured" if value is None else f"{name} {value:.4f}"
-        return f"{measured} on {report['images'][part]} {part} images, with epoch {report['selected']['epoch']:g}"
+        measured = "nothing could be measured" if value is None else f"{in_words(name)} {value:.4f}"
+        return f"{measured} on {counted(report['images'][part], f'{part} image')}, with epoch {report['selected']['epoch']:g}"
 
     def _test(self, asked: Asked) -> tuple[Report | None, Request | None]:
         """Measure the selected head on the test images, if there are any."""

@@ -176,6 +176,7 @@ def test_evaluate_finds_the_test_images_of_the_run_again(run, masks, tmp_path, c
     assert "which slide" in err
     title, heading, numbers, *_ = out.splitlines()
     assert title == f"{own['images']['test']} images (test)"
+    assert "left out" not in err
     assert dict(zip(heading.split(), numbers.split()[1:], strict=True))["mIoU"] == f"{found['metrics']['mIoU']:.4f}"
     assert main(["evaluate", str(run.path), "--data", str(masks), "--output", str(output)]) == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -197,6 +198,23 @@ def test_evaluate_on_other_images_takes_all_of_them(run, masks, tmp_path, capsys
     out, err = capsys.readouterr()
     assert out.startswith("3 images (all)")
     assert "the head was trained" not in err
+
+
+def test_evaluate_names_what_it_leaves_out(run, masks, tmp_path, capsys):
+    """A figure of fewer images than there are must not pass for one of all."""
+    for name in ("images", "labels"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        data = (masks / name / "1.png").read_bytes()
+        for number in range(11):
+            (tmp_path / "other" / name / f"{number}.png").write_bytes(data)
+    (tmp_path / "other" / "images" / "4.png").write_bytes(b"no picture")
+    output = tmp_path / "report.json"
+    call = ["evaluate", str(run.path), "--data", str(tmp_path / "other"), "--device", "cpu", "--output", str(output)]
+    assert main(call) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("10 images (all)")
+    assert "left out, as it cannot be used: images/4.png (" in err
+    assert any("images/4.png" in warning for warning in report_of(output)["warnings"])
 
 
 def test_evaluate_refuses_classes_that_the_head_does_not_know(run, masks, tmp_path, capsys):

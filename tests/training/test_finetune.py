@@ -55,7 +55,15 @@ def test_a_run_ends_with_a_head_and_a_report_that_names_parts_and_metric(runs, t
     assert report["images"]["test"] > 0
     assert report["groups"]["test"] is None
     assert any("which slide" in warning for warning in report["warnings"])
-    assert f"{BY[task]} {report['test'][BY[task]]:.4f} on {report['images']['test']} test images" in run.status().message
+    said = f"{BY[task].replace('_', ' ')} {report['test'][BY[task]]:.4f} on {report['images']['test']} test images"
+    assert said in run.status().message
+
+
+def test_a_single_test_image_is_told_as_one(make_finetune, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    list(finetune(make_finetune("segmentation", epochs=1, labels={"test": 0.05}), run=run.path))
+    assert report_of(run)["images"]["test"] == 1
+    assert " on 1 test image, with epoch 1" in run.status().message
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -246,6 +254,27 @@ def test_out_of_memory_halves_the_tiles_at_once_and_changes_no_loss(make_finetun
     (message,) = (event.message for event in events if isinstance(event, Warned) and event.code == "out_of_memory")
     assert "2 tiles at once instead of 4" in message
     assert "BatchNorm" not in message
+
+
+def test_out_of_memory_says_where_the_parts_do_not_add_up_to_the_loss(make_finetune, tmp_path, monkeypatch):
+    """Dice of the parts is not Dice of the batch: the warning names the difference, and its size stays that of one image."""
+    config = make_finetune("segmentation", epochs=1, encoder={"drop_path": 0.0})
+    whole = losses(list(finetune(config, run=tmp_path / "whole")))
+    parts = losses(list(finetune(config.model_copy(update={"micro_batch": 2}), run=tmp_path / "parts")))
+    assert parts != pytest.approx(whole, abs=1e-6)
+    assert parts == pytest.approx(whole, abs=0.05)
+    real = HeadEngine._losses
+
+    def hungry(self, step, indices, following, last):
+        if len(indices) > 2:
+            raise MemoryError
+        return real(self, step, indices, following, last)
+
+    monkeypatch.setattr(HeadEngine, "_losses", hungry)
+    events = list(finetune(config, run=tmp_path / "run"))
+    (message,) = (event.message for event in events if isinstance(event, Warned) and event.code == "out_of_memory")
+    assert "the rest of each batch is accumulated. The losses of the parts are averaged" in message
+    assert losses(events) == parts
 
 
 def test_out_of_memory_says_that_batch_statistics_are_those_of_the_parts(make_finetune, runs, tmp_path, monkeypatch):
