@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from napari_sdmae.config import preset_names
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.finetune_config import FinetuneConfig, Task
 from napari_sdmae.head_presets import DEFAULT_HEAD_PRESET, from_head_preset, head_preset_names, load_head_preset
 
 
@@ -47,6 +48,13 @@ def test_the_linear_probe_trains_the_classifier_alone() -> None:
 def test_what_is_labelled_at_its_centre_keeps_it() -> None:
     changes = settings("centre-classes").augmentation
     assert (changes.crop_scale, changes.cutmix, changes.erase, changes.rand_augment) == ((1, 1), 0, 0, 0)
+
+
+def test_every_task_has_a_preset_and_detection_learns_at_the_published_rate() -> None:
+    """AdamW at 1e-4, as ViTDet (arXiv 2203.16527)."""
+    assert {load_head_preset(name)["task"] for name in head_preset_names()} == set(get_args(Task))
+    config = settings("detection")
+    assert config.optimizer.base_lr * config.batch_size / 256 == pytest.approx(1e-4)
 
 
 def test_changes_are_laid_over_a_preset_and_unknown_names_are_told() -> None:
