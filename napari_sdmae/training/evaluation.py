@@ -23,6 +23,7 @@ from napari_sdmae.metrics import (
     Metrics,
     SegmentationMetrics,
 )
+from napari_sdmae.models.box_windows import window_boxes
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.instances import separate
 from napari_sdmae.models.sliding import predict_windows
@@ -169,16 +170,13 @@ def predict_objects(
 
 
 def predict_boxes(model: Finetuned, image: RGB, autocast: Context | None = None) -> FoundBoxes:
-    """Return boxes, class values and scores of an image at the head's scale, seen whole, reflected up to whole patches."""
-    height, width = image.shape[:2]
-    patch = model.spec.encoder.patch_size
-    padded = np.pad(image, ((0, -height % patch), (0, -width % patch), (0, 0)), mode="symmetric")
-    with torch.inference_mode(), autocast or nullcontext():
-        (found,) = model(model.normalise(torch.from_numpy(padded[None]).to(model.mean.device)))
-    boxes, labels, scores = (found[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
-    boxes = np.minimum(boxes, np.array([width, height] * 2))
-    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return FoundBoxes(boxes[inside], labels[inside], scores[inside])
+    """Return boxes, class values and scores of an image at the head's scale, in the windows in which it will be used."""
+
+    def read(row: int, column: int, height: int, width: int) -> RGB:
+        return image[row : row + height, column : column + width]
+
+    found = window_boxes(model, (image.shape[0], image.shape[1]), read, autocast=autocast)
+    return FoundBoxes(found[:, :4], found[:, 4].astype(np.int64), found[:, 5])
 
 
 def class_probabilities(model: Finetuned, images: torch.Tensor, autocast: Context | None = None) -> NDArray[np.float32]:

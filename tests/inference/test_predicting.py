@@ -40,6 +40,7 @@ from napari_sdmae.label_map import LabelMap, make_classes
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.precision import autocast
 from napari_sdmae.models.sliding import starts
+from napari_sdmae.training.evaluation import predict_boxes
 
 RGB = NDArray[np.uint8]
 TILE = 64
@@ -370,6 +371,20 @@ def test_boxes_are_found_once_across_windows(mpp: float) -> None:
         rows, columns = np.nonzero(labels.labels == number)
         assert (rows.min() + region[0], columns.min() + region[1]) == (box.top, box.left)
     np.testing.assert_allclose(labels.measurements["probability"], 0.9)
+
+
+def test_boxes_of_what_is_only_reflected_are_none_and_a_head_is_tested_as_it_is_used() -> None:
+    """A picture of 50 rows is reflected up to 64: the mirror image of what lies near its border is no object."""
+    picture = np.full((50, 150, 3), 240, np.uint8)
+    picture[41:48, 20:30] = picture[10:24, 70:80] = picture[30:50, 130:140] = 10
+    model = seeing(head("detection"), boxes_rule)
+    boxes = predict(model, picture, mpp=0.5).boxes
+    edges = [(box.left, box.top, box.right, box.bottom) for box in boxes]
+    assert edges == [(70, 10, 80, 24), (130, 30, 140, 50), (20, 41, 30, 48)]
+    measured = predict_boxes(model, picture)
+    order = np.argsort(measured.boxes[:, 1])
+    np.testing.assert_array_equal(measured.boxes[order], np.array(edges))
+    assert (measured.labels.tolist(), measured.labels.dtype) == ([1, 1, 1], np.int64)
 
 
 def test_a_file_is_predicted_as_its_pixels(skin: RGB, tmp_path: Path) -> None:
