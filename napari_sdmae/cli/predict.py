@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
 from napari_sdmae.cli._output import Refused, check_scale, save_json, save_png
+from napari_sdmae.cli._prediction_files import report, tile_rows, write_boxes, write_probabilities, write_table
 from napari_sdmae.config import Device, Precision
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ def main(argv: list[str]) -> int:
     except (OSError, RuntimeError) as error:
         return _complain(error, 1)
     status = for_each(PROG, job.inputs, job.predict)
-    if job.rows:
-        print(_write_table(job))
+    try:
+        if job.rows:
+            print(write_table(job.rows, arguments.output / TABLE))
+    except OSError as error:
+        return _complain(error, 1)
     return status
 
 
@@ -114,7 +118,7 @@ class Job:
         for warning in found.warnings:
             print(f"{PROG}: {one.path}: {warning}", file=sys.stderr)
         if self.spec.task == "classification":
-            self.rows += _tile_rows(one.path, found)
+            self.rows += tile_rows(one.path, found)
         elif "csv" in _formats(self.arguments, self.spec) or "geojson" in _formats(self.arguments, self.spec):
             from dataclasses import replace
 
@@ -138,13 +142,14 @@ class Job:
         for name in _formats(self.arguments, self.spec):
             yield from export_labels(found.label_map, paths[ENDS[name]], format=name, overwrite=self.arguments.overwrite)
         if "boxes.json" in paths:
-            yield _write_boxes(one, found, paths["boxes.json"], self.arguments.overwrite)
+            yield write_boxes(found, one.path, paths["boxes.json"], overwrite=self.arguments.overwrite)
         if "probabilities.tif" in paths and found.probabilities is not None:
-            yield _write_probabilities(found, paths["probabilities.tif"])
+            yield write_probabilities(found, paths["probabilities.tif"])
         if "overlay.png" in paths:
             save_png(paths["overlay.png"], overlay(found.label_map, self._picture(one)))
             yield paths["overlay.png"]
-        save_json(paths["prediction.json"], _report(self, one, found, seconds))
+        about = {"image": str(one.path), "region": self.arguments.region, "head": str(self.arguments.head)}
+        save_json(paths["prediction.json"], about | {"task": self.spec.task} | report(found, seconds))
         yield paths["prediction.json"]
 
 
@@ -220,90 +225,6 @@ def _check_free(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Inpu
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise Refused(f"{there[0]}{more} already in {output}: give --overwrite or another --output")
     output.mkdir(parents=True, exist_ok=True)
-
-
-def _write_boxes(one: Input, found: Prediction, path: Path, overwrite: bool) -> Path:
-    """Write the boxes of an image, in px of the whole image."""
-    import numpy as np
-
-    from napari_sdmae.io.coco import write_coco_boxes
-    from napari_sdmae.io.images import image_size
-
-    write_coco_boxes(
-        np.array([(box.left, box.top, box.right, box.bottom) for box in found.boxes], float).reshape(-1, 4),
-        [box.value for box in found.boxes],
-        found.label_map.classes,
-        path,
-        size=image_size(one.path),
-        scores=[box.score for box in found.boxes],
-        image=one.path.name,
-        mpp=found.label_map.mpp,
-        overwrite=overwrite,
-    )
-    return path
-
-
-def _write_probabilities(found: Prediction, path: Path) -> Path:
-    """Write probabilities as float32 pages with the names of the classes, one page in memory at a time."""
-    import numpy as np
-    import tifffile
-
-    assert found.probabilities is not None
-    mpp = found.label_map.label_mpp
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    with tifffile.TiffWriter(path, bigtiff=found.probabilities.size > 2**29) as file:
-        for name, values in zip(found.channels, found.probabilities, strict=True):
-            page = np.asarray(values, np.float32)
-            file.write(page, photometric="minisblack", compression="zlib", description=name, metadata=None, **scale)
-    return path
-
-
-def _tile_rows(path: Path, found: Prediction) -> list[dict[str, Any]]:
-    """Return the rows of the table: where each tile lies in px of the image, its class, all probabilities."""
-    labels = found.label_map
-    rows = []
-    whole = len(labels.class_of) == 1
-    for number, value in labels.class_of.items():
-        row, column = (0, 0) if whole else divmod(number - 1, labels.labels.shape[1])
-        size = [edge * labels.step for edge in labels.labels.shape] if whole else [labels.step] * 2
-        place = {"row": labels.origin[0] + row * labels.step, "column": labels.origin[1] + column * labels.step}
-        probabilities = {name: float(labels.measurements[f"probability {name}"][number - 1]) for name in found.channels}
-        about = {"file": str(path), **place, "height": size[0], "width": size[1], "class": labels.class_named(value).name}
-        rows.append(about | {f"probability {name}": share for name, share in probabilities.items()})
-    return rows
-
-
-def _write_table(job: Job) -> Path:
-    """Write the classes of all images."""
-    import pandas as pd
-
-    path: Path = job.arguments.output / TABLE
-    pd.DataFrame(job.rows).to_csv(path, index=False, encoding="utf-8-sig", lineterminator="\n", float_format="%.7g")
-    return path
-
-
-def _report(job: Job, one: Input, found: Prediction, seconds: float) -> dict[str, Any]:
-    """Return what the JSON file says."""
-    from napari_sdmae.inference.prediction import NOTE
-
-    labels = found.label_map
-    counts = {one.name: 0 for one in labels.classes}
-    for value in labels.class_of.values():
-        counts[labels.class_named(value).name] += 1
-    return {
-        "image": str(one.path),
-        "region": job.arguments.region,
-        "head": str(job.arguments.head),
-        "task": job.spec.task,
-        "mpp": labels.mpp,
-        "seen_mpp": found.seen_mpp,
-        "origin": labels.origin,
-        "step": labels.step,
-        "counts": counts if labels.instances else None,
-        "warnings": found.warnings,
-        "seconds": round(seconds, 3),
-        "note": NOTE,
-    }
 
 
 def _complain(error: Exception, status: int) -> int:

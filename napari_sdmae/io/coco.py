@@ -22,7 +22,7 @@ from napari_sdmae.io.label_objects import Window, check_labels, windows
 from napari_sdmae.io.outlines import outlines
 from napari_sdmae.label_map import LabelClass, LabelMap
 
-__all__ = ["read_coco", "read_coco_boxes", "run_lengths", "write_coco", "write_coco_boxes"]
+__all__ = ["read_coco", "read_coco_boxes", "run_lengths", "write_coco", "write_coco_detections"]
 
 Segmentation = Literal["rle", "polygon"]
 
@@ -60,7 +60,7 @@ def write_coco(
     _write(path, _info(describe(label_map)), picture, label_map.classes, annotations, label_map, overwrite)
 
 
-def write_coco_boxes(
+def write_coco_detections(
     boxes: NDArray[np.floating],
     values: Sequence[int],
     classes: Sequence[LabelClass],

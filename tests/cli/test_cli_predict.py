@@ -122,6 +122,21 @@ def test_classification_writes_one_table(heads: Path, images: Path, tmp_path: Pa
     assert str(tmp_path / "out" / "classification.csv") in capsys.readouterr().out
 
 
+def test_a_table_that_cannot_be_written_is_one_line(
+    heads: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert call("predict", heads / "classification", images, "--output", tmp_path / "out", *FAST) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("sdmae predict: ")
+    assert "No space left on device" in error
+    assert not list((tmp_path / "out").glob(".*tmp"))
+    assert not (tmp_path / "out" / "classification.csv").exists()
+
+
 def test_detection_writes_coco_that_pycocotools_reads(heads: Path, images: Path, tmp_path: Path) -> None:
     assert call("predict", heads / "detection", images / "one.jpg", "--output", tmp_path / "out", "--mpp", "0.5", *FAST) == 0
     coco = COCO(str(tmp_path / "out" / "one-boxes.json"))

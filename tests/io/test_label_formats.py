@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from napari_sdmae.io.coco import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_boxes
+from napari_sdmae.io.coco import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_detections
 from napari_sdmae.io.images import read_mpp
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_objects import Window
@@ -409,7 +409,7 @@ def test_polygons_agree_with_pycocotools(nuclei, tmp_path, capsys):
 def test_boxes_of_a_detection_head(tmp_path, capsys):
     boxes = np.array([[1, 2, 11, 7], [0.5, 0, 3.25, 4]], np.float32)
     about = {"size": (40, 60), "image": "a.png", "mpp": 0.5, "origin": (8.0, 9.0)}
-    write_coco_boxes(boxes, [1, 2], cases.CLASSES, tmp_path / "a.json", scores=[0.9, 0.25], **about)
+    write_coco_detections(boxes, [1, 2], cases.CLASSES, tmp_path / "a.json", scores=[0.9, 0.25], **about)
     coco = loaded(tmp_path / "a.json", capsys)
     assert [one["bbox"] for one in coco.loadAnns(coco.getAnnIds())] == [[1, 2, 10, 5], [0.5, 0, 2.75, 4]]
     found = read_coco_boxes(tmp_path / "a.json")
@@ -418,7 +418,7 @@ def test_boxes_of_a_detection_head(tmp_path, capsys):
     assert found.classes == cases.CLASSES
     assert json.loads((tmp_path / "a.json").read_text())["info"]["origin"] == [8.0, 9.0]
     with pytest.raises(ValueError, match="2 boxes, 1 classes"):
-        write_coco_boxes(boxes, [1], cases.CLASSES, tmp_path / "b.json", size=(4, 4))
+        write_coco_detections(boxes, [1], cases.CLASSES, tmp_path / "b.json", size=(4, 4))
     with pytest.warns(UserWarning, match="no mask: 2"):
         read_coco(tmp_path / "a.json")
 

@@ -1,0 +1,94 @@
+"""What ``sdmae predict`` writes beside labels: boxes, probabilities, the table of tiles, and what is said of a prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sdmae.inference.prediction import Prediction
+
+
+def write_boxes(found: Prediction, image: Path, path: Path, *, overwrite: bool) -> Path:
+    """Write the boxes of an image as COCO JSON, in px of the whole image."""
+    import numpy as np
+
+    from napari_sdmae.io.coco import write_coco_detections
+    from napari_sdmae.io.images import image_size
+
+    write_coco_detections(
+        np.array([(box.left, box.top, box.right, box.bottom) for box in found.boxes], float).reshape(-1, 4),
+        [box.value for box in found.boxes],
+        found.label_map.classes,
+        path,
+        size=image_size(image),
+        scores=[box.score for box in found.boxes],
+        image=image.name,
+        mpp=found.label_map.mpp,
+        overwrite=overwrite,
+    )
+    return path
+
+
+def write_probabilities(found: Prediction, path: Path) -> Path:
+    """Write probabilities as float32 pages with the names of the classes, one page in memory at a time."""
+    import numpy as np
+    import tifffile
+
+    from napari_sdmae.io.label_files import aside
+
+    assert found.probabilities is not None
+    mpp = found.label_map.label_mpp
+    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    large = found.probabilities.size > 2**29
+    with aside(path, overwrite=True) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
+        for name, values in zip(found.channels, found.probabilities, strict=True):
+            page = np.asarray(values, np.float32)
+            file.write(page, photometric="minisblack", compression="zlib", description=name, metadata=None, **scale)
+    return path
+
+
+def tile_rows(image: Path, found: Prediction) -> list[dict[str, Any]]:
+    """Return the rows of the table: where each tile lies in px of the image, its class, all probabilities."""
+    labels = found.label_map
+    rows = []
+    whole = len(labels.class_of) == 1
+    for number, value in labels.class_of.items():
+        row, column = (0, 0) if whole else divmod(number - 1, labels.labels.shape[1])
+        size = [edge * labels.step for edge in labels.labels.shape] if whole else [labels.step] * 2
+        place = {"row": labels.origin[0] + row * labels.step, "column": labels.origin[1] + column * labels.step}
+        probabilities = {name: float(labels.measurements[f"probability {name}"][number - 1]) for name in found.channels}
+        about = {"file": str(image), **place, "height": size[0], "width": size[1], "class": labels.class_named(value).name}
+        rows.append(about | {f"probability {name}": share for name, share in probabilities.items()})
+    return rows
+
+
+def write_table(rows: list[dict[str, Any]], path: Path) -> Path:
+    """Write the classes of all images."""
+    import pandas as pd
+
+    from napari_sdmae.io.label_files import aside
+
+    with aside(path, overwrite=True) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n", float_format="%.7g")
+    return path
+
+
+def report(found: Prediction, seconds: float) -> dict[str, Any]:
+    """Return what the JSON file says of a prediction."""
+    from napari_sdmae.inference.prediction import NOTE
+
+    labels = found.label_map
+    counts = {one.name: 0 for one in labels.classes}
+    for value in labels.class_of.values():
+        counts[labels.class_named(value).name] += 1
+    return {
+        "mpp": labels.mpp,
+        "seen_mpp": found.seen_mpp,
+        "origin": labels.origin,
+        "step": labels.step,
+        "counts": counts if labels.instances else None,
+        "warnings": found.warnings,
+        "seconds": round(seconds, 3),
+        "note": NOTE,
+    }
