@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
@@ -14,6 +14,7 @@ from napari_sdmae.layers import KEY, LayerData
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
 OUTDATED = " (out of date)"
 Limits = tuple[float, float]
+L = TypeVar("L", bound=Layer)
 KINDS = {"image": Image, "labels": Labels, "points": Points, "shapes": Shapes}
 
 
@@ -24,13 +25,29 @@ def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
     name and contrast limits follow the new data only while nobody has changed them.
     The selection stays as it was.
     """
-    selected, active = set(viewer.layers.selection), viewer.layers.selection.active
+    selected, active = set(viewer.layers.selection), active_layer(viewer)
     shown = [_show(viewer, data, attributes, kind) for data, attributes, kind in layers]
     _put_in_order(viewer, shown)
-    if active is not None and viewer.layers.selection.active is not active:
+    if active is not None and active_layer(viewer) is not active:
         viewer.layers.selection = selected & set(viewer.layers)
         viewer.layers.selection.active = active
     return shown
+
+
+def add_layer(viewer: Any, layer: L) -> L:
+    """Put `layer` on top and return it: the layer itself.
+
+    A dock widget that is opened from napari's menu is given a stand-in of the viewer, whose methods and attributes return
+    stand-ins of layers. They are equal to their layers, but not the same object.
+    """
+    viewer.add_layer(layer)
+    return layer
+
+
+def active_layer(viewer: Any) -> Layer | None:
+    """Return the active layer itself, not a stand-in (see :func:`add_layer`), or None."""
+    active = viewer.layers.selection.active
+    return next((layer for layer in viewer.layers if layer == active), None)
 
 
 def _put_in_order(viewer: Any, shown: Sequence[Layer]) -> None:
@@ -90,7 +107,7 @@ def _show(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> Laye
         viewer.layers.remove(layer)
         layer = None
     if layer is None:
-        layer = viewer.add_layer(Layer.create(data, attributes, kind))
+        layer = add_layer(viewer, Layer.create(data, attributes, kind))
         layer.metadata = _mark(layer, attributes)
     else:
         _update(layer, data, attributes)

@@ -12,6 +12,7 @@ from napari_sdmae.widgets import _strokes as strokes
 from napari_sdmae.widgets._class_list import ClassList
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._label_edit import classes_of, mark_of
+from napari_sdmae.widgets._show import active_layer, add_layer
 
 
 class StrokeDesk(QObject):
@@ -52,7 +53,7 @@ class StrokeDesk(QObject):
     def on_picture(self, field: Field) -> Labels | None:
         """Return the strokes layer on the picture of `field`: the active one, else the topmost; None if there is none."""
         mine = [layer for layer in self.layers if mark_of(layer)["strokes_on"] == field.source.id]
-        active = self._viewer.layers.selection.active
+        active = active_layer(self._viewer)
         return next((layer for layer in mine if layer is active), mine[0] if mine else None)
 
     def over(self, field: Field, whole: Field | None) -> Labels:
@@ -60,7 +61,7 @@ class StrokeDesk(QObject):
         found = strokes.find_strokes(self._viewer, field)
         if found is None:
             place = whole if whole is not None and whole.step == field.step else field
-            found = self._viewer.add_layer(strokes.new_strokes(place, self._classes.classes))
+            found = add_layer(self._viewer, strokes.new_strokes(place, self._classes.classes))
         self.watch(found)
         return found
 

@@ -22,7 +22,7 @@ from napari_sdmae.widgets._scribble_view import ANSWER, agreement_line, answer_l
 from napari_sdmae.widgets._scroll import Dock, say
 from napari_sdmae.widgets._segment_view import source_text
 from napari_sdmae.widgets._settings import preference, remember
-from napari_sdmae.widgets._show import show_layers, withdraw_layers
+from napari_sdmae.widgets._show import active_layer, show_layers, withdraw_layers
 from napari_sdmae.widgets._stroke_desk import StrokeDesk
 from napari_sdmae.widgets._stroke_memory import StrokeMemory
 
@@ -105,7 +105,7 @@ class ScribblesWidget(Dock):
 
     def adopt(self) -> None:
         """Take the Labels layer that is selected in the viewer as strokes on the chosen picture."""
-        layer, field = self._viewer.layers.selection.active, self._whole()
+        layer, field = active_layer(self._viewer), self._whole()
         if not isinstance(layer, Labels) or field is None or ANSWER in mark_of(layer).get("id", ""):
             self.controls.failure.say("Select the Labels layer with your strokes in the layer list first.")
             return

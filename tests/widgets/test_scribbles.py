@@ -33,10 +33,10 @@ def skin(tissue):
 
 
 @pytest.fixture
-def widget(warm_worker, viewer, dock, fresh_memory, tmp_path, monkeypatch):
+def widget(warm_worker, viewer, fresh_memory, tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "output_folder", lambda: tmp_path / "output")
-    widget = ScribblesWidget(viewer)
-    dock(viewer, widget)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Scribbles")
+    QApplication.processEvents()
     return widget
 
 

@@ -18,7 +18,6 @@ from napari_sdmae.layers import Field, Source
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._query import query_worker
 from napari_sdmae.widgets._show import show_layers
-from napari_sdmae.widgets.segment import SegmentWidget
 
 pytestmark = pytest.mark.gui
 CLASSES = make_classes(["epithelial", "lymphocyte"], first=1)
@@ -36,9 +35,9 @@ def nuclei(count=6, gap=20, size=9, shape=(80, 120), origin=(10.0, 20.0), source
 
 
 @pytest.fixture
-def widget(viewer, dock, fresh_memory):
-    widget = SegmentWidget(viewer)
-    dock(viewer, widget)
+def widget(viewer, fresh_memory):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment and export")
+    QApplication.processEvents()
     yield widget
     query_worker().release()
 
