@@ -1,6 +1,8 @@
 """A real napari viewer for GUI tests. Nothing here imports torch, and nothing touches the user's own settings."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -75,46 +77,22 @@ def no_torch_in_the_viewer() -> Iterator[None]:
     assert not imported, f"the viewer's process imported {sorted(imported)}"
 
 
-MAKE_MODEL = """
+MAKE_MODELS = """
 import sys, torch
 from pathlib import Path
 from napari_sdmae.config import ModelConfig
-from napari_sdmae.io.checkpoints import save_model
-from napari_sdmae.models import SDMAE
-folder, seed, width, depth, heads, tile = sys.argv[1], *map(int, sys.argv[2:])
-torch.manual_seed(seed)
-config = ModelConfig(tile_size=tile, encoder_width=width, encoder_depth=depth, encoder_heads=heads, decoder_width=width,
-                     decoder_depth=1, decoder_heads=heads, head_hidden=32, head_bottleneck=16, head_outputs=32)
-save_model(Path(folder), SDMAE(config), metadata={"mpp": 0.5})
-"""
-
-
-def _make_model(folder: Path, seed: int, width: int = 48, depth: int = 3, heads: int = 4, tile: int = 64) -> Path:
-    """Write a small model with random weights, in another process: torch must not enter this one."""
-    arguments = [str(folder), *(str(number) for number in (seed, width, depth, heads, tile))]
-    subprocess.run([sys.executable, "-c", MAKE_MODEL, *arguments], check=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory) -> Path:
-    """A small model: patches of 16 px, 3 blocks of 4 heads."""
-    return _make_model(tmp_path_factory.mktemp("models") / "small", 0)
-
-
-@pytest.fixture(scope="session")
-def other_model_folder(tmp_path_factory) -> Path:
-    """Another small model: 2 blocks of 3 heads."""
-    return _make_model(tmp_path_factory.mktemp("models") / "other", 1, width=36, depth=2, heads=3)
-
-
-MAKE_HEADS = """
-import sys
-from pathlib import Path
 from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.label_map import make_classes
+from napari_sdmae.models import SDMAE
+folder = Path(sys.argv[1])
+for seed, (name, width, depth, heads) in enumerate([("small", 48, 3, 4), ("other", 36, 2, 3)]):
+    torch.manual_seed(seed)
+    config = ModelConfig(tile_size=64, encoder_width=width, encoder_depth=depth, encoder_heads=heads, decoder_width=width,
+                         decoder_depth=1, decoder_heads=heads, head_hidden=32, head_bottleneck=16, head_outputs=32)
+    save_model(folder / name, SDMAE(config), metadata={"mpp": 0.5})
 encoder = {"tile_size": 64, "width": 48, "depth": 3, "heads": 4}
 for task in ("segmentation", "instances", "classification", "detection"):
     config = FinetuneConfig.model_validate({"task": task, "data": ".", "tile_px": 64, "seed": 3, "encoder": encoder,
@@ -123,16 +101,72 @@ for task in ("segmentation", "instances", "classification", "detection"):
     head = new_head(config, make_classes(names, first=int(task in ("instances", "detection"))), 0.5)
     if task == "detection":  # so sure of everything that boxes are found
         head.head.detector.roi_heads.box_predictor.cls_score.bias.data[1] = 5
-    save_head(Path(sys.argv[1]) / task, head)
+    save_head(folder / "heads" / task, head)
 """
 
 
 @pytest.fixture(scope="session")
-def head_folders(tmp_path_factory) -> Path:
-    """Folder of four small heads with random weights, called by their tasks; tiles of 64 px at 0.5 µm/px."""
-    folder = tmp_path_factory.mktemp("heads")
-    subprocess.run([sys.executable, "-c", MAKE_HEADS, str(folder)], check=True)
+def models(tmp_path_factory) -> Path:
+    """Small models and heads with random weights, made by one other process: torch must not enter this one."""
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run([sys.executable, "-c", MAKE_MODELS, str(folder)], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(models) -> Path:
+    """A small model: patches of 16 px, 3 blocks of 4 heads."""
+    return models / "small"
+
+
+@pytest.fixture(scope="session")
+def other_model_folder(models) -> Path:
+    """Another small model: 2 blocks of 3 heads."""
+    return models / "other"
+
+
+@pytest.fixture(scope="session")
+def head_folders(models) -> Path:
+    """Folder of four small heads, called by their tasks; tiles of 64 px at 0.5 µm/px."""
+    return models / "heads"
+
+
+RUN_COMMANDS = """
+import contextlib, io, json, sys
+from napari_sdmae.cli import main
+replies = sys.stdout
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            code = main(json.loads(line))
+        except SystemExit as left:
+            code = left.code
+    print(json.dumps([code, said.getvalue()]), file=replies, flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def type_command() -> Iterator[Callable[[str, Path], None]]:
+    """Run a copied command line as it is, but for where it writes; all in one process, as importing torch takes seconds."""
+    started = []
+
+    def run(line: str, output: Path) -> None:
+        if not started:
+            command = [sys.executable, "-c", RUN_COMMANDS]
+            started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        program, *arguments = shlex.split(line)
+        assert program == "sdmae"
+        arguments[arguments.index("--output") + 1] = str(output)
+        process = started[0]
+        process.stdin.write(json.dumps(arguments) + "\n")
+        process.stdin.flush()
+        code, said = json.loads(process.stdout.readline())
+        assert code == 0, said
+
+    yield run
+    for process in started:
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

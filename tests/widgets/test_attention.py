@@ -1,7 +1,6 @@
 """The Attention dock in a real viewer with real models in a real worker."""
 
 import shlex
-import subprocess
 import sys
 
 import numpy as np
@@ -213,7 +212,7 @@ def test_without_a_file_there_is_no_command(widget):
 
 
 @pytest.mark.parametrize("view", [View("query", 2, 3), View("similarity", 3), View("received", 3)])
-def test_the_copied_command_writes_the_same_map(viewer, widget, qtbot, tmp_path, view):
+def test_the_copied_command_writes_the_same_map(viewer, widget, qtbot, tmp_path, view, type_command):
     file = tmp_path / "file.png"
     Image.fromarray(RGB).save(file)
     viewer.layers["tile"].name = "other"
@@ -227,12 +226,12 @@ def test_the_copied_command_writes_the_same_map(viewer, widget, qtbot, tmp_path,
     if view.pointed:
         assert widget._point_at(opened.data_to_world((60, 130)))
         done(qtbot)
-    words = shlex.split(widget.controls.command.text.toPlainText())
+    line = widget.controls.command.text.toPlainText()
+    words = shlex.split(line)
     assert words[words.index("--region") + 1 :][:4] == ["20", "40", "96", "128"]
     if view.pointed:  # the field's pixels, not the picture's: row 40 and column 90 of the region
         assert [float(word) // 16 for word in words[words.index("--query") + 1 :][:2]] == [40 // 16, 90 // 16]
-    words[words.index("--output") + 1] = str(tmp_path / "written")
-    subprocess.run([sys.executable, "-m", "napari_sdmae", *words[1:]], check=True, capture_output=True)
+    type_command(line, tmp_path / "written")
     (written,) = (tmp_path / "written").glob("*.tif")
     seen = next(one for one in viewer.layers if one.metadata.get("sdmae", {}).get("id", "").endswith("attention/map/a"))
     np.testing.assert_allclose(tifffile.imread(written), seen.data, atol=1e-5)

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shlex
 import shutil
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -143,18 +141,8 @@ def opened(viewer, ready, tmp_path):
     return file
 
 
-def run_copied(line, folder):
-    """Run a copied command as it is, but for where it writes; return what it wrote by name."""
-    words = shlex.split(line)
-    words[words.index("--output") + 1] = str(folder)
-    command = [sys.executable, "-m", "napari_sdmae", *words[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {path.name.removeprefix("my tile-"): path for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("region", ["Whole picture", "roi", "Current view"])
-def test_the_copied_command_writes_the_same_pictures(viewer, ready, opened, tmp_path, qtbot, region):
+def test_the_copied_command_writes_the_same_pictures(viewer, ready, opened, tmp_path, qtbot, region, type_command):
     corners = np.array([[9.5, 19.5], [9.5, 119.5], [109.5, 119.5], [109.5, 19.5]])
     viewer.add_shapes([corners], scale=(0.5, 0.5), translate=(3, 4), name="roi")
     viewer.reset_view()
@@ -171,7 +159,8 @@ def test_the_copied_command_writes_the_same_pictures(viewer, ready, opened, tmp_
     ready.command_line.copy.click()
     line = QApplication.clipboard().text()
     assert ("--region" in line) == (region != "Whole picture")
-    written, shown = run_copied(line, tmp_path / "written"), pictures(viewer)
+    type_command(line, tmp_path / "written")
+    written, shown = {path.name.removeprefix("my tile-"): path for path in (tmp_path / "written").iterdir()}, pictures(viewer)
     for name in ("masked", "reconstruction"):
         told, seen = np.asarray(Image.open(written[f"{name}.png"])).astype(int), shown[name].data.astype(int)
         assert told.shape == seen.shape
