@@ -70,9 +70,19 @@ def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None
         raise ValueError(f"{image.name} has no label image")
     values = read_labels(image.labels)
     if labelled.task == "instances":
+        values = compact(values)
         return Loaded(pixels_at, resize_instances(values, size), _types(image, labelled, values))
     values = (values > 0).astype(np.int32) if image.objects else values
     return Loaded(pixels_at, resize_labels(class_indices(values, labelled, ignore_value), size))
+
+
+def compact(objects: Labels) -> Labels:
+    """Return object numbers (H, W) as 1 … N in the same order if some exceed the pixels: tables by number then stay small."""
+    if int(objects.max(initial=0)) <= objects.size:
+        return objects
+    numbers, places = np.unique(objects, return_inverse=True)
+    renumbered: Labels = (places.reshape(objects.shape) + (numbers[0] > 0)).astype(np.int32)
+    return renumbered
 
 
 def scaled_size(size: tuple[int, ...], mpp: float | None, wanted: float | None) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from napari_sdmae.data.label_images import label_size, read_labels
 from napari_sdmae.data.labelled import load_labelled, read_labelled
+from napari_sdmae.data.labelled_sets import IGNORE
+from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.labels import export_labels
@@ -247,6 +249,25 @@ class TestInstances:
         numbers = np.unique(np.asarray(Image.open(image.labels)))
         assert image.counts == ((1, np.count_nonzero(numbers)),)
         assert load_labelled(image, labelled, None, 255).types == {int(number): 0 for number in numbers if number}
+
+    def test_object_numbers_of_any_size_take_no_memory(self, tmp_path, pictures, settings):
+        """Numbers that are hashes, as some programs give: a table with a row for each number up to them would take gigabytes."""
+        for index, picture in enumerate(pictures[:6]):
+            numbers, kinds = np.zeros((128, 128), np.uint32), np.zeros((128, 128), np.uint8)
+            numbers[:10, :10], numbers[20:30, :10], numbers[40:44, :10] = 2_100_000_000, 7, 900_000_000
+            kinds[:10, :10], kinds[20:30, :10], kinds[40:44, :10] = 3, 1, 2
+            save(tmp_path / "images" / f"{index}.png", picture)
+            for name, values in (("labels", numbers), ("types", kinds)):
+                (tmp_path / name).mkdir(exist_ok=True)
+                tifffile.imwrite(tmp_path / name / f"{index}.tif", values)
+        config = settings("instances", tmp_path)
+        labelled = read_labelled(config)
+        loaded = load_labelled(labelled.images[0], labelled, None, 255)
+        assert loaded.types == {1: 0, 2: 1, 3: 2}
+        assert [int(loaded.target[row, 0]) for row in (0, 15, 25, 42)] == [3, 0, 1, 2]
+        tiles = LabelledTiles(labelled.images, labelled, config, tile=64, mpp=None)
+        targets = tiles.batch(np.array([0]), 0, augmented=False).targets
+        assert [int(targets["types"][0, row, 0]) for row in (0, 15, 25, 42)] == [2, IGNORE, 0, 1]
 
     def test_types_are_those_of_most_pixels(self, tmp_path, pictures, settings):
         for index, picture in enumerate(pictures[:6]):
