@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
 
-AUGMENTATION = ("crop_scale", "flip", "rotate90", "stain_jitter", "brightness")
 OF_TILES = ("mixup", "cutmix", "label_smoothing", "rand_augment", "erase")
 
 

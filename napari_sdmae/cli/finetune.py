@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
+from napari_sdmae.cli._arguments import UsageError, parse
 from napari_sdmae.cli._head_settings import without_effect
-from napari_sdmae.config import read_yaml
+from napari_sdmae.cli._training import train
 from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
 from napari_sdmae.head_presets import head_preset_names, load_head_preset
 
@@ -24,17 +23,7 @@ Besides the settings below:
 
 def main(argv: list[str]) -> int:
     """Run ``sdmae finetune``; return the exit status."""
-    arguments, flags = _parser().parse_known_args(argv)
-    asks_help = "-h" in flags or "--help" in flags
-    try:
-        if arguments.output is None and not asks_help:
-            raise UsageError("--output RUN is missing: name a new folder for the run")
-        config = settings(_base(arguments.preset, arguments.config), flags)
-    except (ValueError, OSError) as error:
-        return refuse(PROG, explain(error))
-    from napari_sdmae.cli._job import run_job
-
-    return run_job(config, Path(arguments.output), resume=False)
+    return train(PROG, argv, lambda name: {} if name is None else load_head_preset(name), settings)
 
 
 def settings(base: dict[str, Any], flags: list[str]) -> FinetuneConfig:
@@ -56,23 +45,3 @@ def settings(base: dict[str, Any], flags: list[str]) -> FinetuneConfig:
     if complaints := without_effect(config, flags):
         raise UsageError("; ".join(complaints))
     return config
-
-
-def _base(preset: str | None, file: str | None) -> dict[str, Any]:
-    """Return the values that flags override."""
-    if file is None:
-        return {} if preset is None else load_head_preset(preset)
-    if preset is not None:
-        raise UsageError("--preset and --config were both given: choose one")
-    values = read_yaml(Path(file))
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} holds no settings; expected YAML such as config.yaml of a run")
-    return values
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the flags that are no settings."""
-    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False)
-    for flag in ("--output", "--preset", "--config"):
-        parser.add_argument(flag)
-    return parser
