@@ -24,7 +24,9 @@ from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.stepping import SteppingEngine
 
 UNSELECTED = "there are no validation images: the head is that of the last epoch, chosen by nothing"
-NOT_TESTED = "the run was stopped before its end: the test images were not looked at (sdmae evaluate RUN --part test does)"
+NOT_TESTED = (
+    "the run was stopped before its end: the test images were not looked at (sdmae evaluate RUN --data DATA --part test does)"
+)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from napari_sdmae.cli.finetune import settings
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.head_presets import head_preset_names, load_head_preset
 from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.training.selection import NOT_TESTED
 
 TINY = "--epochs 2 --batch-size 4 --tile-px 32 --device cpu --precision fp32 --optimizer.warmup-epochs 1 --head.decoder linear"
 TINY_ENCODER = "--encoder.tile-size 32 --encoder.patch-size 8 --encoder.width 32 --encoder.depth 2 --encoder.heads 2"
@@ -226,6 +227,12 @@ def test_evaluate_refuses_classes_that_the_head_does_not_know(run, masks, tmp_pa
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "other" / "labels" / f"{number}.png")
     assert main(["evaluate", str(run.path), "--data", str(tmp_path / "other"), "--device", "cpu"]) == 3
     assert "the head does not know" in capsys.readouterr().err
+
+
+def test_the_command_that_an_untested_run_is_told_is_a_whole_one(capsys):
+    words = NOT_TESTED.split("(sdmae ")[1].split(" does)")[0].split()
+    assert main(words) == 2  # RUN is no run; a missing argument would end in argparse
+    assert "no model at 'RUN'" in capsys.readouterr().err
 
 
 def test_evaluate_without_a_head_is_bad_usage(masks, capsys):
