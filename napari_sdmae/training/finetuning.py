@@ -226,10 +226,9 @@ def _scale_warnings(model: Finetuned, labelled: LabelledSet) -> list[str]:
         taken = "are fitted to a tile" if model.spec.fitted_px else "are taken as they are"
         words = f"the scale of the images is unknown: they {taken}, and the head will take every picture so, whatever its scale"
     else:
-        words = (
-            f"the scale of {unknown} of {len(labelled.images)} images is unknown: they are taken as they are, as if at "
-            f"{model.spec.mpp:g} µm/px"
-        )
+        as_is = f"are taken as they are, as if at {model.spec.mpp:g} µm/px"
+        taken = "are fitted to a tile, the others brought to their scale" if labelled.task == "classification" else as_is
+        words = f"the scale of {unknown} of {len(labelled.images)} images is unknown: they {taken}"
     return [f"{words}; give image_mpp, or a column mpp in the table"]
 
 

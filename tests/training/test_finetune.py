@@ -331,3 +331,20 @@ def test_a_folder_called_scratch_is_not_taken_for_the_model(make_finetune, tmp_p
     run = RunFolder(tmp_path / "run")
     next(iter(finetune(make_finetune("segmentation"), run=run.path)))
     assert run.read_config().model == "scratch"
+
+
+TOLD = {
+    "classification": "are fitted to a tile, the others brought to their scale",
+    "segmentation": "are taken as they are, as if at",
+}
+
+
+@pytest.mark.parametrize("task", TOLD)
+def test_images_of_unknown_scale_among_others_are_told_as_they_are_taken(make_finetune, labelled_data, tmp_path, task):
+    data = tmp_path / "data"
+    shutil.copytree(labelled_data[task], data)
+    files = [path.relative_to(data).as_posix() for path in sorted(data.rglob("*.png")) if "labels" not in path.parts]
+    (data / "scales.csv").write_text("\n".join(["file,mpp", *(f"{name},0.5" for name in files[1:])]))
+    events = finetune(make_finetune(task, data=data), run=tmp_path / "run")
+    said = next(event.message for event in events if isinstance(event, Warned) and "the scale of" in event.message)
+    assert said.startswith(f"the scale of 1 of {len(files)} images is unknown: they {TOLD[task]}")
