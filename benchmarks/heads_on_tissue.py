@@ -65,7 +65,7 @@ NUCLEI: dict[str, Any] = {
     "preview_every": 1000,
     "checkpoint_every": 1000,
     "head": {"width": 32, "smallest": 10.0},
-    "optimizer": {"base_lr": 4e-3, "warmup_epochs": 1},
+    "optimizer": {"base_lr": 1.6e-2, "warmup_epochs": 1},
 }
 LUNG: dict[str, Any] = {
     "task": "classification",
@@ -91,7 +91,10 @@ class Task:
 def tasks(epochs: int) -> list[Task]:
     """Return the columns; `epochs` scales them all."""
     nuclei, fine, probe = {"epochs": epochs}, {"epochs": max(1, epochs * 3 // 10)}, {"epochs": max(1, epochs // 2)}
-    linear = {"head": NUCLEI["head"] | {"decoder": "linear", "auxiliary": 0.0}}
+    linear = {
+        "head": NUCLEI["head"] | {"decoder": "linear", "auxiliary": 0.0},
+        "optimizer": {"base_lr": 0.1, "warmup_epochs": 1},
+    }
     fast = {"optimizer": {"base_lr": 2e-2, "warmup_epochs": 1}, "head": {"classifier": "linear_probe"}}
     return [
         Task("nuclei, fine-tuned", "nuclei", NUCLEI | nuclei, "AJI"),
@@ -110,6 +113,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pretrain-epochs", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--threads", type=int, help="CPU threads of each run (default: all)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,7 @@ def measured(arguments: argparse.Namespace, tables: dict[str, Path]) -> Iterator
                         "seed": seed,
                         "device": "cpu",
                         "precision": arguments.precision,
+                        "threads": arguments.threads,
                     }
                 )
                 finish(run, config)
@@ -162,6 +167,7 @@ def pretrained(method: str, loss: dict[str, Any], seed: int, arguments: argparse
         "seed": seed,
         "loss": loss,
         "precision": arguments.precision,
+        "threads": arguments.threads,
     }
     finish(run, PretrainConfig.model_validate(PRETRAIN | changes))
     return Path(run)

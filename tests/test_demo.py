@@ -1,5 +1,6 @@
 """`sdmae demo` as `make demo` runs it, shortened."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,17 +8,24 @@ from pathlib import Path
 
 from PIL import Image
 
+from napari_sdmae.io.labels import import_labels
+
 
 def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "2"]
+    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "2", "--head-epochs", "2"]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     (folder,) = tmp_path.iterdir()
     assert (folder / "run" / "model" / "model.safetensors").exists()
     assert '"finished"' in (folder / "run" / "status.json").read_text()
     pictures = [Path(line.strip()) for line in result.stdout.splitlines() if line.strip().endswith(".png")]
-    assert len(pictures) >= 6
+    assert len(pictures) >= 7
+    assert json.loads((folder / "nuclei-head" / "report.json").read_text())["reported_on"] == "test"
+    (geojson,) = (folder / "nuclei").glob("*.geojson")
+    assert json.loads(geojson.read_text())["type"] == "FeatureCollection"
+    (zarr,) = (folder / "nuclei").glob("*.ome.zarr")
+    assert import_labels(zarr).labels.shape == (512, 512)
     for picture in pictures:
         low, high = Image.open(picture).convert("L").getextrema()
         assert high - low > 50, f"{picture} is nearly uniform"
