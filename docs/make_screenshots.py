@@ -21,11 +21,14 @@ import napari  # noqa: E402
 import numpy as np  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
+from napari_sdmae.head_presets import from_head_preset  # noqa: E402
+from napari_sdmae.io.images import read_image  # noqa: E402
 from napari_sdmae.widgets._attention_view import View  # noqa: E402
 from napari_sdmae.widgets._query import query_worker  # noqa: E402
 
 OUTPUT = Path(__file__).parent / "screenshots"
-TISSUE = Path(str(resources.files("napari_sdmae.resources") / "tissue"))
+SHIPPED = Path(str(resources.files("napari_sdmae.resources")))
+TISSUE = SHIPPED / "tissue"
 DEEPEST = 6
 
 
@@ -131,6 +134,85 @@ def attend(viewer: napari.Viewer, run: Path) -> None:
     viewer.window.remove_dock_widget(dock)
 
 
+def finetune(viewer: napari.Viewer, model: Path) -> Path:
+    """Fine-tune a head on the shipped nuclei: before, in the middle, at the end; return its run."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Fine-tune")
+    page = widget.new_run
+    page.output.set(model.parent)
+    nuclei = HOME / "nuclei"
+    nuclei.symlink_to(SHIPPED / "nuclei")
+    settings = {"data": nuclei, "model": str(model), "epochs": 12, "validate_every": 2, "preview_every": 4, "device": "cpu"}
+    scale = {"image_mpp": 0.25, "mpp": 0.25, "head": {"width": 32}, "optimizer": {"warmup_epochs": 1.0}}
+    page.show_settings(from_head_preset("nuclei", **settings, **scale), "nuclei")
+    wait(lambda: page.start_button.isEnabled())
+    save(viewer, "finetune-new-run")
+    page.start_button.click()
+    wait(lambda: widget.watcher.view.failed or (widget.watcher.view.progress or 0) > 0.6, limit=1800)
+    viewer.reset_view()
+    save(viewer, "finetune-progress")
+    wait(lambda: not widget.watcher.live and (widget.watcher.view.failed or widget.monitor.report is not None), limit=1800)
+    save(viewer, "finetune-report")
+    run = Path(widget.watcher.folder.path)
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+    return run
+
+
+def open_glands(viewer: napari.Viewer, row: int, column: int, edge: int) -> None:
+    """Open the region of endometrium in micrometres, with a field of `edge` px marked, and look at it."""
+    file = TISSUE / "regions" / "endometrium_endometrial-polyp.jpg"
+    place = {"scale": (0.5, 0.5), "units": ("um", "um")}
+    picture = viewer.add_image(read_image(file), name="endometrium", metadata={"sdmae": {"file": str(file)}}, **place)
+    field = np.array([[row, column], [row, column + edge], [row + edge, column + edge], [row + edge, column]])
+    viewer.add_shapes([field], name="field", face_color="transparent", visible=False, **place)
+    viewer.layers.selection.active = picture
+    viewer.camera.center, viewer.camera.zoom = (0.0, *(0.5 * field.mean(0))), 3.2
+
+
+def scribble(viewer: napari.Viewer, model: Path) -> None:
+    """Paint a few strokes of three classes in the glands."""
+    open_glands(viewer, 256, 256, 512)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Scribbles")
+    widget.controls.model.choose(str(model))
+    widget.controls.image.region_box.setCurrentText("field")
+    classes = widget.controls.classes
+    for row, name in zip(classes.rows, ("Gland", "Stroma"), strict=True):
+        row.name.setText(name)
+        row.name.editingFinished.emit()
+    classes.add("Glass")
+    widget.brush("paint")
+    layer = widget.strokes_layer
+    layer.brush_size = 8
+    strokes = {1: [(278, 560), (480, 440), (560, 720)], 2: [(430, 600), (560, 500), (640, 640)], 3: [(506, 520), (700, 748)]}
+    for value, starts in strokes.items():
+        for row, column in starts:
+            for along in range(0, 28, 2):
+                layer.paint((row + along // 2, column + along), value)
+    wait(answered, settle=4)
+    wait(answered, settle=2)
+    save(viewer, "scribbles")
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+
+
+def segment(viewer: napari.Viewer, head: Path) -> None:
+    """Segment nuclei, choose one in the table, export."""
+    open_glands(viewer, 256, 256, 512)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment and export")
+    widget.choose_head(head)
+    widget.controls.image.region_box.setCurrentText("field")
+    wait(lambda: widget.controls.button.isEnabled())
+    widget.controls.button.click()
+    wait(answered, settle=3)
+    wait(answered, settle=2)
+    save(viewer, "segment")
+    widget.desk.table.choose(int(widget.desk.labels.layer.features["label"].iloc[10]))
+    widget.ensureWidgetVisible(widget.desk.export)
+    save(viewer, "segment-export")
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+
+
 def main() -> None:
     """Make all pictures."""
     OUTPUT.mkdir(exist_ok=True)
@@ -142,6 +224,10 @@ def main() -> None:
     open_field(viewer)
     reconstruct(viewer, run)
     attend(viewer, run)
+    viewer.layers.clear()
+    head = finetune(viewer, run)
+    scribble(viewer, run)
+    segment(viewer, head)
     assert "torch" not in sys.modules
     viewer.close()
 
