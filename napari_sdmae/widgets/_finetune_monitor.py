@@ -15,6 +15,7 @@ from napari_sdmae.widgets._numbers import NumbersTable
 from napari_sdmae.widgets._report import Report, live_rows, read_report
 from napari_sdmae.widgets._run_monitor import RunMonitor
 from napari_sdmae.widgets._run_state import RunView
+from napari_sdmae.widgets._words import sentence
 
 
 class FinetuneMonitor(RunMonitor):
@@ -79,7 +80,7 @@ class FinetuneMonitor(RunMonitor):
         self.report = report
         shown = report or Report()
         self._title(self.result, shown.words)
-        self.doubts.show_text("\n".join(line for line in shown.warnings if line not in said))
+        self.doubts.show_text("\n".join(sentence(line) for line in shown.warnings if line not in said))
         if report is not None:
             self.numbers.show_rows(shown.rows)
             self._title(self.numbers_title, f"Each class, on the {shown.rows_of}" if shown.rows else "")

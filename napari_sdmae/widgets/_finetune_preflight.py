@@ -13,7 +13,7 @@ from napari_sdmae.widgets._notes import Banner, TextDialog, text_label
 from napari_sdmae.widgets._numbers import NumbersTable
 from napari_sdmae.widgets._preflight import device_line
 from napari_sdmae.widgets._query import Failure, QueryWorker
-from napari_sdmae.widgets._words import count
+from napari_sdmae.widgets._words import count, sentence
 
 WAIT_MS = 500  # after the last change of a setting
 PARTS = {"train": "train", "validation": "select", "test": "test"}
@@ -120,11 +120,6 @@ class LabelledPreflight(QWidget):
             column.addWidget(widget)
         self._timer.timeout.connect(self._ask)
         self.list_button.clicked.connect(self.show_unusable)
-
-
-def sentence(line: str) -> str:
-    """Return `line` beginning with a capital letter."""
-    return line[:1].upper() + line[1:]
 
 
 def summary(answer: dict[str, Any]) -> str:

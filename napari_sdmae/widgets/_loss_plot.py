@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 REDRAW_MS = 500
+HEADROOM = 1.08  # of the right axis, which begins at 0: a curve that hardly changes would lie on the upper edge
 MOST_POINTS = 1500  # more than the plot has pixels, fewer than would make drawing slow
 # Okabe and Ito's colours, told apart with any colour vision
 CURVES = {
@@ -147,5 +148,6 @@ class LossPlot(QWidget):
             axes.relim()
             axes.autoscale_view()
         self.losses.set_xlim(left=0, auto=True)  # without auto the axes would never grow again
-        self.information.set_ylim(bottom=0, auto=True)
+        top = self.information.get_ylim()[1]
+        self.information.set_ylim(0, HEADROOM * top, auto=True)
         self.canvas.draw_idle()

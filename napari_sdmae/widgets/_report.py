@@ -76,7 +76,8 @@ def _selection(content: dict[str, Any]) -> str:
 def _test(content: dict[str, Any]) -> str:
     test = numbers(content["test"])
     if test:
-        return f"Tested, once, on {_how_many(content, 'test')} that were never looked at before: {listed(test)}."
+        were = "was" if content["images"]["test"] == 1 else "were"
+        return f"Tested, once, on {_how_many(content, 'test')} that {were} never looked at before: {listed(test)}."
     if content["images"]["test"]:
         return "Not tested: the run ended before its last epoch."
     return "Not tested: no images were kept apart for it, so how good the head is on others is not known."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtCore import QRect, QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListView, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.training.run_folder import RunFolder, RunStatus, list_runs
@@ -15,6 +16,8 @@ from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._run_kind import Kind, run_kind
 
 THUMBNAIL = QSize(96, 48)
+BESIDE = 24
+"""Pixels of a line that neither picture nor text may take."""
 COLUMNS = {"pretrain": 4, "finetune": 3, None: 4}
 """Pictures side by side in the contact sheets of a run: input, masked, reconstruction, error; or input, truth, prediction."""
 
@@ -102,6 +105,7 @@ class RunList(QWidget):
             item.setData(Qt.ItemDataRole.UserRole, str(entry.run))
             item.setToolTip(str(entry.run))
             self.list.addItem(item)
+        self._fit()
         self.note.setText(f"Runs in {self._root}" if entries else f"No runs in {self._root} yet.")
         self._select()
 
@@ -110,6 +114,19 @@ class RunList(QWidget):
         chosen = QFileDialog.getExistingDirectory(self, "Choose a run folder", str(self._root))
         if chosen:
             self.run_chosen.emit(Path(chosen))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Give the texts the height that they need at the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give every run room for all its lines: Qt leaves the picture beside them out of account, and cuts the last ones."""
+        room = QRect(0, 0, self.list.viewport().width() - THUMBNAIL.width() - BESIDE, 10_000)
+        for row in range(self.list.count()):
+            item: Any = self.list.item(row)
+            lines = self.list.fontMetrics().boundingRect(room, Qt.TextFlag.TextWordWrap, item.text())
+            item.setSizeHint(QSize(0, max(lines.height(), THUMBNAIL.height()) + 8))
 
     def _choose(self) -> None:
         item = self.list.currentItem()

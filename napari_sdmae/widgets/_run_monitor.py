@@ -12,6 +12,7 @@ from napari_sdmae.widgets._fold import Fold
 from napari_sdmae.widgets._loss_plot import LossPlot
 from napari_sdmae.widgets._notes import Banner, CommandLine, text_label
 from napari_sdmae.widgets._run_state import Action, RunView
+from napari_sdmae.widgets._words import sentence
 
 _ACTIONS: dict[Action, tuple[str, str]] = {
     "stop": ("Stop and keep", "Finish this step, save, and leave a model that can be used. The run can be resumed."),
@@ -75,7 +76,7 @@ class RunMonitor(QWidget):
         self.details.setText(view.details)
         self.details.setVisible(bool(view.details))
         self.error.show_text(view.error)
-        self.warning.show_text("\n".join(view.warnings))
+        self.warning.show_text("\n".join(map(sentence, view.warnings)))
         self._show_progress(view)
         for action, button in self.buttons.items():
             button.setEnabled(action in view.actions)

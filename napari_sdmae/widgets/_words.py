@@ -1,4 +1,4 @@
-"""Numbers in words people use."""
+"""Numbers and sentences in words people use."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ def size(count: float) -> str:
 def count(number: float) -> str:
     """Return a count as "640", "12,300" or "1.2 M"."""
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def sentence(line: str) -> str:
+    """Return `line` beginning with a capital letter."""
+    return line[:1].upper() + line[1:]
+
+
+def several(number: int, one: str, more: str) -> str:
+    """Return `number` with the word for `one` thing, or for `more`."""
+    return f"{number:,} {one if number == 1 else more}"

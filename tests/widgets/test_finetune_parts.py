@@ -68,6 +68,7 @@ def test_loss_left_validation_right_and_a_star_on_the_epoch_that_is_kept(qtbot):
         "mIoU, validation (right)",
         "epoch 3 is kept",
     ]
+    assert plot.information.get_ylim()[1] > 0.6 * 1.05
     plot.show_records([])
     qtbot.waitUntil(lambda: len(plot.star.get_xdata()) == 0, timeout=20000)
 
@@ -79,6 +80,8 @@ def test_the_report_says_what_selected_and_what_was_tested():
         "Tested, once, on 8 test images that were never looked at before: balanced accuracy 0.625, F1 0.600."
     )
     assert (report.rows_of, report.classes) == ("test images", ("benign", "tumour"))
+    single = report_of(REPORT | {"images": {"train": 1, "validation": 1, "test": 1}}).words
+    assert "on 1 test image that was never looked at before" in single
     assert report.warnings == ("it is not known which slide each image is from",)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.training.run_folder import RunFolder, RunStatus
@@ -46,6 +47,21 @@ def test_an_entry_in_words():
     started = datetime(2026, 11, 23, 10, 31).timestamp()
     status = RunStatus(state="paused", epoch=12.0, epochs=40, loss=0.4321, started=started)
     assert entry_text("colon", status) == "colon\n2026-11-23 10:31 · paused\nepoch 12 of 40 · loss 0.4321"
+
+
+def test_no_line_of_a_run_is_cut_off_in_a_narrow_dock(make_run, qtbot, tmp_path):
+    make_run("2026-11-24-a-run-with-a-long-name", 1000)
+    runs = RunList()
+    qtbot.addWidget(runs)
+    runs.resize(290, 500)
+    runs.show()
+    runs.show_runs(tmp_path / "runs")
+    QApplication.processEvents()
+    item = runs.list.item(0)
+    room = runs.list.viewport().width() - 96
+    lines = sum(-(-runs.list.fontMetrics().horizontalAdvance(line) // room) for line in item.text().splitlines())
+    assert lines > len(item.text().splitlines())
+    assert runs.list.visualItemRect(item).height() >= lines * runs.list.fontMetrics().lineSpacing()
 
 
 def test_a_thumbnail_shows_what_the_model_was_given_and_what_it_made_of_it(make_run, qtbot):

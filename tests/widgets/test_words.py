@@ -1,6 +1,6 @@
 import pytest
 
-from napari_sdmae.widgets._words import duration, size
+from napari_sdmae.widgets._words import duration, sentence, several, size
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_durations(seconds, words):
 )
 def test_sizes(count, words):
     assert size(count) == words
+
+
+def test_one_thing_has_another_word_than_many():
+    assert [several(number, "box", "boxes") for number in (0, 1, 12_300)] == ["0 boxes", "1 box", "12,300 boxes"]
+
+
+def test_a_sentence_begins_with_a_capital_letter():
+    assert [sentence(line) for line in ("all images are of slide B12", "")] == ["All images are of slide B12", ""]
