@@ -20,6 +20,7 @@ from napari_sdmae.io.files import write_atomically
 from napari_sdmae.widgets._measurement_model import MeasurementModel, without_measurements
 from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._scroll import say
+from napari_sdmae.widgets._words import several
 
 ROWS_SHOWN = 8
 EMPTY = "No measurements yet."
@@ -48,8 +49,6 @@ class MeasurementTable(QWidget):
         self.view.setMinimumWidth(100)
         self.view.verticalHeader().hide()
         self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        height = self.view.verticalHeader().defaultSectionSize()
-        self.view.setFixedHeight(height * (ROWS_SHOWN + 1) + self.view.horizontalScrollBar().sizeHint().height() + 4)
         self.count = text_label(EMPTY, self)
         self.save_button = QPushButton("Save as CSV…", self)
         self.save_button.setToolTip("Write all rows and columns; units are in the names of the columns.")
@@ -60,16 +59,17 @@ class MeasurementTable(QWidget):
         self.view.selectionModel().selectionChanged.connect(self._chosen)
         self.save_button.clicked.connect(self._browse)
 
-    def show_table(self, table: pd.DataFrame, what: str = "rows") -> None:
-        """Show `table`, said to have so many of `what`; the chosen row stays chosen where it is still there."""
+    def show_table(self, table: pd.DataFrame, one: str = "row", more: str = "rows") -> None:
+        """Show `table`, said to have so many rows, each `one` of `more`; the chosen row stays chosen where it is still there."""
         label = self.chosen
         empty = without_measurements(table)
         self._quiet = True
         self.model.show_table(table.iloc[:0] if empty else table)
         self._quiet = False
         self.save_button.setEnabled(not empty)
-        say(self.count, EMPTY if empty else f"{len(table)} {what}. Click a row to see it in the picture.")
+        say(self.count, EMPTY if empty else f"{several(len(table), one, more)}. Click a row to see it in the picture.")
         self.view.setVisible(not empty)
+        self._fit(len(table))
         for column in range(self.model.columnCount()):
             self.view.setColumnWidth(column, self._width(column))
         if label is not None:
@@ -130,6 +130,12 @@ class MeasurementTable(QWidget):
         texts += [str(self.model.index(row, column).data()) for row in range(min(20, self.model.rowCount()))]
         metrics = self.view.fontMetrics()
         return min(240, max(int(metrics.horizontalAdvance(text)) for text in texts) + 28)
+
+    def _fit(self, rows: int) -> None:
+        """Take the height of the header and so many `rows`, at most :data:`ROWS_SHOWN`: the rest scrolls."""
+        height = self.view.verticalHeader().defaultSectionSize()
+        bar = self.view.horizontalScrollBar().sizeHint().height()
+        self.view.setFixedHeight(height * (min(rows, ROWS_SHOWN) + 1) + bar + 4)
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()

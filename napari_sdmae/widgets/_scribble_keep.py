@@ -111,13 +111,15 @@ class ScribbleKeeper(QObject):
         self._saving = False
         head = answer["folder"]
         remember_recent(RECENT, head)
-        self._tell(f"Saved: {head}\nIt draws the same map in Segment and export, and with this command:")
         command = self._controls.command
+        same = "It draws the same map in Segment and export"
         try:
             pixels = image_arguments(taken, self._controls.image.file_of(taken.layer))
         except NotRepeatable as error:
+            self._tell(f"Saved: {head}\n{same}.")
             command.show_command("", str(error))
         else:
+            self._tell(f"Saved: {head}\n{same}, and with this command:")
             output = ["--output", str(output_folder() / "predict")]
             command.show_command(shlex.join(["sdmae", "predict", head, *pixels, *device_arguments(), *output]))
         command.show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from napari_sdmae.label_layers import LABELS, labels_layer, probability_layers
 from napari_sdmae.label_map import LabelMap
 from napari_sdmae.layers import Field, LayerData, attributes, placed
 from napari_sdmae.widgets._field import Taken
+from napari_sdmae.widgets._words import several
 
 Answer = Mapping[str, Any]
 
@@ -112,29 +114,28 @@ def _corners(box: Mapping[str, float]) -> Any:
 
 def summary(answer: Answer, seconds: float) -> str:
     """Return what was found, in one line, and the warnings below it."""
+    return "\n".join([f"{found(answer)} Done in {seconds:.1f} s.", *answer.get("warnings", [])])
+
+
+def found(answer: Answer) -> str:
+    """Return how many boxes, tiles or objects of which class there are, or how much of the picture each class takes."""
     label_map = label_map_from_answer(answer)
-    what = {"classification": "tiles", "detection": "boxes"}.get(answer["task"], "objects")
-    return "\n".join([f"{found(label_map, what)} Done in {seconds:.1f} s.", *answer.get("warnings", [])])
-
-
-def found(label_map: LabelMap, what: str = "objects") -> str:
-    """Return how many objects, said to be `what`, of which class there are, or how much of the picture each class takes."""
+    if answer["task"] == "detection":  # a box that others cover has no pixel of its own
+        return _listed([label_map.class_named(int(box["value"])).name for box in answer["boxes"]], "box", "boxes")
     if label_map.instances:
-        counts = _counts([label_map.class_at(int(label)).name for label in np.unique(label_map.labels) if label])
-        if not counts:
-            return NOTHING
-        return f"{sum(counts.values())} {what}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + "."
+        names = [label_map.class_at(int(label)).name for label in np.unique(label_map.labels) if label]
+        return _listed(names, *(("tile", "tiles") if answer["task"] == "classification" else ("object", "objects")))
     values, counts_of = np.unique(label_map.labels, return_counts=True)
     shares = {int(value): count / label_map.labels.size for value, count in zip(values, counts_of, strict=True) if value}
     words = [f"{label_map.class_named(value).name} {share:.0%}" for value, share in shares.items()]
     return ("Of the picture: " + ", ".join(words) + ".") if words else NOTHING
 
 
-def _counts(names: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+def _listed(names: Sequence[str], one: str, more: str) -> str:
+    """Return how many of each name there are, the most frequent first."""
+    counts = Counter(names).most_common()
+    each = ", ".join(f"{count:,} {name}" for name, count in counts)
+    return f"{several(len(names), one, more)}: {each}." if counts else NOTHING
 
 
 def source_text(file: str, layer: Any) -> str:

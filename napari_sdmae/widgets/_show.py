@@ -22,7 +22,7 @@ def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
     """Show `layers`; one that is already there is updated in place, others are put on top.
 
     Name, contrast limits, colormap, opacity and visibility of a layer that is there are the person's;
-    name and contrast limits follow the new data only while nobody has changed them.
+    name, contrast limits and opacity follow the new data only while nobody has changed them.
     The selection stays as it was.
     """
     selected, active = set(viewer.layers.selection), active_layer(viewer)
@@ -138,6 +138,8 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     if limits is not None:
         layer.contrast_limits_range = (min(limits[0], 0.0), limits[1])
         layer.contrast_limits = limits
+    if before.get("opacity") == layer.opacity:
+        layer.opacity = attributes.get("opacity", layer.opacity)
     if untouched:
         layer.name = attributes["name"]
     if before.get("withdrawn"):
@@ -162,11 +164,13 @@ def _set_changed(layer: Layer, name: str, value: Any) -> None:
 
 
 def _mark(layer: Layer, attributes: dict[str, Any], name: str | None = None) -> dict[str, Any]:
-    """Return the metadata, with the name and contrast limits that were given automatically.
+    """Return the metadata, with the name, contrast limits and opacity that were given automatically.
 
     napari changes a name that is taken, so the name is read back.
     """
     mark = attributes["metadata"][KEY] | {"name": layer.name if name is None else name}
+    if "opacity" in attributes:
+        mark["opacity"] = attributes["opacity"]
     if "contrast_limits" in attributes:
         mark["limits"] = tuple(attributes["contrast_limits"])
     return {**layer.metadata, KEY: mark}

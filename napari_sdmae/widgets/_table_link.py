@@ -111,7 +111,7 @@ class TableLink(QObject):
         if layer is None:
             self._table.show_table(pd.DataFrame())
             return
-        self._table.show_table(layer.features, "objects" if has_objects(layer) else "classes")
+        self._table.show_table(layer.features, *(("object", "objects") if has_objects(layer) else ("class", "classes")))
         if has_objects(layer):
             self._table.choose(int(layer.selected_label))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,8 @@ for _name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_H
 
 import napari  # noqa: E402
 import pytest  # noqa: E402
-from qtpy.QtCore import QObject, Qt  # noqa: E402
-from qtpy.QtWidgets import QApplication, QWidget  # noqa: E402
+from qtpy.QtCore import QObject, Qt, QTimer  # noqa: E402
+from qtpy.QtWidgets import QApplication, QMessageBox, QWidget  # noqa: E402
 
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
 
@@ -59,6 +60,39 @@ def dock() -> Callable[[napari.Viewer, QWidget], QWidget]:
         return area
 
     return add
+
+
+@pytest.fixture
+def answer_box() -> Callable[[str], None]:
+    """Press the button of that name in the question that will be asked."""
+
+    def answer(text: str) -> None:
+        def press() -> None:
+            box = QApplication.activeModalWidget()
+            if not isinstance(box, QMessageBox):
+                QTimer.singleShot(50, press)
+                return
+            next(button for button in box.buttons() if button.text().replace("&", "") == text).click()
+
+        QTimer.singleShot(50, press)
+
+    return answer
+
+
+@pytest.fixture
+def kill_the_worker(qtbot) -> Callable[[Callable[[], object]], None]:
+    """Kill the query worker's child while it has the question that is asked by what is called."""
+    from napari_sdmae.widgets._query import query_worker
+
+    def kill(ask: Callable[[], object]) -> None:
+        executor = query_worker()._child._executor
+        pid = next(iter(executor._processes))
+        os.kill(pid, signal.SIGSTOP)  # so that it cannot answer first
+        ask()
+        qtbot.waitUntil(lambda: bool(executor._pending_work_items), timeout=60000)
+        os.kill(pid, signal.SIGKILL)
+
+    return kill
 
 
 @pytest.fixture

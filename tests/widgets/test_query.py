@@ -83,8 +83,8 @@ def test_answers_arrive_on_the_main_thread_from_a_child_without_gui(asker):
 
 def test_asking_does_not_block_the_event_loop(asker):
     start = time.perf_counter()
-    asker.ask(n=1, sleep=0.2)
-    assert time.perf_counter() - start < 0.05
+    asker.ask(n=1, sleep=1.5)
+    assert time.perf_counter() - start < 1
     asker.wait()
 
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -211,13 +209,10 @@ def test_the_probability_of_a_class_is_shown(viewer, ready, qtbot):
     assert "out of date" in layer.name
 
 
-def test_a_failed_question_withdraws_the_overlay(viewer, ready, qtbot):
+def test_a_failed_question_withdraws_the_overlay(viewer, ready, qtbot, kill_the_worker):
     paint_all(qtbot, ready)
     overlay = named(viewer, "from strokes")
-    pids = list(query_worker()._child._executor._processes)
-    os.kill(pids[0], signal.SIGSTOP)
-    ready.segment()
-    os.kill(pids[0], signal.SIGKILL)
+    kill_the_worker(ready.segment)
     done(qtbot, ready)
     assert "ended unexpectedly" in ready.controls.failure.failure.line
     assert not overlay.visible

@@ -1,8 +1,6 @@
 """The Segment and export dock in a real viewer, with real heads in a real worker."""
 
-import os
 import shutil
-import signal
 import sys
 
 import numpy as np
@@ -10,8 +8,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from PIL import Image
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.label_map import LabelMap, make_classes
 from napari_sdmae.layers import KEY, Field, Source
@@ -62,19 +59,6 @@ def ask(qtbot, widget, **question):
     query_worker().ask(question, answers.append, answers.append, user=widget, purpose="test")
     qtbot.waitUntil(lambda: bool(answers), timeout=90000)
     return answers[0]
-
-
-def answer_box(text):
-    """Press the button called `text` in the question that will be asked."""
-
-    def press():
-        box = QApplication.activeModalWidget()
-        if not isinstance(box, QMessageBox):
-            QTimer.singleShot(50, press)
-            return
-        next(button for button in box.buttons() if button.text().replace("&", "") == text).click()
-
-    QTimer.singleShot(50, press)
 
 
 def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, head_folders):
@@ -200,11 +184,19 @@ def test_boxes_have_class_and_score_and_lie_on_the_picture(viewer, ready, qtbot,
         np.testing.assert_allclose(shape.min(0), np.array([box["top"], box["left"]]) - 0.5, atol=1e-4)
         np.testing.assert_allclose(shape.max(0), np.array([box["bottom"], box["right"]]) - 0.5, atol=1e-4)
     np.testing.assert_allclose(boxes.features["score"], [box["score"] for box in truth])
+    assert ready.controls.state.text().startswith(f"{len(truth):,} boxes: ")  # also those that others cover
     assert set(boxes.features["class"]) <= {"epithelial", "lymphocyte"}
     np.testing.assert_allclose(boxes.data_to_world((0, 0)), viewer.layers["tile"].data_to_world((0, 0)))
     segment(qtbot, ready)
     assert len(boxes.data) == len(truth)
     assert viewer.layers["tile · labels"] is labels
+    assert labels.opacity == 0.2  # the tissue in a box is what is looked at
+    segment(qtbot, ready, head_folders / "instances")
+    assert ready.desk.labels.layer is labels
+    assert labels.opacity == 0.6
+    labels.opacity = 0.5
+    segment(qtbot, ready, head_folders / "detection")
+    assert labels.opacity == 0.5
 
 
 def test_what_a_person_changed_survives_and_old_layers_are_marked(viewer, ready, qtbot, head_folders):
@@ -253,14 +245,10 @@ def test_a_region_outside_of_the_picture_is_said(viewer, ready, qtbot, head_fold
     assert not query_worker().busy
 
 
-def test_a_killed_worker_is_said_cancel_ends_the_computing_and_the_next_try_works(viewer, ready, qtbot, head_folders):
+def test_a_killed_worker_is_said_and_cancel_ends_the_computing(viewer, ready, qtbot, head_folders, kill_the_worker):
     controls = ready.controls
     labels = segment(qtbot, ready, head_folders / "segmentation")
-    pid = next(iter(query_worker()._child._executor._processes))
-    os.kill(pid, signal.SIGSTOP)  # so that it cannot answer first
-    controls.button.click()
-    qtbot.wait(100)
-    os.kill(pid, signal.SIGKILL)
+    kill_the_worker(controls.button.click)
     wait_done(qtbot)
     assert "ended unexpectedly" in controls.failure.failure.line
     assert not labels.visible
@@ -279,7 +267,7 @@ def test_a_killed_worker_is_said_cancel_ends_the_computing_and_the_next_try_work
 
 
 @pytest.mark.parametrize("choice", ["Keep both", "Replace", "Cancel"])
-def test_corrected_labels_are_never_replaced_unasked(viewer, ready, qtbot, head_folders, choice):
+def test_corrected_labels_are_never_replaced_unasked(viewer, ready, qtbot, head_folders, choice, answer_box):
     labels = segment(qtbot, ready, head_folders / "segmentation")
     predicted = labels.data.copy()
     labels.data_setitem((np.array([3, 3]), np.array([4, 5])), 2 if predicted[3, 4] == 1 else 1)

@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Labels
 from PIL import Image
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_sdmae.io.labels import FORMATS
 from napari_sdmae.label_layers import labels_layer
@@ -58,17 +58,6 @@ def opened(viewer, widget, tmp_path):
 def wait_done(qtbot):
     qtbot.waitUntil(lambda: not query_worker().busy, timeout=90000)
     qtbot.wait(20)
-
-
-def answer_box(text):
-    def press():
-        box = QApplication.activeModalWidget()
-        if not isinstance(box, QMessageBox):
-            QTimer.singleShot(50, press)
-            return
-        next(button for button in box.buttons() if button.text().replace("&", "") == text).click()
-
-    QTimer.singleShot(50, press)
 
 
 class Pulse:
@@ -166,7 +155,7 @@ def test_the_command_converts_the_file_they_are_in(widget, opened, qtbot, tmp_pa
     assert line.text.toPlainText() == ""
 
 
-def test_qupath_s_choice_of_objects(widget, opened, qtbot, tmp_path):
+def test_qupath_s_choice_of_objects(widget, opened, qtbot, tmp_path, answer_box):
     form = widget.desk.export
     form.choose(tmp_path / "cells")
     form.type_box.setCurrentIndex(form.type_box.findData("annotation"))
@@ -183,7 +172,7 @@ def test_qupath_s_choice_of_objects(widget, opened, qtbot, tmp_path):
     assert "slide.png" in form.failure.failure.line  # a PNG has no slide bounds
 
 
-def test_a_file_that_is_there_is_replaced_only_when_asked(widget, opened, qtbot, tmp_path):
+def test_a_file_that_is_there_is_replaced_only_when_asked(widget, opened, qtbot, tmp_path, answer_box):
     form = widget.desk.export
     (tmp_path / "there.geojson").write_text("old")
     form.choose(tmp_path / "there")
@@ -306,7 +295,7 @@ def test_measurements_that_cannot_be_renewed_go(viewer, widget, opened, qtbot):
     assert widget.desk.table.model.rowCount() == 0
 
 
-def test_corrections_are_saved_beside_the_picture(widget, opened, qtbot, tmp_path):
+def test_corrections_are_saved_beside_the_picture(widget, opened, qtbot, tmp_path, answer_box):
     panel, folder = widget.desk.corrections, tmp_path / "corrections-instances"
     assert panel.folder.text.placeholderText() == str(folder)
     panel.save.click()

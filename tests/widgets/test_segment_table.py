@@ -72,7 +72,7 @@ def test_fifty_thousand_rows_come_and_sort_at_once(qtbot):
     qtbot.addWidget(table)
     table.show()
     start = time.process_time()
-    table.show_table(many, "objects")
+    table.show_table(many, "object", "objects")
     QApplication.processEvents()
     assert time.process_time() - start < 1
     start = time.process_time()
@@ -109,7 +109,7 @@ def test_the_chosen_row_stays_chosen_when_sorted_and_when_the_table_is_new(linke
     table.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
     assert table.chosen == 7
     assert table.model.row_of(7) == 0
-    table.show_table(features().iloc[1:], "objects")
+    table.show_table(features().iloc[1:], "object", "objects")
     assert table.chosen == 7
 
 
