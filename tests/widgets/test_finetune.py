@@ -19,6 +19,7 @@ from napari_sdmae.widgets._fold import Fold
 from napari_sdmae.widgets._query import QueryWorker
 from napari_sdmae.widgets.finetune import FinetuneWidget
 from napari_sdmae.widgets.pretrain import PretrainWidget
+from napari_sdmae.widgets.segment import SegmentWidget
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(240)]
 SECONDS = 1000
@@ -112,7 +113,7 @@ def paint(viewer, tissue) -> tuple[Image, Labels]:
     return image, labels
 
 
-def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tissue, viewer, root, qtbot, monkeypatch):
+def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tissue, viewer, root, qtbot):
     widget = open_widget(epochs=3)
     page, monitor = widget.new_run, widget.monitor
     assert page.reason.text() == "Choose a folder or table of labelled images."
@@ -165,21 +166,26 @@ def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tiss
 
     widget.attach(folder.path)  # the same layers are used again
     assert list(viewer.layers) == before
-    opened = []
-    Chooser.chosen.clear()
-    monkeypatch.setattr(type(viewer.window), "add_plugin_dock_widget", lambda _, *names: (opened.append(names), Chooser()))
-    qtbot.mouseClick(monitor.segment, Qt.MouseButton.LeftButton)
-    assert opened == [("napari-sdmae", "Segment and export")]
-    assert Chooser.chosen == [folder.path]
+    segment_with_the_head(widget, viewer, qtbot)
 
 
-class Chooser:
-    """Stands for the dock widget that is opened."""
-
-    chosen: list = []  # noqa: RUF012
-
-    def choose_head(self, path):
-        self.chosen.append(path)
+def segment_with_the_head(finetune, viewer, qtbot) -> None:
+    """Open the head of the run in Segment and export, and segment the picture that was painted on."""
+    qtbot.mouseClick(finetune.monitor.segment, Qt.MouseButton.LeftButton)
+    segment = next(one for one in QApplication.allWidgets() if isinstance(one, SegmentWidget))
+    assert segment.parent().windowTitle().startswith("Segment and export")
+    assert segment.controls.head.model == str(finetune.watcher.folder.path)
+    assert segment.controls.head.problem == ""
+    assert "epidermis" in segment.controls.head.classes.text()
+    segment.controls.image.choose(viewer.layers["morphea"])
+    qtbot.mouseClick(segment.controls.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(segment.controls.cancel.isHidden, timeout=120 * SECONDS)
+    assert segment.controls.failure.failure is None
+    labels = segment.desk.labels.layer
+    assert labels.name == "morphea · labels"
+    assert labels.data.shape == (400, 400)
+    assert [one["name"] for one in labels.metadata["sdmae"]["classes"]] == ["epidermis", "dermis"]
+    assert labels.metadata["sdmae"]["head"] == str(finetune.watcher.folder.model)
 
 
 def test_the_life_of_a_run_on_a_folder_per_class(open_widget, organs, viewer, qtbot):
