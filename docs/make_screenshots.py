@@ -19,11 +19,13 @@ for name in ("CONFIG", "CACHE", "STATE", "DATA"):  # before napari is imported: 
 
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
+from napari._qt.dialogs.qt_notification import NapariQtNotification  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
 from napari_sdmae.head_presets import from_head_preset  # noqa: E402
 from napari_sdmae.io.images import read_image  # noqa: E402
 from napari_sdmae.widgets._attention_view import View  # noqa: E402
+from napari_sdmae.widgets._fold import Fold  # noqa: E402
 from napari_sdmae.widgets._query import query_worker  # noqa: E402
 
 OUTPUT = Path(__file__).parent / "screenshots"
@@ -53,6 +55,9 @@ def answered() -> bool:
 
 def save(viewer: napari.Viewer, title: str) -> None:
     """Save the whole window."""
+    wait(answered)
+    for notice in viewer.window._qt_window.findChildren(NapariQtNotification):
+        notice.close()
     wait(answered)
     path = OUTPUT / f"{title}.png"
     viewer.window._qt_window.grab().save(str(path))
@@ -160,7 +165,9 @@ def finetune(viewer: napari.Viewer, model: Path) -> Path:
 
 def open_glands(viewer: napari.Viewer, row: int, column: int, edge: int) -> None:
     """Open the region of endometrium in micrometres, with a field of `edge` px marked, and look at it."""
-    file = TISSUE / "regions" / "endometrium_endometrial-polyp.jpg"
+    file = HOME / "endometrium.jpg"
+    if not file.exists():
+        file.symlink_to(TISSUE / "regions" / "endometrium_endometrial-polyp.jpg")
     place = {"scale": (0.5, 0.5), "units": ("um", "um")}
     picture = viewer.add_image(read_image(file), name="endometrium", metadata={"sdmae": {"file": str(file)}}, **place)
     field = np.array([[row, column], [row, column + edge], [row + edge, column + edge], [row + edge, column]])
@@ -183,7 +190,7 @@ def scribble(viewer: napari.Viewer, model: Path) -> None:
     widget.brush("paint")
     layer = widget.strokes_layer
     layer.brush_size = 8
-    strokes = {1: [(278, 560), (480, 440), (560, 720)], 2: [(430, 600), (560, 500), (640, 640)], 3: [(506, 520), (700, 748)]}
+    strokes = {1: [(278, 560), (540, 425), (560, 720)], 2: [(430, 600), (330, 430), (640, 640)], 3: [(490, 470), (470, 735)]}
     for value, starts in strokes.items():
         for row, column in starts:
             for along in range(0, 28, 2):
@@ -206,8 +213,11 @@ def segment(viewer: napari.Viewer, head: Path) -> None:
     wait(answered, settle=3)
     wait(answered, settle=2)
     save(viewer, "segment")
-    widget.desk.table.choose(int(widget.desk.labels.layer.features["label"].iloc[10]))
-    widget.ensureWidgetVisible(widget.desk.export)
+    widget.desk.link.show_object(int(widget.desk.labels.layer.features["label"].iloc[10]))
+    for fold in widget.desk.findChildren(Fold):
+        fold.heading.setChecked("Export" in fold.heading.text())
+    wait(answered, settle=1)
+    widget.verticalScrollBar().setValue(widget.verticalScrollBar().maximum())
     save(viewer, "segment-export")
     viewer.window.remove_dock_widget(dock)
     viewer.layers.clear()
