@@ -205,7 +205,7 @@ def scribble(viewer: napari.Viewer, model: Path) -> None:
 def segment(viewer: napari.Viewer, head: Path) -> None:
     """Segment nuclei, choose one in the table, export."""
     open_glands(viewer, 256, 256, 512)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment and export")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment")
     widget.choose_head(head)
     widget.controls.image.region_box.setCurrentText("field")
     wait(lambda: widget.controls.button.isEnabled())

@@ -34,7 +34,7 @@ class FinetuneMonitor(RunMonitor):
         self.confusion_title = text_label(parent=self)
         self.confusion = ConfusionMatrix(self)
         self.segment = QPushButton("Open in Segment", self)
-        self.segment.setToolTip("Use this head on images: opens the dock widget Segment and export.")
+        self.segment.setToolTip("Use this head on images: opens the dock widget Segment.")
         self.segment.clicked.connect(self.segment_requested)
         place = self.column.indexOf(self.plot)
         above = (self.result, self.doubts, self.segment)

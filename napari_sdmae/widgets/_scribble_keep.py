@@ -112,7 +112,7 @@ class ScribbleKeeper(QObject):
         head = answer["folder"]
         remember_recent(RECENT, head)
         command = self._controls.command
-        same = "It draws the same map in Segment and export"
+        same = "It draws the same map in Segment"
         try:
             pixels = image_arguments(taken, self._controls.image.file_of(taken.layer))
         except NotRepeatable as error:

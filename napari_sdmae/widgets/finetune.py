@@ -13,7 +13,7 @@ from napari_sdmae.widgets._finetune_page import FinetunePage
 from napari_sdmae.widgets._query import QueryWorker, query_worker
 from napari_sdmae.widgets._run_dock import RunDock
 
-SEGMENT = ("napari-sdmae", "Segment and export")
+SEGMENT = ("napari-sdmae", "Segment")
 
 
 class FinetuneWidget(RunDock):
@@ -65,7 +65,7 @@ class FinetuneWidget(RunDock):
         try:
             _, widget = self.viewer.window.add_plugin_dock_widget(*SEGMENT)
         except (KeyError, ValueError) as error:
-            QMessageBox.information(self, "Segment and export", f"The dock widget cannot be opened: {error}")
+            QMessageBox.information(self, "Segment", f"The dock widget cannot be opened: {error}")
             return
         widget.choose_head(self.watcher.folder.path)
 

@@ -1,4 +1,4 @@
-"""Dock widget Segment and export: a head's labels over a picture, corrected, measured, and taken elsewhere."""
+"""Dock widget Segment: a head's labels over a picture, corrected, measured, and taken elsewhere."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_other_folders_are_left_to_other_readers(tmp_path):
     assert "napari-sdmae.read_run" not in [reader.command for reader in readers]
 
 
-@pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment and export"])
+@pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment"])
 def test_docks_open_from_the_plugins_menu_without_torch(viewer, title, fresh_memory, qtbot):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", title)
     qtbot.waitUntil(dock.isVisible, timeout=30000)

@@ -1,4 +1,4 @@
-"""The Segment and export dock in a real viewer, with real heads in a real worker."""
+"""The Segment dock in a real viewer, with real heads in a real worker."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ PLACE = {"scale": (0.5, 0.5), "translate": (30, -40), "rotate": ROTATION, "units
 
 @pytest.fixture
 def widget(warm_worker, viewer, fresh_memory):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment and export")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment")
     QApplication.processEvents()
     return widget
 

@@ -36,7 +36,7 @@ def nuclei(count=6, gap=20, size=9, shape=(80, 120), origin=(10.0, 20.0), source
 
 @pytest.fixture
 def widget(viewer, fresh_memory):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment and export")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment")
     QApplication.processEvents()
     yield widget
     query_worker().release()
