@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_info
 
+from napari_sdmae.inference import linear_head
 from napari_sdmae.inference.linear_head import PENALTY, fit_linear_head, nearest_votes
 from napari_sdmae.inference.queries import QueryError, answer
 from napari_sdmae.inference.scribbles import Samples, agreement, blend, classifier, encode_windows, sample
@@ -279,3 +281,18 @@ def test_a_full_folder_is_not_overwritten(model_folder: Path, field: RGB, tmp_pa
 def test_finer_detail_needs_the_scale(model_folder: Path, field: RGB) -> None:
     with pytest.raises(QueryError, match="known scale"):
         answer(question(model_folder, field, detail=2))
+
+
+def test_the_fit_does_not_wait_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of some thousand rows run on one thread: with two, a stroke took ten times as long."""
+    threads: list[int] = []
+
+    def spying(*arguments: Any, **options: Any) -> Any:
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return minimize(*arguments, **options)
+
+    monkeypatch.setattr(linear_head, "minimize", spying)
+    features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    linear_head.fit_linear_head(features, np.arange(40) % 2, 2)
+    assert threads
+    assert set(threads) == {1}
