@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from inspect import getsource, isfunction
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,19 @@ from napari.layers import Labels, Shapes
 from PIL import Image
 
 from napari_sdmae.widgets._confusion import ConfusionMatrix, row_shares
+from napari_sdmae.widgets._finetune_page import FinetunePage
 from napari_sdmae.widgets._finetune_plot import FinetunePlot, best_epoch, selecting_metric, with_validation
 from napari_sdmae.widgets._finetune_preflight import amounts, summary
 from napari_sdmae.widgets._finetune_start import FoundLabels, LabelledSituation, reason_not_to_start
+from napari_sdmae.widgets._new_run import NewRunPage
 from napari_sdmae.widgets._numbers import NumbersTable
 from napari_sdmae.widgets._preview_layers import PreviewLayers
 from napari_sdmae.widgets._report import live_rows, read_report, report_of
+from napari_sdmae.widgets._run_dock import RunDock
 from napari_sdmae.widgets._run_kind import run_kind
+from napari_sdmae.widgets._run_page import RunPage
+from napari_sdmae.widgets.finetune import FinetuneWidget
+from napari_sdmae.widgets.pretrain import PretrainWidget
 
 pytestmark = pytest.mark.gui
 CLASSES = [{"value": 0, "name": "benign", "colour": [10, 20, 30]}, {"value": 1, "name": "tumour", "colour": [230, 75, 53]}]
@@ -262,3 +269,13 @@ def test_the_kind_of_a_run_is_read_from_its_settings(tmp_path):
     assert run_kind(tmp_path) == "finetune"
     (tmp_path / "config.yaml").write_text("epochs: 3\nmodel:\n  task: 1\n")
     assert run_kind(tmp_path) == "pretrain"
+
+
+@pytest.mark.parametrize(
+    ("base", "made"), [(RunPage, NewRunPage), (RunPage, FinetunePage), (RunDock, PretrainWidget), (RunDock, FinetuneWidget)]
+)
+def test_what_differs_between_the_trainings_is_there_for_both(base, made):
+    """Qt's classes cannot be abstract: a method left out would only be noticed when a button is pressed."""
+    left = {name for name, value in vars(base).items() if isfunction(value) and "raise NotImplementedError" in getsource(value)}
+    assert left
+    assert left <= set(vars(made))
