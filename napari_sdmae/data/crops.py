@@ -43,6 +43,16 @@ def random_boxes(numbers: Array, scale: tuple[float, float], ratio: tuple[float,
     return np.concatenate([corners, sides], axis=1).astype(np.int64)
 
 
+def typical_edge(scale: tuple[float, float], ratio: tuple[float, float]) -> float:
+    """Return the edge of a typical crop of :func:`random_boxes`, as fraction of the tile's edge.
+
+    It is the geometric mean of sqrt(height x width) over all crops: the middle of the scales at which tissue is seen when crops
+    are resized to one size, as scales multiply.
+    """
+    quantiles = (np.arange(4096) + 0.5) / 4096
+    return float(np.exp(np.log(_areas(quantiles, scale, ratio)).mean() / 2))
+
+
 def _areas(uniform: Array, scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
     """Draw areas with a density that follows how many (logarithmic) aspect ratios fit: none but 1 for the whole tile."""
     areas = np.linspace(*scale, 1025)

@@ -9,6 +9,7 @@ import torch
 
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
+from napari_sdmae.data.crops import typical_edge
 from napari_sdmae.data.sources import DataError, find_images
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
@@ -146,8 +147,11 @@ def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked
 
 
 def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:
-    """Return µm per pixel of what the model sees: whole tiles, resized to its own tile size (crops at random come after)."""
-    return None if cache.mpp is None else cache.mpp * cache.tiles.shape[1] / config.model.tile_size
+    """Return µm per pixel of what the model sees: a typical random crop of a tile, resized to its own tile size."""
+    if cache.mpp is None:
+        return None
+    crop = typical_edge(config.augmentation.crop_scale, config.augmentation.crop_ratio) * cache.tiles.shape[1]
+    return cache.mpp * crop / config.model.tile_size
 
 
 def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:

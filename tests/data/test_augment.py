@@ -10,7 +10,7 @@ from skimage.color import hed2rgb, rgb2hed
 
 from napari_sdmae.config import AugmentationConfig
 from napari_sdmae.data.augment import Draw, augment, draw_augmentation, jitter_stain
-from napari_sdmae.data.crops import random_boxes
+from napari_sdmae.data.crops import random_boxes, typical_edge
 from napari_sdmae.io.images import read_image
 
 EVERYTHING = AugmentationConfig(stain_jitter=0.2)
@@ -174,6 +174,14 @@ def test_odd_settings_still_give_boxes(scale, ratio):
     assert (boxes[:, :2] + boxes[:, 2:] <= 64).all()
     if scale == (1, 1):
         assert (boxes == [0, 0, 64, 64]).all()
+
+
+@pytest.mark.parametrize("scale", [(0.08, 0.4), (0.2, 1.0), (0.5, 1.0), (1.0, 1.0)])
+def test_the_typical_crop_is_the_middle_of_the_drawn_ones(scale):
+    drawn = random_boxes(np.random.default_rng(0).random((50_000, 4)), scale, (0.75, 4 / 3), 1024)[:, 2:]
+    edges = np.sqrt(drawn.prod(1)) / 1024
+    assert typical_edge(scale, (0.75, 4 / 3)) == pytest.approx(np.exp(np.log(edges).mean()), rel=0.003)
+    assert typical_edge(scale, (0.75, 4 / 3)) == pytest.approx(np.median(edges), rel=0.06)
 
 
 def test_stain_jitter_is_that_of_scikit_image(tiles):

@@ -191,10 +191,12 @@ def test_a_model_of_a_run_can_be_loaded(make_config, tmp_path):
     assert load_model(tmp_path / "run").config == make_config().model
 
 
-def test_the_scale_of_a_model_is_that_of_the_pixels_it_saw(make_config, tmp_path):
-    config = make_config(epochs=1, tiles={"tile_px": 128, "mpp": 0.5}, model={"tile_size": 64})
+@pytest.mark.parametrize(("areas", "expected"), [((1.0, 1.0), 1.0), ((0.25, 0.25), 0.5), ((0.08, 0.4), 0.47)])
+def test_the_scale_of_a_model_is_that_of_a_typical_crop_as_it_saw_it(make_config, tmp_path, areas, expected):
+    tiles, model = {"tile_px": 128, "mpp": 0.5}, {"tile_size": 64}
+    config = make_config(epochs=1, tiles=tiles, model=model, augmentation={"crop_scale": areas})
     list(pretrain(config, run=tmp_path / "run"))
-    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["mpp"] == 1.0
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["mpp"] == pytest.approx(expected, abs=0.01)
 
 
 def test_unusable_files_are_listed(make_config, tiles, tmp_path):
