@@ -12,12 +12,14 @@ from pydantic import Field
 
 from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
 from napari_sdmae.config import Settings
+from napari_sdmae.io.model_card import CARD, card_problems, read_card
+from napari_sdmae.io.model_info import WEIGHTS, is_head, model_info, read_config
 
 Share = Annotated[float, Field(gt=0, le=1)]
 PROG = "sdmae convert"
 DESCRIPTION = (
     "Convert a checkpoint to a model folder. SRC: the authors' or a facebookresearch MAE .pth, a timm state dict or folder, "
-    "a run folder, a model folder or a shipped model. A source without decoder becomes an encoder folder."
+    "a run, model or head folder or a shipped model. A source without decoder becomes an encoder folder. To share: --compact."
 )
 
 
@@ -26,7 +28,14 @@ class ConvertArguments(Settings):
 
     source: Annotated[str, tyro.conf.Positional] = Field(description="Checkpoint file, folder or name of a shipped model.")
     destination: Annotated[Path, tyro.conf.Positional] = Field(description="Folder to write.")
-    to: Literal["sdmae", "timm"] = Field("sdmae", description="sdmae: the whole model; timm: the encoder in timm's layout.")
+    to: Literal["sdmae", "timm"] = Field("sdmae", description="sdmae: all there is; timm: the encoder in timm's layout.")
+    compact: bool = Field(
+        False, description="To share: 16-bit weights, without heads that only training needs, with a model card (README.md)."
+    )
+    card: Path | None = Field(None, description="Model card to put beside the weights. Empty: the source's own, if it has one.")
+    mpp: float | None = Field(
+        None, ge=0.05, le=20, description="Scale of what the model saw in µm/px, where the source does not say it, or wrongly."
+    )
     overwrite: bool = Field(False, description="Write into a folder that is not empty.")
     tile_size: int | None = Field(None, ge=16, le=2048, description="Tile size in px, where the file does not say it (224).")
     encoder_heads: int | None = Field(
@@ -43,7 +52,7 @@ def main(argv: list[str]) -> int:
         arguments = parse(ConvertArguments, argv, prog=PROG, description=DESCRIPTION)
     except UsageError as error:
         return refuse(PROG, str(error))
-    from napari_sdmae.io.checkpoints import convert_checkpoint, model_info
+    from napari_sdmae.io.checkpoints import convert_checkpoint
 
     try:
         with warnings.catch_warnings(record=True) as notes:
@@ -57,7 +66,15 @@ def main(argv: list[str]) -> int:
     for note in notes:
         if issubclass(note.category, UserWarning):
             print(f"{PROG}: note: {note.message}", file=sys.stderr)
-    info = model_info(folder)
-    parts = "encoder and decoder" if info.has_decoder else "encoder"
-    print(f"{folder}: {parts}, {info.encoder}, {info.depth} blocks, {info.tile_size} px tiles, {info.patch_size} px patches")
+    print(f"{folder}: {_described(folder)}")
+    if arguments.compact and (problems := card_problems(read_card(folder) or "")):
+        print(f"{PROG}: note: complete {folder / CARD} before you share it: {'; '.join(problems)}", file=sys.stderr)
     return 0
+
+
+def _described(folder: Path) -> str:
+    """Return what was written, and its size."""
+    info = model_info(folder)
+    parts = "encoder and decoder" if info.has_decoder else "head and encoder" if is_head(read_config(folder)) else "encoder"
+    sizes = f"{info.depth} blocks, {info.tile_size} px tiles, {info.patch_size} px patches"
+    return f"{parts}, {info.encoder}, {sizes}, {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"

@@ -15,13 +15,16 @@ from torch import Tensor
 from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
+from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.foreign import Foreign, read_foreign
-from napari_sdmae.io.head_folder import load_head_encoder
+from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
 from napari_sdmae.io.head_info import read_head_spec
+from napari_sdmae.io.model_card import CARD, draft_card, read_card, read_card_file
 from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.io.sdmae_folder import differences, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
+from napari_sdmae.models.left_out import leave_out_heads
 
 Target = Literal["sdmae", "timm"]
 Colour = tuple[float, float, float]
@@ -43,18 +46,21 @@ def convert_checkpoint(
     decoder_heads: int | None = None,
     mean: Colour | None = None,
     std: Colour | None = None,
+    mpp: float | None = None,
+    compact: bool = False,
+    card: Path | None = None,
 ) -> Path:
     """Convert a checkpoint to a model folder.
 
     Parameters
     ----------
     source
-        Authors' or MAE ``.pth``, a timm state dict (``.pth``, ``.safetensors``) or folder, a run or model folder, or the
-        name of a shipped model.
+        Authors' or MAE ``.pth``, a timm state dict (``.pth``, ``.safetensors``) or folder, a run, model or head folder, or
+        the name of a shipped model.
     destination
         Folder to write.
     to
-        ``sdmae``: a full model where the source has a decoder, else an encoder folder. ``timm``: the encoder in timm's layout.
+        ``sdmae``: all there is, with decoder or head, else an encoder folder. ``timm``: the encoder in timm's layout.
     overwrite
         Write into a folder that has something in it.
     tile_size, encoder_heads, decoder_heads
@@ -62,6 +68,12 @@ def convert_checkpoint(
     mean, std
         Normalisation of [0, 1] RGB that the model of a checkpoint file was trained with. None: for a timm state dict as in the
         ``config.json`` beside it; ImageNet's where there is none, with a warning, and for the authors' and MAE checkpoints.
+    mpp
+        Scale of what the model saw, µm per pixel, where the source does not say it, or says it wrongly.
+    compact
+        For sharing: 16-bit weights, without the heads of self-distillation, which only training needs; and with a model card.
+    card
+        A model card to copy beside the weights. None: that of the source; where there is none, `compact` drafts one.
 
     Returns
     -------
@@ -81,50 +93,65 @@ def convert_checkpoint(
     source, destination = Path(source), Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())) and not overwrite:
         raise FileExistsError(f"{destination} is not empty; choose another folder, or overwrite")
+    text, run = None if card is None else read_card_file(card), None
     if not source.is_file():
         if mean or std:
             raise ValueError(f"mean and std are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out")
-        _convert_folder(source, destination, to)
-        return destination
-    foreign = read_foreign(source)
-    told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
-    hints = {name: value for name, value in told.items() if value is not None}
-    statistics = _statistics(source, foreign, mean, std)
-    provenance = {"converted_from": source.name, "kind": foreign.kind}
-    if to == "timm" or foreign.kind == "vit":
-        _write_trunk(foreign, destination, hints, statistics, provenance)
+        folder = find_model(source)
+        _convert_folder(folder, source.name, destination, to, mpp, compact)
+        text, run = text or read_card(folder), folder.parent
     else:
-        _write_full(foreign, destination, hints, statistics, provenance)
+        foreign = read_foreign(source)
+        told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
+        hints = {name: value for name, value in told.items() if value is not None}
+        statistics = _statistics(source, foreign, mean, std)
+        provenance = {"converted_from": source.name, "kind": foreign.kind}
+        write = _write_trunk if to == "timm" or foreign.kind == "vit" else _write_full
+        write(foreign, destination, hints, statistics, provenance, mpp, compact)
+    if compact:
+        text = text or draft_card(destination.resolve().name, run)
+    if text is not None:
+        write_atomically(destination / CARD, text.encode())
     return destination
 
 
-def _convert_folder(source: Path, destination: Path, to: Target) -> None:
-    """Convert a run, model, head or timm folder."""
-    folder = find_model(source)
+def _convert_folder(folder: Path, name: str, destination: Path, to: Target, mpp: float | None, compact: bool) -> None:
+    """Convert the folder of a model, head or timm encoder, which its user calls `name`."""
     config = read_config(folder)
-    provenance = {"converted_from": source.name}
+    more: dict[str, Any] = {"provenance": {"converted_from": name}, "half": compact}
     if is_head(config):
-        spec = read_head_spec(folder)
-        vit, told = load_head_encoder(folder, spec.encoder), spec.encoder
-        statistics: dict[str, Any] = {"mean": told.mean, "std": told.std, "mpp": spec.mpp}
-        save_encoder(destination, vit, told.architecture, told.arguments, provenance=provenance, **statistics)
-        return
-    if not is_sdmae(config):
+        _convert_head(folder, destination, to, mpp, more)
+    elif not is_sdmae(config):
         vit, pretrained = load_vit(folder), config.get("pretrained_cfg", {})
         mean, std = tuple(pretrained.get("mean", IMAGENET_MEAN)), tuple(pretrained.get("std", IMAGENET_STD))
         arguments = {"img_size": list(vit.patch_embed.img_size), **config.get("model_args", {})}
-        name, mpp = config["architecture"], config.get(FORMAT, {}).get("mpp")
-        save_encoder(destination, vit, name, arguments, mean=mean, std=std, mpp=mpp, provenance=provenance)
+        mpp = mpp or config.get(FORMAT, {}).get("mpp")
+        save_encoder(destination, vit, config["architecture"], arguments, mean=mean, std=std, mpp=mpp, **more)
+    elif to == "timm":
+        model = load_sdmae(folder, config)
+        settings, mpp = model.config, mpp or config.get("mpp")
+        statistics: dict[str, Any] = {"mean": settings.mean, "std": settings.std, "mpp": mpp}
+        save_encoder(destination, model.encoder, settings.encoder, encoder_arguments(settings), **statistics, **more)
+    else:
+        model = load_sdmae(folder, config)
+        if compact:
+            leave_out_heads(model)
+        metadata: dict[str, Any] = {name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config}
+        save_model(destination, model, metadata=metadata | ({"mpp": mpp} if mpp else {}), half=compact)
+
+
+def _convert_head(folder: Path, destination: Path, to: Target, mpp: float | None, more: dict[str, Any]) -> None:
+    """Convert a head with its encoder, or its encoder alone."""
+    if to == "sdmae":
+        head = load_head(folder)
+        if mpp:
+            head.spec = head.spec.model_copy(update={"mpp": mpp})
+        save_head(destination, head, half=more["half"])
         return
-    model = load_sdmae(folder, config)
-    if to == "timm":
-        settings = model.config
-        arguments = encoder_arguments(settings)
-        statistics = {"mean": settings.mean, "std": settings.std, "mpp": config.get("mpp")}
-        save_encoder(destination, model.encoder, settings.encoder, arguments, provenance=provenance, **statistics)
-        return
-    metadata: dict[str, Any] = {name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config}
-    save_model(destination, model, metadata=metadata)
+    spec = read_head_spec(folder)
+    told, vit = spec.encoder, load_head_encoder(folder, spec.encoder)
+    statistics: dict[str, Any] = {"mean": told.mean, "std": told.std, "mpp": mpp or spec.mpp}
+    save_encoder(destination, vit, told.architecture, told.arguments, **statistics, **more)
 
 
 def _statistics(source: Path, foreign: Foreign, mean: Colour | None, std: Colour | None) -> dict[str, Colour]:
@@ -153,18 +180,31 @@ def _timm_statistics(config: Path) -> dict[str, Colour]:
 
 
 def _write_trunk(
-    foreign: Foreign, destination: Path, hints: Mapping[str, int], statistics: Mapping[str, Colour], provenance: dict[str, Any]
+    foreign: Foreign,
+    destination: Path,
+    hints: Mapping[str, int],
+    statistics: Mapping[str, Colour],
+    provenance: dict[str, Any],
+    mpp: float | None,
+    compact: bool,
 ) -> None:
     """Write the encoder of a checkpoint as a timm folder."""
     name, arguments = trunk_architecture(foreign, hints)
     # the authors' files have no position code: the model makes it
     vit = build_encoder(full_config(foreign, hints)) if foreign.kind == "sdmae" else create_plain_vit(name, arguments)
     fit_trunk(vit, foreign.trunk)
-    save_encoder(destination, vit, name, arguments, mean=statistics["mean"], std=statistics["std"], provenance=provenance)
+    more: dict[str, Any] = {**statistics, "mpp": mpp, "provenance": provenance, "half": compact}
+    save_encoder(destination, vit, name, arguments, **more)
 
 
 def _write_full(
-    foreign: Foreign, destination: Path, hints: Mapping[str, int], statistics: Mapping[str, Colour], provenance: dict[str, Any]
+    foreign: Foreign,
+    destination: Path,
+    hints: Mapping[str, int],
+    statistics: Mapping[str, Colour],
+    provenance: dict[str, Any],
+    mpp: float | None,
+    compact: bool,
 ) -> None:
     """Write encoder, decoder and heads of a checkpoint as an SD-MAE folder."""
     with torch.random.fork_rng(devices=[]):
@@ -179,7 +219,10 @@ def _write_full(
     model.load_state_dict(rest, strict=False)
     if foreign.kind == "mae":
         provenance["untrained"] = ["student_head", "teacher_head"]
-    save_model(destination, model, metadata={"target_normalisation": target_normalisation(foreign), "provenance": provenance})
+    if compact:
+        leave_out_heads(model)
+    metadata = {"target_normalisation": target_normalisation(foreign), "mpp": mpp, "provenance": provenance}
+    save_model(destination, model, metadata=metadata, half=compact)
 
 
 def fit_trunk(vit: VisionTransformer, trunk: Mapping[str, Tensor]) -> None:

@@ -25,6 +25,7 @@ def save_encoder(
     std: tuple[float, float, float],
     mpp: float | None = None,
     provenance: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write an encoder folder in timm's layout.
 
@@ -44,6 +45,8 @@ def save_encoder(
         Scale of the training tiles, µm per pixel.
     provenance
         Where the weights come from, any JSON.
+    half
+        Write 16-bit weights; loaded again they are 32-bit.
     """
     height, width = vit.patch_embed.img_size
     config = {
@@ -65,7 +68,7 @@ def save_encoder(
         },
         FORMAT: {"mpp": mpp, "provenance": dict(provenance or {})},
     }
-    write_folder(folder, vit.state_dict(), config)
+    write_folder(folder, vit.state_dict(), config, half)
 
 
 def load_vit(folder: Path) -> VisionTransformer:

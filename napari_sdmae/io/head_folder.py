@@ -17,8 +17,8 @@ from napari_sdmae.models.encoder import create_plain_vit
 from napari_sdmae.models.finetuned import Finetuned
 
 
-def save_head(folder: Path, model: Finetuned) -> None:
-    """Write a head folder; the same weights and specification give the same bytes.
+def save_head(folder: Path, model: Finetuned, half: bool = False) -> None:
+    """Write a head folder, with 16-bit weights if `half`; the same weights and specification give the same bytes.
 
     Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
 
@@ -27,7 +27,7 @@ def save_head(folder: Path, model: Finetuned) -> None:
     OSError
         If the disk is full; the files of before are then still there.
     """
-    write_folder(folder, model.state_dict(), model.spec.model_dump(mode="json"))
+    write_folder(folder, model.state_dict(), model.spec.model_dump(mode="json"), half)
 
 
 def load_head(head: str | Path, device: str | torch.device = "cpu") -> Finetuned:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -15,11 +16,12 @@ from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.foreign import read_safetensors
 from napari_sdmae.io.model_info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.models import SDMAE
+from napari_sdmae.models.left_out import has_heads, leave_out_heads
 
 _METADATA = {"target_normalisation", "mpp", "provenance"}
 
 
-def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None = None) -> None:
+def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None = None, half: bool = False) -> None:
     """Write a model folder; the same weights and metadata give the same bytes.
 
     Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
@@ -32,11 +34,13 @@ def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None
         The model, on any device. The position codes are saved with it; their grid is tile size / patch size of its config.
     metadata
         ``target_normalisation`` the model was trained with, ``mpp`` of its tiles in µm per pixel, ``provenance`` (any JSON).
+    half
+        Write 16-bit weights; loaded again they are 32-bit.
 
     Raises
     ------
     ValueError
-        If the metadata has other keys.
+        If the metadata has other keys, or a weight is too large for 16 bits.
     OSError
         If the disk is full; the files of before are then still there.
     """
@@ -52,24 +56,41 @@ def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None
             "depth": len(model.encoder.blocks),
             "heads": int(model.encoder.blocks[0].attn.num_heads),
         },
+        "heads": has_heads(model),
         "target_normalisation": metadata.get("target_normalisation", "patch"),
         "mpp": metadata.get("mpp"),
         "provenance": metadata.get("provenance", {}),
     }
-    write_folder(folder, model.state_dict(), config)
+    write_folder(folder, model.state_dict(), config, half)
 
 
-def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write tensors and JSON config as a model folder."""
+def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], half: bool = False) -> None:
+    """Write tensors, with 16 bits each if `half`, and JSON config as a model folder."""
     folder = Path(folder)
+    tensors = halved(tensors) if half else tensors
     folder.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(folder / WEIGHTS, save(plain, metadata={"format": "pt"}))
     write_atomically(folder / CONFIG, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with 16-bit floating point numbers; whole numbers stay.
+
+    Raises
+    ------
+    ValueError
+        If a number is too large for 16 bits.
+    """
+    smaller = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    if lost := [name for name, tensor in smaller.items() if not tensor.isfinite().all()]:
+        most = torch.finfo(torch.float16).max
+        raise ValueError(f"{', '.join(lost)}: not finite, or above {most:g}, with 16 bits; keep the weights at 32 bits")
+    return smaller
+
+
 def load_sdmae(folder: Path, config: Mapping[str, Any]) -> SDMAE:
-    """Return the model of an SD-MAE folder whose ``config.json`` is `config`, on the CPU.
+    """Return the model of an SD-MAE folder whose ``config.json`` is `config`, on the CPU, with 32-bit weights.
 
     Raises
     ------
@@ -77,6 +98,8 @@ def load_sdmae(folder: Path, config: Mapping[str, Any]) -> SDMAE:
         If the weights cannot be read, or config and weights do not belong together; the message lists the tensors.
     """
     model = SDMAE.empty(ModelConfig.model_validate(config["model"]))
+    if not config.get("heads", True):
+        leave_out_heads(model)
     load_exactly(model, read_safetensors(folder / WEIGHTS), str(folder))
     return model
 

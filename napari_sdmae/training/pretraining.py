@@ -150,7 +150,7 @@ def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:
     """Return µm per pixel of what the model sees: a typical random crop of a tile, resized to its own tile size."""
     if cache.mpp is None:
         return None
-    crop = typical_edge(config.augmentation.crop_scale, config.augmentation.crop_ratio) * cache.tiles.shape[1]
+    crop = typical_edge(config.augmentation.crop_scale, config.augmentation.crop_ratio) * int(cache.tiles.shape[1])
     return cache.mpp * crop / config.model.tile_size
 
 
@@ -174,7 +174,7 @@ def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, 
         warnings.append(Warned("batch", f"Only {tiles} tiles: the batch is {batch} instead of {config.batch_size}"))
     warnings += _schedule_warnings(config)
     optimizer = config.optimizer
-    rate = optimizer.base_lr * batch / 256
+    rate = optimizer.base_lr * batch * config.loss.views / 256
     lowest = min(optimizer.min_lr, rate)
     return Schedule(tiles, batch, config.epochs, rate, lowest, optimizer.warmup_epochs, config.seed), warnings
 

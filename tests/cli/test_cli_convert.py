@@ -82,3 +82,15 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytes
     (tmp_path / "file").touch()
     assert main([str(AUTHORS), str(tmp_path / "file" / "model")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_compact_model_says_its_size_and_that_its_card_is_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+    for name, flags in (("whole", []), ("shared", ["--compact", "--mpp", "0.5"])):
+        assert main([str(AUTHORS), str(tmp_path / name), *flags]) == 0
+        said = capsys.readouterr()
+        sizes.append(float(said.out.split(", ")[-1].removesuffix(" MB\n")))
+    assert sizes[1] == pytest.approx((tmp_path / "shared" / "model.safetensors").stat().st_size / 1e6, abs=0.06)
+    assert sizes[1] < sizes[0] / 2
+    assert f"note: complete {tmp_path / 'shared' / 'README.md'} before you share it: ## Data says" in said.err
+    assert json.loads((tmp_path / "shared" / "config.json").read_text())["mpp"] == 0.5
