@@ -25,7 +25,7 @@ COMMANDS = {
     "pause": Command("runs", "end a run after this step, to go on later", "pause"),
     "cancel": Command("runs", "end a run now, without saving", "cancel"),
     "runs": Command("runs", "list the runs in a folder", "runs"),
-    "inspect": Command("inspect", "look through a folder of images before training"),
+    "inspect": Command("inspect", "look through a folder of images before training, or read the card of a model"),
     "reconstruct": Command("reconstruct", "hide patches of an image and let a model fill them in"),
     "attention": Command("attention", "write attention maps of an image"),
     "finetune": Command("finetune", "train a head: segmentation, nuclei, classification or detection"),

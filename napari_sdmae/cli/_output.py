@@ -17,6 +17,7 @@ from PIL import Image
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.config import Device
 
+MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
 HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
 """Colours of a heat map from low to high, evenly spaced points of matplotlib's inferno (CC0)."""
 
@@ -28,7 +29,7 @@ class Refused(ValueError):
 def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments that ``reconstruct`` and ``attention`` share."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or name of a shipped model")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="PNG, JPEG, TIFF or BMP")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the pictures, made if needed")
     parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")

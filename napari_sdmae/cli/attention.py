@@ -1,4 +1,4 @@
-"""``sdmae attention MODEL IMAGE --output DIR``: attention maps of an image as picture, numbers and TIFF."""
+"""``sdmae attention [MODEL] IMAGE --output DIR``: attention maps of an image as picture, numbers and TIFF."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.cli._models import named_or_default
 from napari_sdmae.cli._output import (
     Refused,
     check_scale,
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
         default="nearest",
         help="of the overlay; the map itself has one value per patch",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     return guarded(PROG, lambda: _write(arguments))
 
 
@@ -73,14 +74,15 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.model_info import model_info
 
     _check(arguments)
-    name = _name(arguments, model_info(arguments.model).depth)
+    model = named_or_default(PROG, arguments.model)
+    name = _name(arguments, model_info(model).depth)
     paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
     from napari_sdmae.inference.answers import attention, read_field
 
     field = read_field(str(arguments.image), arguments.region)
     mpp = arguments.mpp or read_mpp(arguments.image)
     asked = {key: getattr(arguments, key) for key in ("method", "block", "head", "query", "downsample", "device")}
-    answer = attention(arguments.model, field, mpp=mpp, **asked)
+    answer = attention(model, field, mpp=mpp, **asked)
     values, cell = answer["values"], answer["scale"][0]
     low, high = _colour_range(values, answer["method"])
     save_png(paths[0], overlay(field, values, cell, low, high, arguments.interpolation))

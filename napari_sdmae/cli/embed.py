@@ -1,4 +1,4 @@
-"""``sdmae embed MODEL INPUT… --output FEATURES``: write the features of the tiles of images, with coordinates."""
+"""``sdmae embed [MODEL] INPUT… --output FEATURES``: write the features of the tiles of images, with coordinates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
-from napari_sdmae.cli._output import Refused, check_scale
+from napari_sdmae.cli._models import named_or_default, split_inputs
+from napari_sdmae.cli._output import MODEL_HELP, Refused, check_scale
 from napari_sdmae.config import Device, Precision
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ DESCRIPTION = (
 
 def main(argv: list[str]) -> int:
     """Run ``sdmae embed``; return the exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     from napari_sdmae.data.sources import DataError
 
     try:
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROG, description=DESCRIPTION)
-    parser.add_argument("model", metavar="MODEL", help="run folder, model or head folder, or name of a shipped model")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=f"head folder, {MODEL_HELP}")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="images, or folders of images")
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="file to write, .npz or .parquet")
     parser.add_argument("--tile", type=int, metavar="PX", help="edge of the tiles as the model sees them (default: the model's)")
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     """Embed all images; return the exit status."""
     _check(arguments)
-    inputs = gather(arguments.inputs)
+    named, given = split_inputs(arguments.model, arguments.inputs)
+    model, inputs = named_or_default(PROG, named), gather(given)
     import torch
 
     from napari_sdmae.data.sources import DataError
@@ -74,12 +76,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from napari_sdmae.io.checkpoints import load_encoder
 
     device = torch.device(choose_device(arguments.device))
-    encoder = load_encoder(arguments.model, device)
+    encoder = load_encoder(model, device)
     tiling = Tiling(arguments.tile, arguments.stride, arguments.tissue)
     tile, stride = tiling.fitted(encoder)
     context = answering(device, arguments.precision)
     about = {
-        "model": str(arguments.model),
+        "model": model,
         "pool": arguments.pool,
         "tile": tile,
         "stride": stride,

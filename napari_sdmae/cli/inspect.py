@@ -1,9 +1,10 @@
-"""``sdmae inspect DIR``: look through a folder of images before training."""
+"""``sdmae inspect DIR|MODEL``: look through a folder of images before training, or read what a model is."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from tyro.conf import Positional, arg
 
 from napari_sdmae.cli._arguments import parse, refuse
+from napari_sdmae.cli._models import is_model
 from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, TilesConfig, load_preset, preset_names
+from napari_sdmae.io.about_model import about_model
+from napari_sdmae.io.model_card import read_card
+from napari_sdmae.io.model_info import model_info
 
 PROG = "sdmae inspect"
 UNUSABLE_DATA = 3
 SHOWN = 20
+SOURCE = (
+    "Folder of images, searched with its sub-folders, or one image; or a model: run folder, model folder, name of a shipped one."
+)
+DESCRIPTION = "Look through a folder of images before training, or read the card of a model."
 
 
 class Arguments(BaseModel):
@@ -23,7 +32,7 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Annotated[Positional[Path], Field(description="Folder of images, searched with its sub-folders, or one image.")]
+    source: Annotated[Positional[Path], Field(description=SOURCE)]
     as_json: Annotated[bool, arg(name="json"), Field(description="Print everything as JSON instead of a summary.")] = False
     preset: Annotated[str, Field(description=f"Say what training with it needs: {', '.join(preset_names())}.")] = DEFAULT_PRESET
     tiles: TilesConfig = Field(default_factory=TilesConfig)
@@ -32,9 +41,11 @@ class Arguments(BaseModel):
 def main(argv: list[str]) -> int:
     """Run ``sdmae inspect``; return the exit status: 3 if a run would refuse these images."""
     try:
-        arguments = parse(Arguments, argv, prog=PROG, description="Look through a folder of images before training.")
+        arguments = parse(Arguments, argv, prog=PROG, description=DESCRIPTION)
         load_preset(arguments.preset)
-    except ValueError as error:
+        if is_model(arguments.source):
+            return _tell_model(str(arguments.source), arguments.as_json)
+    except (ValueError, FileNotFoundError) as error:
         return refuse(PROG, str(error))
     from napari_sdmae.data.inspection import Inspection, inspect
     from napari_sdmae.data.sources import DataError
@@ -50,6 +61,14 @@ def main(argv: list[str]) -> int:
         print(_report(found.summary(), found.unusable), flush=True)  # before torch is loaded
         print(f"preset {arguments.preset}: {_memory(arguments, found.tiles)['line']}")
     return UNUSABLE_DATA if found.problem else 0
+
+
+def _tell_model(model: str, as_json: bool) -> int:
+    """Print what a model is."""
+    info = model_info(model)
+    told = asdict(info) | {"folder": str(info.folder), "card": read_card(info.folder)}
+    print(json.dumps(told, indent=1, ensure_ascii=False) if as_json else about_model(info).strip())
+    return 0
 
 
 def _memory(arguments: Arguments, tiles: int) -> dict[str, Any]:

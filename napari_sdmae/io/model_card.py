@@ -25,31 +25,30 @@ def read_card(folder: Path) -> str | None:
 
 
 def read_card_file(path: Path) -> str:
-    """Return the text of a card.
+    """Return the text of a card; OSError if it cannot be read."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    ValueError
-        If it is no text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text (UTF-8); a model card is Markdown") from error
+
+def card_body(text: str) -> str:
+    """Return a card without the block of YAML with which those of model hubs begin."""
+    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
 
 
 def card_title(text: str) -> str:
     """Return the first heading of a card, the name that people see; empty where there is none."""
-    found = re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)
+    found = re.search(r"^# +(.+?)\s*$", card_body(text), re.MULTILINE)
     return found[1] if found else ""
+
+
+def says_use(text: str) -> bool:
+    """Return whether a card says what its model may be used for."""
+    return USE in " ".join(text.split())
 
 
 def card_problems(text: str) -> list[str]:
     """Return what a card lacks before its model may be given to others, one line each."""
     problems = [] if card_title(text) else ["no name: begin with a heading, # NAME"]
-    problems += [] if USE in text else [f"it does not say “{USE}”"]
+    problems += [] if says_use(text) else [f"it does not say “{USE}”"]
     for name in SECTIONS:
         body = re.search(rf"^## +{name}\s*$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         if body is None or not body[1].strip():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.head_spec import HEAD_FORMAT
+from napari_sdmae.io.model_card import card_title, read_card
 
 FORMAT = "napari-sdmae"
 VERSION = 1
@@ -29,7 +30,11 @@ class ModelInfo:
     Attributes
     ----------
     name
-        Name to show: the shipped name, or that of the run or model folder.
+        The shipped name, or that of the run or model folder.
+    title
+        Name to show: the heading of its model card, else `name`.
+    shipped
+        Whether it comes with the package.
     folder
         Folder with ``config.json`` and ``model.safetensors``.
     encoder
@@ -47,6 +52,8 @@ class ModelInfo:
     """
 
     name: str
+    title: str
+    shipped: bool
     folder: Path
     encoder: str
     tile_size: int
@@ -59,9 +66,18 @@ class ModelInfo:
 
 
 def shipped_models() -> list[str]:
-    """Return the names of the models that come with the package."""
-    folder = _shipped_folder()
-    return sorted(item.name for item in folder.iterdir() if (item / CONFIG).is_file()) if folder.is_dir() else []
+    """Return the names of the pre-trained models that come with the package, the one used where none is named first."""
+    return [name for name in _shipped() if not is_head(read_config(_shipped_folder() / name))]
+
+
+def shipped_heads() -> list[str]:
+    """Return the names of the heads that come with the package, the one offered first to begin with."""
+    return [name for name in _shipped() if is_head(read_config(_shipped_folder() / name))]
+
+
+def default_model() -> str | None:
+    """Return the name of the shipped model that is used where none is named; None where none is shipped."""
+    return next(iter(shipped_models()), None)
 
 
 def find_model(model: str | Path) -> Path:
@@ -76,11 +92,11 @@ def find_model(model: str | Path) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG).is_file() and (candidate / WEIGHTS).is_file():
             return candidate
-    if str(model) in shipped_models():
+    if str(model) in _shipped():
         return _shipped_folder() / str(model)
     if (folder / "status.json").is_file():
         raise FileNotFoundError(f"the run {folder} has not saved a model yet; wait for its first checkpoint")
-    shipped = ", ".join(shipped_models()) or "none"
+    shipped = ", ".join(_shipped()) or "none"
     raise FileNotFoundError(
         f"no model at {str(model)!r}; expected a run folder, a folder with {CONFIG} and {WEIGHTS}, "
         f"or the name of a shipped model ({shipped}). Other checkpoints: sdmae convert"
@@ -146,18 +162,20 @@ def model_info(model: str | Path) -> ModelInfo:
 
 
 def _described(name: str, folder: Path, config: dict[str, Any]) -> ModelInfo:
+    title = card_title(read_card(folder) or "") or name
+    named = name, title, folder.resolve().parent == _shipped_folder().resolve(), folder
     if is_sdmae(config):
         settings, encoder = config["model"], config["encoder"]
         sizes = settings["tile_size"], settings["patch_size"], encoder["depth"], encoder["heads"]
         return ModelInfo(
-            name, folder, settings["encoder"], *sizes, config.get("mpp"), config.get("target_normalisation"), has_decoder=True
+            *named, settings["encoder"], *sizes, config.get("mpp"), config.get("target_normalisation"), has_decoder=True
         )
     if is_head(config):
         encoder, arguments = config["encoder"], config["encoder"]["arguments"]
         sizes = encoder["tile_size"], encoder["patch_size"], arguments["depth"], arguments["num_heads"]
-        return ModelInfo(name, folder, encoder["architecture"], *sizes, config.get("mpp"), None, has_decoder=False)
+        return ModelInfo(*named, encoder["architecture"], *sizes, config.get("mpp"), None, has_decoder=False)
     mpp = config.get(FORMAT, {}).get("mpp")
-    return ModelInfo(name, folder, config["architecture"], *_encoder_sizes(folder, config), mpp, None, has_decoder=False)
+    return ModelInfo(*named, config["architecture"], *_encoder_sizes(folder, config), mpp, None, has_decoder=False)
 
 
 def usual_heads(width: int) -> int:
@@ -201,6 +219,12 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is empty, cut short or no safetensors file; copy or convert the model again") from error
+
+
+def _shipped() -> list[str]:
+    """Return the names of all models and heads that come with the package."""
+    folder = _shipped_folder()
+    return sorted(item.name for item in folder.iterdir() if (item / CONFIG).is_file()) if folder.is_dir() else []
 
 
 def _shipped_folder() -> Path:
