@@ -7,6 +7,7 @@ a unit. ``basic`` marks the few fields shown unfolded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -180,6 +181,9 @@ class TilesConfig(Settings):
         ge=0.05,
         le=20,
     )
+    leave_out: tuple[str, ...] = setting(
+        (), "Folders left out", "Names of folders whose images are not used, such as BACK of NCT-CRC-HE-100K."
+    )
     tissue_filter: bool = setting(True, "Leave out background", "Skip tiles that show mostly glass.", basic=True)
     min_tissue: float = setting(0.1, "Least tissue", "Least fraction of tissue in a tile that is kept.", ge=0, le=1)
     max_unusable: float = setting(
@@ -329,7 +333,13 @@ def load_preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise ValueError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
     text = resources.files("napari_sdmae.resources").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return on_base(dict(yaml.safe_load(text)), load_preset)
+
+
+def on_base(values: dict[str, Any], load: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Return the `values` of a preset laid over those of the preset that its ``based_on`` names, if it names one."""
+    base = values.pop(BASED_ON, None)
+    return values if base is None else merge(load(base), values)
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -342,3 +352,5 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 DEFAULT_PRESET = "vit-small"
+BASED_ON = "based_on"
+"""In the file of a preset: the preset whose values it changes (docs/decisions/0120)."""

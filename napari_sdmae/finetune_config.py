@@ -47,6 +47,9 @@ class LabelsConfig(Settings):
     validation: float = setting(0.2, "For validation", "Fraction kept apart to select the best epoch.", ge=0, lt=1)
     test: float = setting(0.2, "For the test", "Fraction kept apart for the report; never looked at before the end.", ge=0, lt=1)
     ignore_value: int = setting(255, "Value left out", "Pixels of this value in a mask are not learned.", ge=0, le=65535)
+    leave_out: tuple[str, ...] = setting(
+        (), "Classes left out", "Of classification: names of classes whose images are not used, such as BACK of NCT-CRC-HE-100K."
+    )
     balance: Literal["none", "weights", "sampling"] = setting(
         "none", "Rare classes", "weights: rare classes count more in the loss; sampling: they are drawn more often."
     )

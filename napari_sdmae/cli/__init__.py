@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": Command("predict", "apply a head to images: labels, overlays, tables"),
     "embed": Command("embed", "write the features of images, with coordinates, as npz or parquet"),
     "export": Command("export", "convert labels: GeoJSON for QuPath, OME-TIFF, OME-Zarr, PNG, COCO, CSV"),
+    "unpack": Command("unpack", "unpack PatchCamelyon as published to a folder of images"),
     "ablate": Command("ablate", "repeat pre-training and a head over a grid of settings: table and plot"),
     "convert": Command("convert", "convert checkpoints: the authors', MAE, timm, and back to timm"),
     "demo": Command("demo", "run the whole main job on the shipped tissue"),

@@ -42,7 +42,7 @@ RULES = (
     ),
     Rule(("head.loss", "labels.ignore_value"), "segmentation", _is("segmentation")),
     Rule(("head.separation", "head.smallest"), "instances", _is("instances")),
-    Rule(("head.classifier",), "classification", _is("classification")),
+    Rule(("head.classifier", "labels.leave_out"), "classification", _is("classification")),
     Rule(tuple(f"augmentation.{name}" for name in OF_TILES), "classification", _is("classification")),
     Rule(("head.detector",), "detection", _is("detection")),
     Rule(("head.neighbours",), "classification with head.classifier knn", lambda config: not _learns(config)),

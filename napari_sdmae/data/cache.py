@@ -125,7 +125,7 @@ def prepare_tiles(source: Path, settings: TilesConfig) -> Generator[Progress, No
     DataError
         If there are no images, too many unusable ones, no tissue, or not enough space on the disk.
     """
-    files = find_images(source)
+    files = find_images(source, settings.leave_out)
     folder = cache_folder(files, settings)
     summary = read_summary(folder)
     if summary is None:
@@ -148,7 +148,7 @@ def open_cache(source: Path, settings: TilesConfig) -> TileCache:
     DataError
         If it is not complete (run :func:`prepare_tiles`), or its images cannot be trained on.
     """
-    folder = cache_folder(find_images(source), settings)
+    folder = cache_folder(find_images(source, settings.leave_out), settings)
     summary = read_summary(folder)
     if summary is None:
         raise DataError(f"the tiles of {source} are not decoded yet, or its images changed: prepare them first")

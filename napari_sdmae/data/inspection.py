@@ -109,7 +109,7 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
     DataError
         If there is no such folder or no image in it.
     """
-    files = find_images(source)
+    files = find_images(source, settings.leave_out)
     root = cache_root(settings)
     ready = read_summary(cache_folder(files, settings))
     found = survey(read_headers(files), settings)

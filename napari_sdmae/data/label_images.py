@@ -1,4 +1,4 @@
-"""Label images: PNG, BMP and TIFF whose values mean classes or objects, kept as they are stored."""
+"""Label images: PNG, BMP and TIFF whose values mean classes or objects, kept as they are stored; outlines drawn as objects."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.io import aperio_xml
 from napari_sdmae.io.images import UnusableImage, image_size, is_tiff, plain_reasons
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
@@ -24,14 +25,28 @@ COLOURED = (
 Values = NDArray[np.int32]
 
 
-def read_labels(path: Path) -> Values:
-    """Return the values of a label image, int32 (H, W); an indexed palette keeps its indices.
+def is_outlines(path: Path) -> bool:
+    """Return whether a file of labels holds outlines, which have no size of their own."""
+    return path.suffix.lower() == aperio_xml.SUFFIX
+
+
+def read_labels(path: Path, size: tuple[int, int] | None = None) -> Values:
+    """Return the values of a label image, int32 (H, W); an indexed palette keeps its indices, outlines are numbered from 1.
+
+    Parameters
+    ----------
+    size
+        (height, width) in px of the image; outlines are drawn into it, label images have a size of their own.
 
     Raises
     ------
     UnusableImage
         If it cannot be read, has several channels, or no whole numbers from 0.
     """
+    if is_outlines(path):
+        if size is None:
+            raise ValueError(f"{path.name} holds outlines: give the size of its image")
+        return aperio_xml.draw_outlines(aperio_xml.read_outlines(path), size)
     with plain_reasons(path):
         values = np.squeeze(tifffile.imread(path)) if is_tiff(path) else _read_flat(path)
         if values.ndim != 2:
@@ -65,15 +80,15 @@ def label_size(path: Path) -> tuple[int, int]:
         return image_size(path)
 
 
-def value_counts(path: Path) -> tuple[tuple[int, int], ...]:
-    """Return the values of a label image and how many pixels have each; remembered while the file does not change."""
+def value_counts(path: Path, size: tuple[int, int] | None = None) -> tuple[tuple[int, int], ...]:
+    """Return the values in :func:`read_labels` and how many pixels have each; remembered while the file does not change."""
     status = path.stat()
-    return _value_counts(path, status.st_size, status.st_mtime_ns)
+    return _value_counts(path, size if is_outlines(path) else None, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=200_000)
-def _value_counts(path: Path, size: int, changed: int) -> tuple[tuple[int, int], ...]:
-    values, counts = count(read_labels(path))
+def _value_counts(path: Path, size: tuple[int, int] | None, length: int, changed: int) -> tuple[tuple[int, int], ...]:
+    values, counts = count(read_labels(path, size))
     return tuple(zip(values.tolist(), counts.tolist(), strict=True))
 
 

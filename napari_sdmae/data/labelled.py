@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from napari_sdmae.data.decoding import THREADS
-from napari_sdmae.data.label_images import label_size, value_counts
-from napari_sdmae.data.labelled_classes import mask_classes, name_classes, object_classes, read_classes
+from napari_sdmae.data.label_images import is_outlines, label_size, value_counts
+from napari_sdmae.data.labelled_classes import leave_out, mask_classes, name_classes, object_classes, read_classes, without
 from napari_sdmae.data.labelled_coco import list_coco
 from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.labelled_folders import list_class_folders, list_pairs
@@ -57,7 +57,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     """
     data = Path(config.data).expanduser()
     listing = list_items(data, config)
-    given = listing.classes or read_classes(data if data.is_dir() else data.parent)
+    given = listing.classes or read_classes(data if data.is_dir() else data.parent) or listing.usual
     usable, unusable = _check(listing.items, config, decode)
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     classes = _classes(usable, given, config)
@@ -87,7 +87,7 @@ def list_items(data: Path, config: FinetuneConfig) -> Listing:
     """
     if not data.exists():
         raise DataError(f"no folder or file {data}: give the folder, CSV table or COCO file of the labelled images")
-    listing = _list(data, config)
+    listing = leave_out(_list(data, config), config.labels.leave_out)
     return replace(listing, items=sorted(listing.items, key=lambda item: item.name))
 
 
@@ -123,10 +123,10 @@ def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
         if decode:
             _decodes(item.path, *_changed(item.path))
         for what, path in (("mask", item.labels), ("types", item.types)):
-            if path is not None:
+            if path is not None and not is_outlines(path):
                 _check_size(what, size, label_size(path))
         item = replace(item, mpp=config.image_mpp or item.mpp or read_mpp(item.path))
-        return item, size, _values(item)
+        return item, size, _values(item, size)
     except UnusableImage as error:
         return str(error)
     except OSError as error:
@@ -140,12 +140,12 @@ def _check_size(what: str, image: tuple[int, int], labels: tuple[int, int]) -> N
         )
 
 
-def _values(item: Item) -> tuple[tuple[int, int], ...]:
+def _values(item: Item, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     if item.labels is None:
         return ()
     if item.types is not None:
-        value_counts(item.labels)  # decoded here, so that damage is found
-    return value_counts(item.types or item.labels)
+        value_counts(item.labels, size)  # decoded here, so that damage is found
+    return value_counts(item.types or item.labels, size)
 
 
 def _changed(path: Path) -> tuple[int, int]:
@@ -161,7 +161,7 @@ def _decodes(path: Path, size: int, changed: int) -> None:
 
 def _classes(usable: list[Checked], given: tuple[LabelClass, ...], config: FinetuneConfig) -> tuple[LabelClass, ...]:
     if config.task == "classification":
-        return name_classes((item.label_name or "" for item, _, _ in usable), given)
+        return name_classes((item.label_name or "" for item, _, _ in usable), without(given, config.labels.leave_out))
     if config.task == "detection":
         return given
     if config.task == "instances":

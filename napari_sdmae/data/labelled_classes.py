@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
+from napari_sdmae.data.labelled_sets import Listing
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.label_map import LabelClass, colour_of, make_classes
 
@@ -137,6 +139,24 @@ def name_classes(names: Iterable[str], given: tuple[LabelClass, ...]) -> tuple[L
     if len(classes) < 2:
         raise DataError(f"there is only the class {', '.join(found) or '(none)'}: expected at least two to tell apart")
     return classes
+
+
+def leave_out(listing: Listing, names: Collection[str]) -> Listing:
+    """Return `listing` without the images of the classes `names` (capitals do not matter); it says which of these there are not."""
+    there = {item.label_name.casefold() for item in listing.items if item.label_name}
+    kept = [item for item in listing.items if not _among(item.label_name or "", names)]
+    missing = [name for name in names if name.casefold() not in there]
+    said = [f"there is no class {' or '.join(missing)} to leave out"] if missing else []
+    return replace(listing, items=kept, warnings=[*listing.warnings, *said])
+
+
+def without(classes: tuple[LabelClass, ...], names: Collection[str]) -> tuple[LabelClass, ...]:
+    """Return `classes` but for those called as in `names`."""
+    return tuple(one for one in classes if not _among(one.name, names))
+
+
+def _among(name: str, names: Collection[str]) -> bool:
+    return name.casefold() in {one.casefold() for one in names}
 
 
 def _named(values: list[int]) -> tuple[LabelClass, ...]:

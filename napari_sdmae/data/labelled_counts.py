@@ -45,12 +45,12 @@ def _objects(image: LabelledImage, classes: tuple[LabelClass, ...], values: Coun
     if image.types is None:
         number = sum(value > 0 for value, _ in values)
         return ((classes[0].value, number),) if number else ()
-    return tuple(sorted(Counter(types_of(image.labels, image.types, classes[0].value).values()).items()))
+    return tuple(sorted(Counter(types_of(image.labels, image.types, classes[0].value, image.size).values()).items()))
 
 
-def types_of(labels: Path, types: Path, otherwise: int) -> dict[int, int]:
-    """Return the class value of each object number in the file `labels`: see :func:`majority_types`."""
-    return majority_types(read_labels(labels), read_labels(types), otherwise)
+def types_of(labels: Path, types: Path, otherwise: int, size: tuple[int, int]) -> dict[int, int]:
+    """Return the class value of each object number in the file `labels` of an image of `size`: see :func:`majority_types`."""
+    return majority_types(read_labels(labels, size), read_labels(types), otherwise)
 
 
 def majority_types(labels: NDArray[np.int32], types: NDArray[np.int32], otherwise: int) -> dict[int, int]:

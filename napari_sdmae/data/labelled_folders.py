@@ -1,23 +1,30 @@
-"""Layouts that need no table: images beside their masks, a folder per class, images with GlaS's ``_anno`` files. No torch."""
+"""Layouts that need no table: images beside their masks, a folder per class, GlaS and MoNuSeg as published. No torch."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from napari_sdmae.data.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import DataError, SourceFile, find_images
 from napari_sdmae.finetune_config import Part, Task
+from napari_sdmae.label_map import make_classes
 
 PART_NAMES: dict[str, Part] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("nct-crc-he-100k", "monuseg 2018 training data"), "train"),
+    **dict.fromkeys(("crc-val-he-7k", "monusegtestdata"), "test"),
 }
-"""Names of folders, files and table entries that say which part an image belongs to, in small letters."""
+"""Names of folders, files and table entries that say which part an image belongs to, in small letters; also as published."""
 IMAGES, LABELS, TYPES = "images", ("masks", "labels"), "types"
 ANNOTATED = "_anno"
+DRAWN = ("tissue images", "annotations")
+"""MoNuSeg's folders of images and of outlines; its test images lie beside their outlines."""
+TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 GLAS_PART = re.compile(r"(train|test)[ab]?_\d+", re.IGNORECASE)
 
 Key = tuple[str, ...]
@@ -29,12 +36,12 @@ def part_of(word: str) -> Part | None:
 
 
 def list_pairs(root: Path, task: Task) -> Listing:
-    """List images and label images: ``images/`` and ``masks/`` or ``labels/`` (and ``types/``), or ``NAME_anno`` beside ``NAME``.
+    """List images and label images: ``images/`` and ``masks/`` or ``labels/`` (and ``types/``), or GlaS or MoNuSeg as published.
 
     Raises
     ------
     DataError
-        If there is no image of either layout.
+        If there is no image of any of these layouts.
     """
     files = find_images(root)
     images, labels, types = {}, {}, {}
@@ -47,7 +54,7 @@ def list_pairs(root: Path, task: Task) -> Listing:
         elif role == TYPES and file.path.suffix.lower() in LABEL_SUFFIXES:
             types[key] = file
     if not images:
-        return _list_annotated(root, files, task)
+        return _list_published(root, files, task)
     items = [_pair(key, file, labels, types) for key, file in sorted(images.items())]
     alone = sorted(labels[key].name for key in labels.keys() - images.keys())
     return Listing(items, warnings=[_alone(alone)] if alone else [])
@@ -75,7 +82,19 @@ def _alone(names: list[str]) -> str:
     return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}"
 
 
-def _list_annotated(root: Path, files: list[SourceFile], task: Task) -> Listing:
+def _list_published(root: Path, files: list[SourceFile], task: Task) -> Listing:
+    """List the layouts of GlaS and MoNuSeg; their labels are numbered objects."""
+    glands, nuclei = _list_annotated(files), _list_outlined(root, files)
+    if not glands.items and not nuclei.items:
+        raise DataError(
+            f"no labelled images in {root}: expected folders images and masks (or labels) with files of the same names, "
+            "GlaS or MoNuSeg as published, or a CSV table with the columns file and mask"
+        )
+    found = glands if glands.items else nuclei
+    return replace(found, items=[replace(item, objects=task == "segmentation") for item in found.items])
+
+
+def _list_annotated(files: list[SourceFile]) -> Listing:
     """List the layout published with GlaS (Warwick-QU): ``train_1.bmp`` and ``train_1_anno.bmp``, the glands numbered."""
     by_stem = {str(file.path.with_suffix("")): file for file in files}
     items = []
@@ -84,13 +103,43 @@ def _list_annotated(root: Path, files: list[SourceFile], task: Task) -> Listing:
         if mask:
             found = GLAS_PART.fullmatch(file.path.stem)
             part = part_of(found[1]) if found else None
-            items.append(Item(file.path, file.name, part, labels=mask.path, objects=task == "segmentation"))
-    if not items:
-        raise DataError(
-            f"no labelled images in {root}: expected folders images and masks (or labels) with files of the same names, "
-            "or a CSV table with the columns file and mask"
+            items.append(Item(file.path, file.name, part, labels=mask.path))
+    return Listing(items, usual=make_classes(["gland"], 1))
+
+
+def _list_outlined(root: Path, files: list[SourceFile]) -> Listing:
+    """List the layout published with MoNuSeg: ``Tissue Images/NAME.tif`` and ``Annotations/NAME.xml``, or both in one folder.
+
+    NAME is TCGA's, which begins with the patient.
+    """
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*.xml") if not path.name.startswith(".")]
+    drawn = {_without_roles(name): root / name for name in sorted(names)}
+    if not drawn:
+        return Listing([])
+    items, alone = [], set(drawn)
+    for file in files:
+        key = _without_roles(file.name)
+        part = next((found for found in map(part_of, key[:-1]) if found), None)
+        patient = TCGA_PATIENT.match(key[-1])
+        alone.discard(key)
+        items.append(
+            Item(
+                file.path,
+                file.name,
+                part,
+                group=("patient", patient[0]) if patient else None,
+                labels=drawn.get(key),
+                problem="" if key in drawn else f"no outlines {key[-1]}.xml in the folder Annotations or beside it",
+            )
         )
-    return Listing(items)
+    said = [_alone(sorted(drawn[key].relative_to(root).as_posix() for key in alone))] if alone else []
+    return Listing(items, warnings=said, usual=make_classes(["nucleus"], 1))
+
+
+def _without_roles(name: str) -> Key:
+    """Return what an image and its outlines share: the folders that do not say which of both it is, and the stem."""
+    path = PurePosixPath(name)
+    return (*(folder for folder in path.parts[:-1] if folder.lower() not in DRAWN), path.stem)
 
 
 def list_class_folders(root: Path) -> Listing:

@@ -68,7 +68,7 @@ def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None
         return Loaded(pixels_at, boxes, labels=np.array([box[4] for box in image.boxes], np.int64))
     if image.labels is None:
         raise ValueError(f"{image.name} has no label image")
-    values = read_labels(image.labels)
+    values = read_labels(image.labels, pixels.shape[:2])
     if labelled.task == "instances":
         values = compact(values)
         return Loaded(pixels_at, resize_instances(values, size), _types(image, labelled, values))

@@ -123,11 +123,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout lists: images, the classes it names (empty if it names none), and what to tell the user."""
+    """What a layout lists.
+
+    Attributes
+    ----------
+    classes
+        Those it names; empty if it names none.
+    warnings
+        What to tell the user.
+    usual
+        What its classes are called where nothing else names them, as in a published data set.
+    """
 
     items: list[Item]
     classes: tuple[LabelClass, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    usual: tuple[LabelClass, ...] = ()
 
 
 def fingerprint(task: Task, classes: tuple[LabelClass, ...], images: list[LabelledImage]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +56,11 @@ class Survey:
     edge: int
 
 
-def find_images(source: Path) -> list[SourceFile]:
+def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFile]:
     """Return the image files below the folder `source` (or `source` itself, if it is a file), sorted by name.
 
-    Hidden files (also the ``._`` files of macOS), hidden folders and other kinds of file are left out. Links are followed;
-    a folder that is reached twice, as in a loop of links, is read once.
+    Hidden files (also the ``._`` files of macOS), hidden folders, folders called as in `leave_out` and other kinds of file are
+    left out. Links are followed; a folder that is reached twice, as in a loop of links, is read once.
 
     Raises
     ------
@@ -70,11 +70,12 @@ def find_images(source: Path) -> list[SourceFile]:
     source = Path(source).expanduser()
     if not source.exists():
         raise DataError(f"no folder {source}: give the folder that holds the images")
-    paths = [source] if source.is_file() else _walk(source)
+    paths = [source] if source.is_file() else _walk(source, {name.casefold() for name in leave_out})
     root = source.parent if source.is_file() else source
     files = [_describe(path, root) for path in paths if path.is_file()]
     if not files:
-        raise DataError(f"no images in {source} or its sub-folders (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        without = f" without {', '.join(leave_out)}" if leave_out else ""
+        raise DataError(f"no images in {source} or its sub-folders{without} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(files, key=lambda file: file.name)
 
 
@@ -115,7 +116,7 @@ def _own_edge(sizes: list[tuple[int, int]]) -> int:
     return height if tiles else DEFAULT_EDGE
 
 
-def _walk(root: Path) -> list[Path]:
+def _walk(root: Path, leave_out: set[str]) -> list[Path]:
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
@@ -124,7 +125,7 @@ def _walk(root: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.casefold() not in leave_out)
         found += [
             Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]

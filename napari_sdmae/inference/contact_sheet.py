@@ -65,7 +65,7 @@ def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: i
 
 def _some_tiles(config: PretrainConfig, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     """Return `count` tiles (N, E, E, 3) with the names of their images: one of each image, or more if there are few images."""
-    images = find_images(config.data)
+    images = find_images(config.data, config.tiles.leave_out)
     edge = survey(read_headers(images[:: -(-len(images) // SAMPLE)]), config.tiles).edge
     each = -(-count // len(images))
     found: list[NDArray[np.uint8]] = []

@@ -260,3 +260,19 @@ class NumberList(TextEdit):
     def set(self, value: Any) -> None:
         """Show the numbers."""
         super().set(", ".join(str(number) for number in value))
+
+
+class WordList(TextEdit):
+    """Any number of names with commas between them; empty is none."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setPlaceholderText("none")
+
+    def get(self) -> Any:
+        """Return the names as a tuple."""
+        return tuple(word for part in str(self.text()).split(",") if (word := part.strip()))
+
+    def set(self, value: Any) -> None:
+        """Show the names."""
+        super().set(", ".join(value))

@@ -12,10 +12,20 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.widgets._editors import Choice, FloatBox, IntBox, NumberList, NumberRow, OptionalNumber, Switch, TextEdit
+from napari_sdmae.widgets._editors import (
+    Choice,
+    FloatBox,
+    IntBox,
+    NumberList,
+    NumberRow,
+    OptionalNumber,
+    Switch,
+    TextEdit,
+    WordList,
+)
 from napari_sdmae.widgets._folder_edit import FolderEdit
 
-Editor = Choice | FloatBox | FolderEdit | IntBox | NumberList | NumberRow | OptionalNumber | Switch | TextEdit
+Editor = Choice | FloatBox | FolderEdit | IntBox | NumberList | NumberRow | OptionalNumber | Switch | TextEdit | WordList
 
 
 @dataclass(frozen=True)
@@ -103,11 +113,13 @@ def make_editor(field: FormField, parent: QWidget | None = None) -> Editor:
         return Choice(get_args(kind), parent)
     if get_origin(kind) is tuple and get_args(kind) == (int, ...):
         return NumberList(parent)
+    if get_origin(kind) is tuple and get_args(kind) == (str, ...):
+        return WordList(parent)
     if get_origin(kind) is tuple and set(get_args(kind)) == {float}:
         return NumberRow(len(get_args(kind)), parent)
     raise TypeError(
         f"setting {field.key} is of type {field.info.annotation}; the form edits bool, int, float, str, Path, "
-        "Literal, tuples of float or of any number of int, and int | None, float | None, Path | None"
+        "Literal, tuples of float or of any number of int or str, and int | None, float | None, Path | None"
     )
 
 

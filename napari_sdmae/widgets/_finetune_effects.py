@@ -19,7 +19,7 @@ _MOVING = {"encoder.layer_decay", "encoder.drop_path"}
 NEEDED: dict[Task, set[str]] = {
     "segmentation": _DECODER | {"head.loss", "labels.ignore_value"},
     "instances": _DECODER | {"head.separation", "head.smallest"},
-    "classification": _WHOLE_TILES | {"head.classifier", "head.neighbours"},
+    "classification": _WHOLE_TILES | {"head.classifier", "head.neighbours", "labels.leave_out"},
     "detection": {"head.detector", "head.width"},
 }
 """Settings that only some tasks need, and which they are for each."""

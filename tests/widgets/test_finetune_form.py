@@ -76,6 +76,14 @@ def test_every_value_of_every_preset_survives_the_form(form, preset):
     assert config_of(form, task=config.task) == config
 
 
+def test_names_of_classes_are_words_with_commas(form):
+    editor = form.editors["labels.leave_out"]
+    editor.setText(" BACK,  Loose tissue ,")
+    assert config_of(form).labels.leave_out == ("BACK", "Loose tissue")
+    editor.setText("")
+    assert config_of(form).labels.leave_out == ()
+
+
 def test_blocks_are_whole_numbers_with_commas(form):
     editor = form.editors["head.blocks"]
     editor.setText("3, 5,7; 11")

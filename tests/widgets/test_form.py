@@ -68,6 +68,8 @@ def another_value(field):
         return not default
     if get_origin(annotation) is Literal:
         return next(option for option in get_args(annotation) if option != default)
+    if annotation == tuple[str, ...]:
+        return ("BACK", "two words")
     if isinstance(default, tuple):
         return tuple(value / 3 + 1e-7 for value in default)
     if default is None:
