@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from napari_sdmae.config import merge
+from napari_sdmae.config import merge, on_base
 from napari_sdmae.finetune_config import FinetuneConfig
 
 DEFAULT_HEAD_PRESET = "nuclei"
@@ -30,7 +30,7 @@ def load_head_preset(name: str) -> dict[str, Any]:
     """
     if name not in head_preset_names():
         raise ValueError(f"no preset {name!r}; there are: {', '.join(head_preset_names())}")
-    return dict(yaml.safe_load(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")))
+    return on_base(dict(yaml.safe_load(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))), load_head_preset)
 
 
 def from_head_preset(name: str, **changes: Any) -> FinetuneConfig:

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from napari_sdmae.config import preset_names
+from napari_sdmae.config import BASED_ON, preset_names
 from napari_sdmae.finetune_config import FinetuneConfig, Task
 from napari_sdmae.head_presets import DEFAULT_HEAD_PRESET, from_head_preset, head_preset_names, load_head_preset
 
@@ -64,10 +64,19 @@ def test_changes_are_laid_over_a_preset_and_unknown_names_are_told() -> None:
         load_head_preset("organs")
 
 
+def test_a_preset_for_a_data_set_changes_the_one_it_is_based_on() -> None:
+    paper, own = load_head_preset("paper-classification"), load_head_preset("paper-nct-8-classes")
+    assert own == paper | {"mpp": 0.5, "image_mpp": 0.5, "labels": paper["labels"] | own["labels"]}
+    assert settings("paper-nct-8-classes").labels.leave_out == settings("nct-8-classes").labels.leave_out == ("BACK",)
+    assert settings("nct-9-classes").labels.leave_out == ()
+    probe = settings("centre-probe")
+    assert (probe.tile_px, probe.augmentation.crop_scale, probe.head.classifier) == (None, (1, 1), "linear_probe")
+
+
 def test_every_preset_says_what_it_is_for() -> None:
     from importlib import resources
 
     for name in head_preset_names():
         text = resources.files("napari_sdmae.resources").joinpath("presets", "heads", f"{name}.yaml").read_text(encoding="utf-8")
         assert text.startswith("# ")
-        assert set(yaml.safe_load(text)) <= set(FinetuneConfig.model_fields)
+        assert set(yaml.safe_load(text)) <= {BASED_ON, *FinetuneConfig.model_fields}
