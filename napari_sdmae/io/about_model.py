@@ -11,7 +11,7 @@ NO_CARD = "This model has no card: its data, licence, metrics and limits are not
 
 def describe_model(info: ModelInfo) -> str:
     """Return what people want to know of a model, in one line."""
-    shipped = f"{SHIPPED[0].upper()}{SHIPPED[1:]} · " if info.shipped else ""
+    shipped = f"{SHIPPED.capitalize()} · " if info.shipped else ""
     scale = f" · {info.mpp:.3g} µm/px" if info.mpp else ""
     return (
         f"{shipped}{info.encoder} · tiles of {info.tile_size} px, patches of {info.patch_size} px{scale} · "

@@ -1,4 +1,4 @@
-"""Choose a fine-tuned head: a run folder or a head folder, recent ones first."""
+"""Choose a fine-tuned head: a run folder, a head folder or one that comes with the package; recent ones first."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.io.about_model import SHIPPED
 from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_info import model_info
-from napari_sdmae.widgets._model_input import ModelInput
+from napari_sdmae.io.model_info import model_info, shipped_heads
+from napari_sdmae.widgets._model_input import ModelInput, look_at
 from napari_sdmae.widgets._scroll import say
 
 RECENT = "heads"
@@ -36,21 +37,22 @@ class HeadInput(ModelInput):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self.classes = _class_line()
-        super().__init__(parent, recent=RECENT)
+        super().__init__(parent, recent=RECENT, shipped=shipped_heads)
         self.box.setToolTip("The folder of a fine-tuning run (also one that is still training), or a head folder.")
         self.button.setToolTip("Choose the folder of the run or head.")
         line: Any = self.box.lineEdit()
         line.setPlaceholderText("run or head folder")
         column: Any = self.layout()
-        column.addWidget(self.classes)
+        column.insertWidget(column.indexOf(self.card), self.classes)
 
     def _look(self) -> None:
         before = (self.head, self.problem)
         self.head, self.problem = look_at_head(self.model)
-        say(self.about, describe_head(self.head) if self.head else self.problem)
+        self.info = look_at(self.model)[0] if self.head else None
+        begin = f"{SHIPPED.capitalize()} · " if self.info and self.info.shipped else ""
+        say(self.about, begin + describe_head(self.head) if self.head else self.problem)
         say(self.classes, chips(self.head) if self.head else "")
-        for index in range(self.box.count()):
-            self.box.setItemData(index, self.box.itemText(index), Qt.ItemDataRole.ToolTipRole)
+        self.card.show_model(self.info)
         if before != (self.head, self.problem):
             self.changed.emit()
 

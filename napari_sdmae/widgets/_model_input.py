@@ -1,31 +1,29 @@
-"""Choose a model: a run folder or a model folder, recent ones first."""
+"""Choose a model: a run folder, a model folder or one that comes with the package; recent ones first."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
-from napari_sdmae.io.model_info import ModelInfo, model_info
+from napari_sdmae.io.about_model import SHIPPED, describe_model
+from napari_sdmae.io.model_info import ModelInfo, model_info, shipped_models
+from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label
+from napari_sdmae.widgets._scroll import say
 from napari_sdmae.widgets._settings import output_folder, remember_recent, remembered
 
 RECENT = "models"
 
 
-def describe_model(info: ModelInfo) -> str:
-    """Return what people want to know of a model, in one line."""
-    scale = f" · {info.mpp:.3g} µm/px" if info.mpp else ""
-    return (
-        f"{info.encoder} · tiles of {info.tile_size} px, patches of {info.patch_size} px{scale} · "
-        f"{info.depth} blocks × {info.heads} heads"
-    )
-
-
 class ModelInput(QWidget):
-    """An editable list of recent models, a button for a folder, and what the chosen model is.
+    """An editable list of models, a button for a folder, what the chosen model is, and its card.
+
+    Those used last come first, then those that come with the package. Where nothing was used yet, the first of these is chosen,
+    so that a newcomer has only to press the button.
 
     Emits ``changed`` when another model is chosen; ``info`` is None while it is none that can be used,
     and ``problem`` then says why.
@@ -36,14 +34,24 @@ class ModelInput(QWidget):
         No model is a choice too.
     recent
         Which list of models used last is offered.
+    shipped
+        Names of those that come with the package, the one chosen by default first.
     """
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None, *, optional: bool = False, recent: str = RECENT) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        *,
+        optional: bool = False,
+        recent: str = RECENT,
+        shipped: Callable[[], list[str]] = shipped_models,
+    ) -> None:
         super().__init__(parent)
         self._optional = optional
         self._recent = recent
+        self._shipped = shipped()
         self.info: ModelInfo | None = None
         self.problem = ""
         self.box = QComboBox(self)
@@ -51,11 +59,12 @@ class ModelInput(QWidget):
         self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
-        self.box.setToolTip("A run folder (also one that is still training) or a model folder.")
+        self.box.setToolTip("A run folder (also one that is still training), a model folder, or a model of the list.")
         self.button = QToolButton(self)
         self.button.setText("…")
         self.button.setToolTip("Choose the run folder or model folder.")
         self.about = text_label(parent=self)
+        self.card = AboutModel(self)
         row = QHBoxLayout()
         row.addWidget(self.box, 1)
         row.addWidget(self.button)
@@ -64,6 +73,7 @@ class ModelInput(QWidget):
         column.setSpacing(2)
         column.addLayout(row)
         column.addWidget(self.about)
+        column.addWidget(self.card)
         self._fill()
         self.box.activated.connect(lambda _: self._look())
         line: Any = self.box.lineEdit()
@@ -74,12 +84,19 @@ class ModelInput(QWidget):
 
     @property
     def model(self) -> str:
-        """The chosen model as given, or an empty text."""
-        return str(self.box.currentText()).strip()
+        """The chosen model as commands name it: a folder as given, the name of a shipped one, or an empty text."""
+        text = str(self.box.currentText()).strip()
+        index = self.box.findText(text)
+        return str(self.box.itemData(index)) if index >= 0 else text
+
+    @property
+    def folder(self) -> str:
+        """The folder of the chosen model's files, as the worker is asked about it."""
+        return str(self.info.folder) if self.info else self.model
 
     def choose(self, model: str | Path) -> None:
         """Choose `model`."""
-        self.box.setCurrentText(str(model))
+        self.box.setCurrentText(self._title(str(model)))
         self._look()
 
     def used(self) -> None:
@@ -94,14 +111,23 @@ class ModelInput(QWidget):
     def _fill(self) -> None:
         chosen = self.model
         recent = [one for one in remembered(self._recent, []) if isinstance(one, str)]
+        offered = ([""] if self._optional else []) + recent + [name for name in self._shipped if name not in recent]
         self.box.blockSignals(True)
         self.box.clear()
-        self.box.addItems(([""] if self._optional else []) + recent)
-        self.box.setCurrentText(chosen or ("" if self._optional or not recent else recent[0]))
+        for model in offered:
+            self.box.addItem(self._title(model), model)
+            tooltip = f"{self._title(model)}, {SHIPPED}" if model in self._shipped else model
+            self.box.setItemData(self.box.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.box.setCurrentText(self._title(chosen or next(iter(offered), "")))
         self.box.blockSignals(False)
 
+    def _title(self, model: str) -> str:
+        """Return the name by which people see a model."""
+        info = look_at(model)[0] if model in self._shipped else None
+        return info.title if info else model
+
     def _browse(self) -> None:
-        start = str(Path(self.model).parent) if self.model else str(output_folder())
+        start = str(Path(self.model).parent) if Path(self.model).is_absolute() else str(output_folder())
         folder = QFileDialog.getExistingDirectory(self, "Choose a run folder or model folder", start)
         if folder:
             self.choose(folder)
@@ -111,11 +137,8 @@ class ModelInput(QWidget):
         self.info, self.problem = look_at(self.model)
         if not self.model:
             self.problem = "" if self._optional else "Choose a model: a run folder or a model folder."
-        self.about.setText(describe_model(self.info) if self.info else self.problem)
-        self.about.setVisible(bool(self.about.text()))
-        tooltip_role = Qt.ItemDataRole.ToolTipRole
-        for index in range(self.box.count()):
-            self.box.setItemData(index, self.box.itemText(index), tooltip_role)
+        say(self.about, describe_model(self.info) if self.info else self.problem)
+        self.card.show_model(self.info)
         if before != (self.info, self.problem):
             self.changed.emit()
 

@@ -100,10 +100,10 @@ class AttentionWidget(Dock):
         for slot, model in models.items():
             assert model.info is not None
             view = self.view.fitted(model.info.depth, model.info.heads)
-            ask = partial(self._question, taken, view, model.model, self._query)
+            ask = partial(self._question, taken, view, model.folder, self._query)
             self._worker.ask(
                 ask,
-                partial(self._receive, slot, taken, view, model.model),
+                partial(self._receive, slot, taken, view, model.folder),
                 self._fail,
                 user=self,
                 purpose=f"map {slot}",

@@ -118,7 +118,7 @@ class ReconstructWidget(Dock):
         self.failure.clear()
         self._enable()
         say(self.state, "Reconstructing…")
-        ask = partial(_question, taken, self.model.model, self.mask_ratio.get(), self.seed.get(), preference("device"))
+        ask = partial(_question, taken, self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device"))
         self._worker.ask(
             ask, partial(self._receive, taken, time.perf_counter()), partial(self._fail, taken), user=self, purpose="reconstruct"
         )

@@ -146,7 +146,7 @@ class ScribblesWidget(Dock):
             say(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
         options = {"classes": [one.model_dump() for one in classes], **controls.options, "device": preference("device")}
         self._worker.ask(
-            partial(question, taken, controls.model.model, painted, more, options),
+            partial(question, taken, controls.model.folder, painted, more, options),
             partial(self._receive, taken, layer, painted, seen, time.perf_counter()),
             partial(self._fail, taken),
             user=self,

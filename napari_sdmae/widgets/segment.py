@@ -69,7 +69,7 @@ class SegmentWidget(Dock):
         self._wait(True)
         say(controls.state, "Segmenting…")
         self._worker.ask(
-            partial(question, taken, controls.head.model, controls.options, preference("device")),
+            partial(question, taken, controls.head.folder, controls.options, preference("device")),
             partial(self._receive, taken, time.perf_counter()),
             partial(self._fail, taken),
             user=self,

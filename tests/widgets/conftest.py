@@ -20,6 +20,8 @@ import pytest  # noqa: E402
 from qtpy.QtCore import QObject, Qt, QTimer  # noqa: E402
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget  # noqa: E402
 
+from napari_sdmae.io import model_info  # noqa: E402
+
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
 
 
@@ -103,6 +105,19 @@ def fresh_memory(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def nothing_shipped(tmp_path, monkeypatch) -> None:
+    """Offer no model that comes with the package, whichever there are."""
+    monkeypatch.setattr(model_info, "_shipped_folder", lambda: tmp_path / "nothing-shipped")
+
+
+@pytest.fixture
+def shipped(models, nothing_shipped, monkeypatch) -> Path:
+    """Offer a compact model, tissue, and a compact head, nuclei, as if they came with the package."""
+    monkeypatch.setattr(model_info, "_shipped_folder", lambda: models / "shipped")
+    return models / "shipped"
+
+
+@pytest.fixture(autouse=True)
 def no_torch_in_the_viewer() -> Iterator[None]:
     """Fail a test that made this process import what must stay in the job and the worker."""
     before = {name for name in HEAVY if name in sys.modules}
@@ -116,7 +131,7 @@ import sys, torch
 from pathlib import Path
 from napari_sdmae.config import ModelConfig
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.io.checkpoints import convert_checkpoint, save_model
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.label_map import make_classes
@@ -136,6 +151,11 @@ for task in ("segmentation", "instances", "classification", "detection"):
     if task == "detection":  # so sure of everything that boxes are found
         head.head.detector.roi_heads.box_predictor.cls_score.bias.data[1] = 5
     save_head(folder / "heads" / task, head)
+card, said = folder / "card.md", "A stand-in with random weights."
+for name, source, title in (("tissue", "small", "Tissue, small"), ("nuclei", "heads/instances", "Nuclei, small")):
+    sections = [f"## {section}\\n\\n{said}" for section in ("Data", "Licence", "Recipe", "Metrics", "Limits")]
+    card.write_text("\\n\\n".join([f"# {title}", "Research use only, not for diagnosis.", *sections]))
+    convert_checkpoint(folder / source, folder / "shipped" / name, compact=True, card=card)
 """
 
 
