@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+STAND_IN = [f"resources/models/stand-in/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+"""Files of a model that is packed with the others, so that this is tested whatever models there are."""
 
 
 def run(*command: str, **options: object) -> str:
@@ -28,6 +30,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["tar", "--null", "-T", "-", "-cf", str(source / "tree.tar")], cwd=ROOT, input=listed.stdout, check=True)
     with tarfile.open(source / "tree.tar") as archive:
         archive.extractall(source / "tree", filter="tar")
+    (source / "tree" / STAND_IN[0]).parent.mkdir(parents=True)
+    for name in STAND_IN:
+        (source / "tree" / name).write_text("stand-in")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source / "tree"))
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder / "direct"), str(source / "tree"))
     return folder
@@ -49,7 +54,8 @@ def test_wheel_holds_what_it_should_and_nothing_else(dist: Path) -> None:
     tracked = set(
         run("git", "ls-files", "--cached", "--others", "--exclude-standard", "napari_sdmae", "resources", cwd=ROOT).split("\n")
     )
-    expected = {name if name.startswith("napari_sdmae") else f"napari_sdmae/{name}" for name in tracked if name}
+    listed = [*filter(None, tracked), *STAND_IN]
+    expected = {name if name.startswith("napari_sdmae") else f"napari_sdmae/{name}" for name in listed}
     packaged = {name for name in names if ".dist-info/" not in name}
     assert packaged == expected
     assert "napari_sdmae/napari.yaml" in names
