@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 
 # before napari and platformdirs are asked for folders
@@ -115,6 +116,16 @@ def shipped(models, nothing_shipped, monkeypatch) -> Path:
     """Offer a compact model, tissue, and a compact head, nuclei, as if they came with the package."""
     monkeypatch.setattr(model_info, "_shipped_folder", lambda: models / "shipped")
     return models / "shipped"
+
+
+@pytest.fixture
+def really_shipped(shipped, monkeypatch) -> Path:
+    """Offer what does come with the package; where nothing does yet, what `shipped` offers."""
+    folder = Path(str(resources.files("napari_sdmae.resources"))) / "models"
+    if any(folder.glob("*/config.json")):
+        monkeypatch.setattr(model_info, "_shipped_folder", lambda: folder)
+        return folder
+    return shipped
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sdmae.io.model_info import default_model, model_info
 from napari_sdmae.widgets._model_card import CardDialog
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._query import query_worker
@@ -56,12 +57,15 @@ def assert_nothing_is_cut(label):
         ("Attention", lambda dock: dock.controls.show_button, lambda dock: dock.controls.model, "attention"),
     ],
 )
-def test_two_clicks_from_a_sample_to_a_picture(shipped, warm_worker, viewer, fresh_memory, qtbot, name, button, model, layer):
+def test_two_clicks_from_a_sample_to_a_picture(
+    really_shipped, warm_worker, viewer, fresh_memory, qtbot, name, button, model, layer
+):
     viewer.open_sample("napari-sdmae", "region")
     _, dock = viewer.window.add_plugin_dock_widget("napari-sdmae", name)
     QApplication.processEvents()
     chosen = model(dock)
-    assert (chosen.model, chosen.box.currentText()) == ("tissue", "Tissue, small")
+    expected = default_model()
+    assert (chosen.model, chosen.box.currentText()) == (expected, model_info(expected).title)
     assert chosen.about.text().startswith("Comes with napari-sdmae · vit_")
     assert_nothing_is_cut(chosen.about)
     assert_nothing_is_cut(chosen.card.use)
@@ -71,7 +75,7 @@ def test_two_clicks_from_a_sample_to_a_picture(shipped, warm_worker, viewer, fre
     answered(qtbot)
     assert any(f" · {layer}" in one.name and one.visible for one in viewer.layers), [one.name for one in viewer.layers]
     photograph(viewer.window._qt_window, f"{name}-after")
-    assert json.loads(memory_file().read_text())["models"] == ["tissue"]
+    assert json.loads(memory_file().read_text())["models"] == [expected]
 
 
 def test_scribbles_has_it_too(shipped, viewer, fresh_memory, dock):
