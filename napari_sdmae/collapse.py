@@ -37,8 +37,8 @@ def collapse_warning(metrics: Mapping[str, float]) -> str | None:
     """
     if metrics.get("p", 0.0) <= 0:
         return None
-    if metrics.get("feature_spread", 1.0) < 0.01:
-        return "Self-distillation has collapsed: the student predicts the same features for every patch. " + _ADVICE
+    if min(metrics.get(name, 1.0) for name in ("feature_spread", "patch_feature_spread")) < 0.01:
+        return "Self-distillation has collapsed: it sees the same features everywhere. " + _ADVICE
     names = ("cross_entropy", "teacher_entropy", "mutual_information")
     if not all(name in metrics for name in names):
         return None

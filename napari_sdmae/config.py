@@ -20,6 +20,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Position = Literal["sincos1d", "sincos2d", "encoder"]
 Precision = Literal["auto", "fp32", "bf16"]
+HEADS = {"contrast": "embedding", "cross_entropy": "projection", "smooth_l1": "predictor", "cosine": "predictor"}
+"""The self-distillation head that each distance needs."""
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -72,15 +74,17 @@ class ModelConfig(Settings):
     decoder_width: int = setting(192, "Decoder width", "Width of the decoder.", ge=8, le=4096)
     decoder_depth: int = setting(4, "Decoder blocks", "Number of decoder blocks.", ge=1, le=64)
     decoder_heads: int = setting(3, "Decoder attention heads", "Heads of the decoder.", ge=1, le=64)
-    head: Literal["projection", "predictor"] = setting(
-        "projection",
+    head: Literal["embedding", "projection", "predictor"] = setting(
+        "embedding",
         "Self-distillation head",
-        "projection: two heads to logits, as in the paper; predictor: the student predicts the decoder's tokens "
-        "(for the distances smooth_l1 and cosine).",
+        "embedding: two heads to directions that are compared (for the distance contrast); projection: two heads to logits, as "
+        "in the paper (cross_entropy); predictor: the student predicts the decoder's tokens (smooth_l1 and cosine).",
     )
-    head_hidden: int = setting(2048, "Head hidden width", "Hidden width of the projection heads.", ge=1, le=16384)
-    head_bottleneck: int = setting(256, "Head bottleneck", "Width of the heads before the last layer.", ge=1, le=4096)
-    head_outputs: int = setting(4096, "Head outputs", "Number of codes (logits) of the heads.", ge=2, le=131072)
+    head_hidden: int = setting(2048, "Head hidden width", "Hidden width of the self-distillation heads.", ge=1, le=16384)
+    head_bottleneck: int = setting(
+        256, "Head bottleneck", "Width of embeddings, and of projection heads before the last layer.", ge=1, le=4096
+    )
+    head_outputs: int = setting(4096, "Head outputs", "Number of codes (logits) of projection heads.", ge=2, le=131072)
     mean: tuple[float, float, float] = setting(IMAGENET_MEAN, "Pixel mean", "Subtracted from [0, 1] RGB before the encoder.")
     std: tuple[float, float, float] = setting(IMAGENET_STD, "Pixel standard deviation", "Divides RGB before the encoder.")
 
@@ -105,7 +109,7 @@ class LossConfig(Settings):
     """Reconstruction and self-distillation loss. The defaults are ours; :meth:`paper` gives the published arithmetic."""
 
     p: float = setting(
-        0.2,
+        0.67,
         "Self-distillation weight p",
         "Loss = p · distillation + (1 - p) · reconstruction; 0 is plain MAE.",
         basic=True,
@@ -116,16 +120,23 @@ class LossConfig(Settings):
     p_ramp_epochs: float = setting(
         10.0, "Distillation ramp", "p grows linearly to its value over this time.", unit="epochs", ge=0, le=10000
     )
-    distance: Literal["cross_entropy", "smooth_l1", "cosine"] = setting(
-        "cross_entropy",
+    distance: Literal["contrast", "cross_entropy", "smooth_l1", "cosine"] = setting(
+        "contrast",
         "Distillation distance",
-        "cross_entropy: between codes (paper); smooth_l1, cosine: the student regresses the decoder's normalised tokens.",
+        "contrast: the encoder recognises, among all in the batch, what the decoder made of the same patch or tile under "
+        "another mask and another stain; cross_entropy: between codes of one view (paper); smooth_l1, cosine: the student "
+        "regresses the decoder's normalised tokens.",
     )
-    target: Literal["image", "token"] = setting(
-        "image", "Distillation target", "image: logits averaged over the visible patches (paper); token: each patch by itself."
+    target: Literal["image", "token", "both"] = setting(
+        "both",
+        "Distillation target",
+        "image: all visible patches together (paper); token: each patch by itself; both: the contrast of tiles and of patches.",
+    )
+    compared_patches: int = setting(
+        6, "Patches compared", "Of the contrast of patches: how many visible ones of each tile, drawn at random.", ge=1, le=4096
     )
     teacher_gradient: bool = setting(
-        False, "Gradient through the teacher", "The published code has it on; off detaches the teacher."
+        True, "Gradient through the teacher", "The published code has it on; off detaches the teacher."
     )
     centring: Literal["probability", "sinkhorn", "none"] = setting(
         "sinkhorn",
@@ -133,7 +144,9 @@ class LossConfig(Settings):
         "probability: running mean of probabilities (paper); sinkhorn: Sinkhorn-Knopp over the batch; none.",
     )
     centre_momentum: float = setting(0.9, "Centre momentum", "Momentum of the running centre.", ge=0, le=1)
-    student_temperature: float = setting(0.1, "Student temperature", "Divides the student's logits.", gt=0, le=10)
+    student_temperature: float = setting(
+        0.1, "Student temperature", "Divides the student's logits, and the similarities of the contrast.", gt=0, le=10
+    )
     teacher_temperature: float = setting(0.04, "Teacher temperature", "Divides the teacher's logits.", gt=0, le=10)
     warmup_teacher_temperature: float = setting(0.04, "Teacher temperature at start", "Start of its linear warm-up.", gt=0, le=10)
     warmup_teacher_epochs: int = setting(
@@ -146,10 +159,21 @@ class LossConfig(Settings):
         "patch_channel: each colour channel by itself (paper); none: raw pixels.",
     )
 
+    @property
+    def views(self) -> int:
+        """How often each tile is shown in a step: twice where the decoder's view of one teaches the encoder about the other."""
+        return 2 if self.p > 0 and self.distance == "contrast" else 1
+
+    @property
+    def compares_patches(self) -> bool:
+        """Whether patches of one crop are compared under two masks and stains."""
+        return self.views == 2 and self.target != "image"
+
     @classmethod
     def paper(cls, **changes: Any) -> Self:
-        """Return the published arithmetic (method steps 6 and 7), with `changes` applied."""
+        """Return the published arithmetic (method steps 6 and 7), with `changes` applied. Its head is the projection."""
         published: dict[str, Any] = {
+            "p": 0.2,
             "p_start_epoch": 0.0,
             "p_ramp_epochs": 0.0,
             "distance": "cross_entropy",
@@ -202,7 +226,7 @@ class AugmentationConfig(Settings):
     flip: bool = setting(True, "Flips", "Flip left-right and up-down at random.")
     rotate90: bool = setting(True, "Rotations by 90°", "Rotate by a random multiple of 90°.")
     stain_jitter: float = setting(
-        0.0, "Stain jitter", "Random strength of haematoxylin, eosin and residual (HED); 0 is off.", ge=0, le=1
+        0.3, "Stain jitter", "Random strength of haematoxylin, eosin and residual (HED); 0 is off.", ge=0, le=1
     )
 
     @model_validator(mode="after")
@@ -272,12 +296,15 @@ class PretrainConfig(Settings):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        predictor = self.model.head == "predictor"
-        if predictor == (self.loss.distance == "cross_entropy"):
-            wanted = "projection" if predictor else "predictor"
-            raise ValueError(f"distillation distance {self.loss.distance!r} needs model.head {wanted!r}, got {self.model.head!r}")
-        if predictor and self.loss.target == "image":
-            raise ValueError(f"distillation distance {self.loss.distance!r} compares tokens: set loss.target to 'token'")
+        distance, wanted = self.loss.distance, HEADS[self.loss.distance]
+        if self.model.head != wanted:
+            raise ValueError(f"distillation distance {distance!r} needs model.head {wanted!r}, got {self.model.head!r}")
+        if wanted == "predictor" and self.loss.target != "token":
+            raise ValueError(f"distillation distance {distance!r} compares tokens: set loss.target to 'token'")
+        if wanted == "projection" and self.loss.target == "both":
+            raise ValueError(
+                f"distillation distance {distance!r} compares one or the other: set loss.target to 'image' or 'token'"
+            )
         return self
 
     @classmethod

@@ -13,11 +13,12 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 from napari_sdmae.collapse import code_measures, collapse_warning
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD, LossConfig
+from napari_sdmae.config import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
+from napari_sdmae.contrast import contrast
 from napari_sdmae.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
+from napari_sdmae.ranks import distributed, of_all_ranks
 
 __all__ = ["SDMAELoss", "SDMAELosses", "collapse_warning", "distillation_weight", "sinkhorn", "teacher_temperature"]
 
@@ -55,6 +56,8 @@ class SDMAELosses(NamedTuple):
         Detached: ``p`` always; with heads ``cross_entropy``, ``teacher_entropy``, ``mutual_information`` = H(mean teacher) -
         mean H(teacher) in nats over this batch, and ``codes_in_use`` = distinct arg-max codes. Regression distances
         have no codes and report ``feature_spread`` instead: the standard deviation of the student's prediction over tokens.
+        The contrast reports the measures of :func:`~napari_sdmae.contrast.contrast` for whole tiles and, with ``patch_`` before
+        the name, for patches.
     """
 
     total: Tensor
@@ -102,9 +105,10 @@ class SDMAELoss(nn.Module):
         Parameters
         ----------
         output
-            The model's output for `images` and `mask`; with ``target="token"`` computed with ``per_token=True``.
+            The model's output for `images` and `mask`; with ``target="token"`` computed with ``per_token=True``, for the contrast
+            with ``compared`` patches.
         images
-            The normalised images given to the model, (B, 3, H, W).
+            The normalised images given to the model, (B, 3, H, W); with two views all first ones before all second ones.
         mask
             bool, (B, L), True = masked.
         epoch
@@ -118,8 +122,13 @@ class SDMAELoss(nn.Module):
         if output.student is not None and output.teacher is not None:
             self._check(output.student, output.teacher)
             teacher = output.teacher if self.config.teacher_gradient else output.teacher.detach()
-            compare = self._cross_entropy if self.config.distance == "cross_entropy" else self._regression
-            distillation, measures = compare(output.student.float(), teacher.float(), epoch, update_centre)
+            student, teacher = output.student.float(), teacher.float()
+            if self.config.distance == "cross_entropy":
+                distillation, measures = self._cross_entropy(student, teacher, epoch, update_centre)
+            else:
+                distillation, measures = (self._contrast if self.config.distance == "contrast" else self._regression)(
+                    student, teacher
+                )
             diagnostics |= measures
         elif p > 0:
             raise ValueError(f"p is {p:g} at epoch {epoch:g} but the model was called with heads=False")
@@ -139,13 +148,15 @@ class SDMAELoss(nn.Module):
 
     def _check(self, student: Tensor, teacher: Tensor) -> None:
         """Refuse outputs of a model that was called or configured for another loss."""
-        token = self.config.distance != "cross_entropy" or self.config.target == "token"
+        token = self.config.distance == "contrast" or self.config.target == "token"
         if student.shape != teacher.shape or student.ndim != 2 + token:
             raise ValueError(
                 f"distance {self.config.distance!r} with target {self.config.target!r} needs student and teacher of one shape in "
                 f"{2 + token} dimensions, got {tuple(student.shape)} and {tuple(teacher.shape)}; call the model with "
-                f"per_token={token} and use the predictor head for smooth_l1 and cosine, the projection head for cross_entropy"
+                f"per_token={token} and use the head {HEADS[self.config.distance]}"
             )
+        if len(student) % self.config.views:
+            raise ValueError(f"distance {self.config.distance!r} compares two views of each tile, got {len(student)} rows")
 
     def _cross_entropy(self, student: Tensor, teacher: Tensor, epoch: float, update: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean over rows of -Σ q log s and the measures of the targets q, from logits (…, K)."""
@@ -162,7 +173,21 @@ class SDMAELoss(nn.Module):
         loss = -(target * predicted).sum(1).mean()
         return loss, {"cross_entropy": loss.detach()} | code_measures(target.detach(), log_target.detach())
 
-    def _regression(self, student: Tensor, teacher: Tensor, epoch: float, update: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def _contrast(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean contrast of whole tiles and patches, as far as they are asked for: unit vectors (2B, 1 + K, D)."""
+        parts: list[tuple[str, slice]] = []
+        losses, measures = [], dict[str, Tensor]()
+        if self.config.target != "token":
+            parts.append(("", slice(0, 1)))
+        if self.config.target != "image":
+            parts.append(("patch_", slice(1, None)))
+        for name, rows in parts:
+            loss, found = contrast(student[:, rows], teacher[:, rows], self.config.student_temperature)
+            losses.append(loss)
+            measures |= {name + measure: value for measure, value in found.items()}
+        return torch.stack(losses).mean(), measures
+
+    def _regression(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the distance of predicted tokens to the decoder's LayerNorm'ed tokens, both (B, V, D)."""
         target = F.layer_norm(teacher, teacher.shape[-1:])
         spread = {"feature_spread": student.detach().flatten(0, -2).std(0).mean()}
@@ -179,7 +204,7 @@ class SDMAELoss(nn.Module):
             return
         total = torch.stack(self._pending).sum(0)
         self._pending.clear()
-        if _distributed():
+        if distributed():
             dist.all_reduce(total)
         momentum = self.config.centre_momentum
         self.centre.mul_(momentum).add_(total[:, :-1] / total[:, -1:], alpha=1 - momentum)
@@ -223,12 +248,4 @@ def sinkhorn(logits: Tensor, iterations: int = SINKHORN_ITERATIONS) -> Tensor:
 
 def _logsumexp_over_batch(log_q: Tensor) -> Tensor:
     """Return the log of the column sums of exp(log_q) over the rows of all ranks, (1, K)."""
-    own = log_q.logsumexp(0, keepdim=True)
-    if not _distributed():
-        return own
-    parts = all_gather(own)  # type: ignore[no-untyped-call]  # differentiable, unlike dist.all_gather
-    return torch.cat(parts).logsumexp(0, keepdim=True)
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return of_all_ranks(log_q.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)

@@ -51,8 +51,10 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
         ({"model": {"decoder_width": 100}}, "not a multiple of its 3 heads"),
         ({"augmentation": {"crop_scale": (1.0, 0.2)}}, "smallest <= largest"),
         ({"loss": {"distance": "cosine"}}, "needs model.head 'predictor'"),
-        ({"model": {"head": "predictor"}}, "needs model.head 'projection'"),
-        ({"model": {"head": "predictor"}, "loss": {"distance": "cosine"}}, "set loss.target to 'token'"),
+        ({"model": {"head": "predictor"}}, "needs model.head 'embedding'"),
+        ({"loss": {"distance": "cross_entropy"}}, "needs model.head 'projection'"),
+        ({"model": {"head": "projection"}, "loss": {"distance": "cross_entropy"}}, "set loss.target to 'image' or 'token'"),
+        ({"model": {"head": "predictor"}, "loss": {"distance": "cosine", "target": "image"}}, "set loss.target to 'token'"),
         ({"mask_ratio": 1.0}, "less than 1"),
     ],
 )

@@ -19,6 +19,7 @@ from napari_sdmae.losses import SDMAELoss, collapse_warning, distillation_weight
 
 Array = NDArray[np.float64]
 NOW = {"p_start_epoch": 0.0, "p_ramp_epochs": 0.0}
+CODES = {"p": 0.2, "distance": "cross_entropy", "target": "image", "teacher_gradient": False, **NOW}
 
 
 class Output(NamedTuple):
@@ -66,7 +67,7 @@ TARGETS: dict[str, Callable[[Array], Array]] = {"none": plain_softmax, "probabil
 @pytest.mark.parametrize("target", ["image", "token"])
 def test_cross_entropy(centring: str, target: str) -> None:
     student, teacher = LOGITS if target == "image" else TOKENS
-    config = LossConfig(centring=centring, target=target, **NOW)
+    config = LossConfig(**CODES | {"centring": centring, "target": target})
     targets = TARGETS[centring](teacher.double().numpy().reshape(-1, 10) / 0.04)
     result = losses(config, student, teacher)
     expected = plain_cross_entropy(student, targets)
@@ -113,7 +114,7 @@ def test_reconstruction_alone_is_mae() -> None:
 
 
 def test_missing_heads_are_an_error_once_p_is_above_zero() -> None:
-    config = LossConfig(p_start_epoch=2, p_ramp_epochs=1)
+    config = LossConfig(p=0.2, p_start_epoch=2, p_ramp_epochs=1)
     assert losses(config, None, None, epoch=2.0).diagnostics["p"] == 0
     with pytest.raises(ValueError, match=r"p is 0\.1 at epoch 2\.5 but the model was called with heads=False"):
         losses(config, None, None, epoch=2.5)
@@ -135,12 +136,64 @@ def test_regression_of_normalised_decoder_tokens(distance: str) -> None:
     assert result.diagnostics["feature_spread"].item() == pytest.approx(student.reshape(-1, 10).std(0).mean().item(), rel=1e-5)
 
 
+def unit(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=-1, keepdim=True)
+
+
+def plain_contrast(student: Array, teacher: Array) -> tuple[float, float]:
+    """Return InfoNCE over the two views of each tile, both ways, and how often a student finds the teacher of its tile."""
+    count, terms, found = len(student) // 2, [], []
+    for view in (0, 1):
+        for tile in range(count):
+            others = range((1 - view) * count, (1 - view) * count + count)
+            asked = [student[view * count + tile] @ teacher[other] / 0.1 for other in others]
+            terms.append(-math.log(math.exp(asked[tile]) / sum(math.exp(value) for value in asked)))
+            found.append(int(np.argmax(asked)) == tile)
+            meant = [student[view * count + other] @ teacher[(1 - view) * count + tile] / 0.1 for other in range(count)]
+            terms.append(-math.log(math.exp(meant[tile]) / sum(math.exp(value) for value in meant)))
+    return float(np.mean(terms)), float(np.mean(found))
+
+
+@pytest.mark.parametrize("target", ["image", "token", "both"])
+def test_contrast_of_two_views(target: str) -> None:
+    """Three tiles, rows 0-2 their first views, rows 3-5 their second ones; of each the whole and two patches."""
+    student, teacher = unit(random(6, 3, 10, seed=7)), unit(random(6, 3, 10, seed=8))
+    pixels, images, mask = PIXELS[[0, 1, 2, 3, 0, 1]], IMAGES[[0, 1, 2, 3, 0, 1]], MASK[[0, 1, 2, 3, 0, 1]]
+    result = SDMAELoss(LossConfig(p=0.4, target=target, **NOW), 10)(Output(pixels, student, teacher), images, mask, 0)
+    measures = {name: value.item() for name, value in result.diagnostics.items()}
+    assert measures.pop("p") == pytest.approx(0.4)
+    parts, losses = {"image": [""], "token": ["patch_"], "both": ["", "patch_"]}[target], []
+    for name in parts:
+        rows = slice(1, 3) if name else slice(0, 1)
+        ours, theirs = (values[:, rows].double().flatten(0, 1).numpy() for values in (student, teacher))
+        expected, found = plain_contrast(ours, theirs)
+        losses.append(expected)
+        assert measures.pop(f"{name}mutual_information") == pytest.approx(math.log(len(ours) / 2) - expected, rel=1e-4, abs=1e-5)
+        assert measures.pop(f"{name}recognised") == pytest.approx(found)
+        assert measures.pop(f"{name}feature_spread") == pytest.approx(np.sqrt((theirs.std(0) ** 2).sum()), rel=1e-5)
+    assert not measures
+    assert result.distillation.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert result.total.item() == pytest.approx(0.4 * np.mean(losses) + 0.6 * result.reconstruction.item(), rel=1e-6)
+
+
+def test_one_answer_for_all_is_the_worst_that_the_contrast_knows() -> None:
+    same = unit(torch.ones(6, 3, 10))
+    pixels, images, mask = PIXELS[[0, 1, 2, 3, 0, 1]], IMAGES[[0, 1, 2, 3, 0, 1]], MASK[[0, 1, 2, 3, 0, 1]]
+    result = SDMAELoss(LossConfig(**NOW), 10)(Output(pixels, same, same), images, mask, 0)
+    assert result.distillation.item() == pytest.approx((math.log(3) + math.log(6)) / 2)
+    assert "has collapsed" in str(collapse_warning({name: value.item() for name, value in result.diagnostics.items()}))
+
+
 @pytest.mark.parametrize("through", [False, True])
-@pytest.mark.parametrize("options", [{"centring": name} for name in TARGETS] + [{"distance": "smooth_l1", "target": "token"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"centring": name} for name in TARGETS]
+    + [{"distance": "smooth_l1", "target": "token"}, {"distance": "contrast", "target": "token"}],
+)
 def test_the_teacher_gets_a_gradient_only_when_asked(through: bool, options: dict[str, Any]) -> None:
-    pair = TOKENS if "target" in options else LOGITS
+    pair = TOKENS if options.get("target") == "token" else LOGITS
     student, teacher = (logits.clone().requires_grad_() for logits in pair)
-    losses(LossConfig(teacher_gradient=through, **options, **NOW), student, teacher).total.backward()
+    losses(LossConfig(**CODES | {"teacher_gradient": through} | options), student, teacher).total.backward()
     assert student.grad is not None
     assert student.grad.abs().max() > 0
     assert (teacher.grad is not None and bool(teacher.grad.abs().max() > 0)) == through
@@ -148,9 +201,13 @@ def test_the_teacher_gets_a_gradient_only_when_asked(through: bool, options: dic
 
 def test_outputs_for_another_target_are_refused() -> None:
     with pytest.raises(ValueError, match="call the model with per_token=True"):
-        losses(LossConfig(target="token", **NOW), *LOGITS)
+        losses(LossConfig(**CODES | {"target": "token"}), *LOGITS)
     with pytest.raises(ValueError, match="call the model with per_token=False"):
-        losses(LossConfig(**NOW), *TOKENS)
+        losses(LossConfig(**CODES), *TOKENS)
+    with pytest.raises(ValueError, match="call the model with per_token=True and use the head embedding"):
+        losses(LossConfig(**NOW), *LOGITS)
+    with pytest.raises(ValueError, match="compares two views of each tile, got 3 rows"):
+        losses(LossConfig(**NOW), TOKENS[0][:3], TOKENS[1][:3])
 
 
 def test_centre_follows_the_mean_probability_and_is_used_from_the_next_step() -> None:
@@ -215,6 +272,8 @@ def test_the_published_loss_collapses_and_the_measures_say_so() -> None:
         ({"p": 0.0}, False),
         ({"p": 0.2, "feature_spread": 0.001}, True),
         ({"p": 0.2, "feature_spread": 0.4}, False),
+        ({"p": 0.2, "mutual_information": 0.01, "recognised": 0.01, "feature_spread": 0.9, "patch_feature_spread": 0.9}, False),
+        ({"p": 0.2, "mutual_information": 1.2, "recognised": 0.4, "feature_spread": 0.9, "patch_feature_spread": 0.005}, True),
     ],
 )
 def test_collapse_warning(metrics: dict[str, float], warns: bool) -> None:
@@ -224,28 +283,37 @@ def test_collapse_warning(metrics: dict[str, float], warns: bool) -> None:
 def test_two_ranks_compute_what_one_does_with_the_doubled_batch(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(one_rank, (tmp_path,), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    for centring in ("probability", "sinkhorn"):
-        whole = two_steps(centring, slice(None))
-        parts = [rank[centring] for rank in ranks]
+    for name, config in RANKED.items():
+        whole = two_steps(config, [0, 1, 2, 3])
+        parts = [rank[name] for rank in ranks]
         assert np.mean([part["total"].item() for part in parts]) == pytest.approx(whole["total"].item(), rel=1e-6)
         for part in parts:
             torch.testing.assert_close(part["centre"], whole["centre"])
-        gradient = torch.cat([part["gradient"] for part in parts]) / 2  # DistributedDataParallel takes the mean over ranks
+        gradient = torch.stack([part["gradient"] for part in parts]).mean(0)  # DistributedDataParallel takes the mean over ranks
         torch.testing.assert_close(gradient, whole["gradient"], rtol=1e-4, atol=1e-7)
 
 
-def two_steps(centring: str, rows: slice) -> dict[str, Tensor]:
-    loss = SDMAELoss(LossConfig.paper(centring=centring), 10)
-    student, teacher = (logits[rows].clone().requires_grad_() for logits in LOGITS)
+RANKED = {
+    "probability": LossConfig.paper(),
+    "sinkhorn": LossConfig.paper(centring="sinkhorn"),
+    "contrast": LossConfig(p=0.2, **NOW),
+}
+"""Rows 0 and 2 are crops of one tile, 1 and 3 of another; each rank has one tile."""
+
+
+def two_steps(config: LossConfig, rows: list[int]) -> dict[str, Tensor]:
+    loss = SDMAELoss(config, 10)
+    students, teachers = (unit(values).requires_grad_() for values in (TOKENS if config.views == 2 else LOGITS))
+    student, teacher = students[rows], teachers[rows]
     for _ in range(2):
         total = loss(Output(PIXELS[rows], student, teacher), IMAGES[rows], MASK[rows], 0).total
     total.backward()
-    assert teacher.grad is not None
-    return {"total": total.detach(), "centre": loss.centre, "gradient": teacher.grad}
+    assert students.grad is not None
+    assert teachers.grad is not None
+    return {"total": total.detach(), "centre": loss.centre, "gradient": torch.stack([students.grad, teachers.grad])}
 
 
 def one_rank(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    rows = slice(2 * rank, 2 * rank + 2)
-    torch.save({centring: two_steps(centring, rows) for centring in ("probability", "sinkhorn")}, folder / f"{rank}.pt")
+    torch.save({name: two_steps(config, [rank, rank + 2]) for name, config in RANKED.items()}, folder / f"{rank}.pt")
     dist.destroy_process_group()

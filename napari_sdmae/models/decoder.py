@@ -57,12 +57,12 @@ class Decoder(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Decoded visible tokens (B, V, D) and the pixels of the masked patches (B, M, P·P·3). The order of tokens inside
-            is visible, then masked: position is in the code, so none needs to be moved back.
+            Decoded tokens (B, V + M, D), the visible ones first, and the pixels of the masked patches (B, M, P·P·3). Position is
+            in the code, so none needs to be moved back.
         """
         code = resize_code(self.pos_embed, self.grid, grid, self.prefix).expand(len(encoded), -1, -1)
         prefix, patches = code[:, : self.prefix], code[:, self.prefix :]
         seen = encoded + torch.cat([prefix, gather_tokens(patches, visible)], 1)
         hidden = mask_token + gather_tokens(patches, masked)
         decoded = self.norm(self.blocks(torch.cat([seen, hidden], 1)))
-        return decoded[:, self.prefix : seen.shape[1]], self.head(decoded[:, seen.shape[1] :])
+        return decoded[:, self.prefix :], self.head(decoded[:, seen.shape[1] :])

@@ -1,4 +1,4 @@
-"""Self-distillation heads (method, step 5)."""
+"""Self-distillation heads (method, step 5, and decision 0009)."""
 
 from __future__ import annotations
 
@@ -52,3 +52,17 @@ class PredictorHead(nn.Module):
         """Return predicted decoder tokens (B, N, outputs) of encoder tokens (B, N, width)."""
         predicted: Tensor = self.mlp(tokens)
         return predicted
+
+
+class EmbeddingHead(nn.Module):
+    """Tokens as directions, to be compared with those of other tokens (the projection of SimCLR, Chen et al. 2020)."""
+
+    def __init__(self, width: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs))  # PyTorch's initialisation
+
+    def forward(self, tokens: Tensor, per_token: bool = False) -> Tensor:
+        """Return unit vectors (B, N, outputs) of tokens (B, N, width), or (B, outputs) of their mean; always float32."""
+        embedded = self.mlp(self.norm(tokens if per_token else tokens.mean(1)))
+        return F.normalize(embedded.float(), dim=-1)

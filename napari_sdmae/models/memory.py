@@ -91,7 +91,7 @@ def _tile_bytes(config: PretrainConfig, model: SDMAE, explicit: bool, narrow: in
     encoder = blocks(len(model.encoder.blocks), prefix + visible, width, heads)
     decoder = blocks(shape.decoder_depth, prefix + patches, shape.decoder_width, shape.decoder_heads)
     pixels = 4 * (PIXEL_COPIES * masked * shape.patch_size**2 * 3 + TILE_COPIES * shape.tile_size**2 * 3)
-    return encoder + decoder + _head_bytes(config, visible, narrow) + pixels
+    return config.loss.views * (encoder + decoder + _head_bytes(config, visible, narrow) + pixels)
 
 
 def _head_bytes(config: PretrainConfig, visible: int, narrow: int) -> int:
@@ -99,6 +99,9 @@ def _head_bytes(config: PretrainConfig, visible: int, narrow: int) -> int:
     if config.loss.p == 0:
         return 0
     shape, rows = config.model, visible if config.loss.target == "token" else 1
+    if shape.head == "embedding":
+        rows = 1 + min(config.loss.compared_patches, visible) * config.loss.compares_patches
+        return 2 * rows * (2 * narrow * shape.head_hidden + 2 * 4 * shape.head_bottleneck)
     if shape.head == "predictor":
         return 4 * narrow * visible * shape.head_hidden
     logits = 4 * rows * shape.head_outputs * 4  # of each head: cosines, scaled, their logarithm, probabilities

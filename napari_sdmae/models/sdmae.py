@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from napari_sdmae.config import LossConfig, ModelConfig
 from napari_sdmae.models.decoder import Decoder
 from napari_sdmae.models.encoder import build_encoder, encode_visible, hold_key_bias
-from napari_sdmae.models.heads import PredictorHead, ProjectionHead
+from napari_sdmae.models.heads import EmbeddingHead, PredictorHead, ProjectionHead
 from napari_sdmae.models.masking import count_masked
-from napari_sdmae.patches import patchify, split_mask, standardise
+from napari_sdmae.patches import gather_tokens, patchify, split_mask, standardise
 
 
 class SDMAEOutput(NamedTuple):
@@ -27,8 +27,9 @@ class SDMAEOutput(NamedTuple):
     reconstruction
         Predicted pixel targets of the masked patches in raster order, (B, M, P·P·3).
     student, teacher
-        Logits of the encoder and decoder branch, (B, K) averaged over the visible patches or (B, V, K) of each;
-        with a predictor head predicted and true decoder tokens (B, V, D). None when the heads were not asked for.
+        Logits of the encoder and decoder branch, (B, K) averaged over the visible patches or (B, N, K) of each; with embedding
+        heads directions instead of logits; with a predictor head predicted and true decoder tokens (B, V, D). None when the
+        heads were not asked for.
     """
 
     reconstruction: Tensor
@@ -78,7 +79,13 @@ class SDMAE(nn.Module):
         return model
 
     def forward(
-        self, images: Tensor, mask: Tensor, masked: int | None = None, per_token: bool = False, heads: bool = True
+        self,
+        images: Tensor,
+        mask: Tensor,
+        masked: int | None = None,
+        per_token: bool = False,
+        heads: bool = True,
+        compared: tuple[Tensor, Tensor] | None = None,
     ) -> SDMAEOutput:
         """Encode the visible patches, decode all, and project both branches.
 
@@ -94,6 +101,9 @@ class SDMAE(nn.Module):
             Return logits of each visible patch instead of their mean.
         heads
             Compute student and teacher; not needed for reconstruction alone.
+        compared
+            Raster indices (B, K) of the visible patches whose student, and (B, K) of any patches whose teacher is returned behind
+            those of the mean of the visible ones: (B, 1 + K, D) each. For the contrast; K may be 0.
 
         Returns
         -------
@@ -112,7 +122,14 @@ class SDMAE(nn.Module):
         decoded, pixels = self.decoder(self.encoder_to_decoder(encoded), self.mask_token, visible, hidden, grid)
         if not heads:
             return SDMAEOutput(pixels, None, None)
-        return SDMAEOutput(pixels, *self._branches(encoded[:, self.encoder.num_prefix_tokens :], decoded, per_token))
+        encoded, seen = encoded[:, self.encoder.num_prefix_tokens :], decoded[:, : visible.shape[1]]
+        if compared is None:
+            return SDMAEOutput(pixels, *self._branches(encoded, seen, per_token))
+        slots = torch.cat([visible, hidden], 1).argsort(1)  # where each patch stands among the tokens, visible ones first
+        student = gather_tokens(encoded, slots.gather(1, compared[0]))
+        teacher = gather_tokens(decoded, slots.gather(1, compared[1]))
+        rows = torch.cat([encoded.mean(1, True), student], 1), torch.cat([seen.mean(1, True), teacher], 1)
+        return SDMAEOutput(pixels, *self._branches(*rows, per_token=True))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return the model's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
@@ -133,7 +150,7 @@ class SDMAE(nn.Module):
         return grid
 
     def _branches(self, encoded: Tensor, decoded: Tensor, per_token: bool) -> tuple[Tensor, Tensor]:
-        """Return student and teacher of the visible tokens, encoded (B, V, E) and decoded (B, V, D)."""
+        """Return student and teacher of tokens, encoded (B, N, E) and decoded (B, N, D)."""
         if self.teacher_head is None:
             return self.student_head(encoded), decoded
         return self.student_head(encoded, per_token), self.teacher_head(decoded, per_token)
@@ -159,6 +176,9 @@ def _heads(config: ModelConfig, width: int) -> tuple[nn.Module, nn.Module | None
     """Return student and teacher head; a predictor has the decoder's tokens themselves as teacher, so no teacher head."""
     if config.head == "predictor":
         return PredictorHead(width, config.head_hidden, config.decoder_width), None
+    if config.head == "embedding":
+        shape = config.head_hidden, config.head_bottleneck
+        return EmbeddingHead(width, *shape), EmbeddingHead(config.decoder_width, *shape)
     sizes = config.head_hidden, config.head_bottleneck, config.head_outputs
     return ProjectionHead(width, *sizes), ProjectionHead(config.decoder_width, *sizes)
 

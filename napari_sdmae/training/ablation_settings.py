@@ -29,11 +29,16 @@ _CODES: dict[str, Any] = {"distance": "cross_entropy", "target": "image"}
 TEACHERS: dict[str, dict[str, Any]] = {
     "none": {"loss": {"p": 0.0}},
     "paper": {
-        "loss": _CODES | {"teacher_gradient": True, "centring": "probability", "p_start_epoch": 0.0, "p_ramp_epochs": 0.0},
+        "loss": _CODES
+        | {"p": 0.2, "teacher_gradient": True, "centring": "probability", "p_start_epoch": 0.0, "p_ramp_epochs": 0.0},
         "model": {"head": "projection"},
     },
     "detached": {"loss": _CODES | {"teacher_gradient": False, "centring": "probability"}, "model": {"head": "projection"}},
     "sinkhorn": {"loss": _CODES | {"teacher_gradient": False, "centring": "sinkhorn"}, "model": {"head": "projection"}},
+    "contrast": {
+        "loss": {"distance": "contrast", "target": "both", "teacher_gradient": True},
+        "model": {"head": "embedding"},
+    },
     "smooth_l1": {
         "loss": {"distance": "smooth_l1", "target": "token", "teacher_gradient": False},
         "model": {"head": "predictor"},

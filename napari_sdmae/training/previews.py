@@ -31,13 +31,13 @@ class Previewer:
         self._engine = engine
         tiles = torch.from_numpy(np.stack([cache.tiles[index] for index in indices]))
         self._tiles = resized(tiles, engine.config.model.tile_size)
-        self._mask, self._masked = engine.masks(0, indices)
+        self._mask = engine.masks(0, indices)
 
     def write(self, folder: RunFolder, epoch: int) -> Path:
         """Write ``epoch-000003.npz`` (arrays input, masked, reconstruction, error) and a contact sheet; return the former."""
         tiles = self._tiles.to(self._engine.world.device)
         normalisation = self._engine.config.loss.target_normalisation
-        result = reconstruct_tiles(self._engine.model, tiles, self._mask, normalisation, self._masked)
+        result = reconstruct_tiles(self._engine.model, tiles, self._mask, normalisation, self._engine.masked)
         arrays = {
             "input": self._tiles.numpy(),
             "masked": result.masked.cpu().numpy(),

@@ -15,7 +15,7 @@ from napari_sdmae.models import SDMAE, freeze_unused, set_attention
 from napari_sdmae.models.encoder import build_encoder, encode_visible
 from napari_sdmae.patches import patchify
 
-SMALL_HEADS = {"head_hidden": 32, "head_bottleneck": 16, "head_outputs": 24}
+SMALL_HEADS = {"head": "projection", "head_hidden": 32, "head_bottleneck": 16, "head_outputs": 24}
 TINY = {
     "encoder": "vit_tiny_patch16_224", "tile_size": 64, "patch_size": 16, "encoder_depth": 2,
     "decoder_width": 48, "decoder_depth": 1, **SMALL_HEADS,
@@ -83,7 +83,7 @@ def test_any_plain_vision_transformer(changes: dict[str, Any], tissue: Path) -> 
 def test_as_many_parameters_as_published(changes: dict[str, Any], published: int) -> None:
     """Beside theirs we store key biases (held at 0), and not the two heads' gains (fixed at 1)."""
     with torch.device("meta"):
-        model = SDMAE(ModelConfig.model_validate({"position": "sincos1d"} | changes))
+        model = SDMAE(ModelConfig.model_validate({"position": "sincos1d", "head": "projection"} | changes))
     ours = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     blocks = (*model.encoder.blocks, *model.decoder.blocks)
     assert ours - sum(block.attn.qkv.bias.numel() // 3 for block in blocks) + 2 * 4096 == published
@@ -133,6 +133,34 @@ def test_logits_of_each_token_average_to_those_of_the_image() -> None:
     assert token.student.abs().max() <= 1  # cosines
 
 
+def test_embeddings_are_unit_vectors_of_patches_and_of_whole_images() -> None:
+    model = SDMAE(config(head="embedding"))
+    images, mask = torch.randn(3, 3, 64, 64), random_masks(3, 16, 9)
+    assert (model.student_head(torch.randn(3, 5, 192)).shape, model.teacher_head(torch.randn(3, 5, 48)).shape) == (
+        (3, 16),
+        (3, 16),
+    )
+    for per_token, shape in ((False, (3, 16)), (True, (3, 7, 16))):
+        output = model(images, mask, per_token=per_token)
+        for values in (output.student, output.teacher):
+            assert values.shape == shape
+            torch.testing.assert_close(values.norm(dim=-1), torch.ones(shape[:-1]))
+
+
+def test_compared_patches_are_found_wherever_they_stand() -> None:
+    """Students are those of visible patches; teachers also of masked ones, where the decoder has to guess."""
+    model = SDMAE(config(head="embedding")).eval()
+    images, mask = torch.randn(2, 3, 64, 64), random_masks(2, 16, 9)
+    visible, hidden = (~mask).nonzero()[:, 1].view(2, 7), mask.nonzero()[:, 1].view(2, 9)
+    output = model(images, mask, compared=(visible[:, [4, 1]], torch.stack([hidden[:, 8], visible[:, 3]], 1)))
+    tokens = encode_visible(model.encoder, patchify(images, 16), visible, (4, 4))
+    decoded, _ = model.decoder(model.encoder_to_decoder(tokens), model.mask_token, visible, hidden, (4, 4))
+    student = torch.stack([tokens.mean(1), tokens[:, 4], tokens[:, 1]], 1)
+    teacher = torch.stack([decoded[:, :7].mean(1), decoded[:, 7 + 8], decoded[:, 3]], 1)
+    torch.testing.assert_close(output.student, model.student_head(student, per_token=True))
+    torch.testing.assert_close(output.teacher, model.teacher_head(teacher, per_token=True))
+
+
 def test_heads_can_be_left_out() -> None:
     model = SDMAE(config())
     images, mask = torch.randn(2, 3, 64, 64), random_masks(2, 16, 10)
@@ -180,7 +208,8 @@ def test_key_bias_stays_zero_while_query_and_value_bias_train() -> None:
     ("loss", "frozen"),
     [
         (LossConfig(p=0), {"student_head", "teacher_head"}),
-        (LossConfig(), {"teacher_head"}),
+        (LossConfig(), set()),
+        (LossConfig(teacher_gradient=False), {"teacher_head"}),
         (LossConfig.paper(), set()),
     ],
 )

@@ -12,8 +12,10 @@ from napari_sdmae.config import PretrainConfig
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.training import RunFolder, finetune, pretrain
 
+CODES = {"distance": "cross_entropy", "target": "image", "p": 0.2}
 LOSSES = {
-    "paper": {"centring": "probability", "teacher_gradient": True},
+    "paper": {"loss": CODES | {"centring": "probability"}, "model": {"head": "projection"}},
+    "sinkhorn": {"loss": CODES | {"teacher_gradient": False}, "model": {"head": "projection"}},
     "default": {},
 }
 
@@ -52,9 +54,9 @@ def in_two_processes(command: str, config: PretrainConfig | FinetuneConfig, run:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_two_processes_give_the_losses_of_one(make_config, tmp_path, loss):
-    config = make_config(epochs=3, loss=LOSSES[loss], micro_batch=2)
+    config = make_config(epochs=3, micro_batch=2, **LOSSES[loss])
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
-    list(pretrain(make_config(epochs=3, loss=LOSSES[loss], micro_batch=4), run=one.path))
+    list(pretrain(make_config(epochs=3, micro_batch=4, **LOSSES[loss]), run=one.path))
     in_two_processes("pretrain", config, two)
     assert len(totals(two)) == 9
     assert totals(two) == pytest.approx(totals(one), abs=1e-4)

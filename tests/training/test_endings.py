@@ -13,6 +13,12 @@ from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparin
 from napari_sdmae.training.run_folder import RunFolderError
 from napari_sdmae.training.training_loop import Diverged
 
+CODES = {
+    "loss": {"distance": "cross_entropy", "target": "image", "p": 0.2, "teacher_gradient": False},
+    "model": {"head": "projection"},
+}
+"""Self-distillation between codes, with Sinkhorn targets."""
+
 
 def run_until(config, run: RunFolder) -> tuple[list[Event], Exception | None]:
     """Return the events of a run and the error it ended with."""
@@ -114,7 +120,7 @@ def small_memory(monkeypatch):
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_out_of_memory_halves_the_tiles_at_once_and_changes_no_loss(make_config, tmp_path, small_memory, error):
-    config = make_config(loss={"centring": "probability"})
+    config = make_config(**CODES | {"loss": CODES["loss"] | {"centring": "probability"}})
     plain = list(pretrain(config, run=tmp_path / "plain"))
     small_memory(3, error)
     run = RunFolder(tmp_path / "run")
@@ -129,11 +135,19 @@ def test_out_of_memory_halves_the_tiles_at_once_and_changes_no_loss(make_config,
     assert '"micro_batch": 2' in (run.checkpoint(9) / "training.json").read_text()
 
 
-def test_out_of_memory_says_that_sinkhorn_targets_change(make_config, tmp_path, small_memory):
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (CODES, "Sinkhorn targets and the diagnostics are computed in each part"),
+        ({}, "compared with those of its own part only"),
+        ({"loss": {"p": 0}}, None),
+    ],
+)
+def test_out_of_memory_says_what_changes(make_config, tmp_path, small_memory, changes, words):
     small_memory(4)
-    events = list(pretrain(make_config(epochs=1), run=tmp_path / "run"))
+    events = list(pretrain(make_config(epochs=1, **changes), run=tmp_path / "run"))
     (message,) = (event.message for event in events if isinstance(event, Warned) and event.code == "out_of_memory")
-    assert "Sinkhorn targets and the diagnostics are computed in each part" in message
+    assert words in message if words else message.endswith("accumulated")
 
 
 def test_out_of_memory_with_one_tile_fails_clearly(make_config, tmp_path, small_memory):

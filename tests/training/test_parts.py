@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_sdmae.config import OptimizerConfig, PretrainConfig
+from napari_sdmae.config import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.models import SDMAE
 from napari_sdmae.training import RunFolder, pretrain
@@ -138,7 +138,9 @@ def test_the_plan_shares_a_batch_evenly_or_refuses():
     with pytest.raises(DataError, match="1 tiles for 2 processes"):
         plan(config, 1, 2)
     schedule, warnings = plan(config.model_copy(update={"batch_size": 512}), 1025, 2)
-    assert (schedule.steps_per_epoch, schedule.peak_lr, warnings) == (2, pytest.approx(3e-4), [])
+    assert (schedule.steps_per_epoch, schedule.peak_lr, warnings) == (2, pytest.approx(6e-4), [])  # two views of each tile
+    alone, _ = plan(config.model_copy(update={"batch_size": 512, "loss": LossConfig(p=0)}), 1025, 2)
+    assert alone.peak_lr == pytest.approx(3e-4)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_a_collapse_is_told_once(make_config, tmp_path, monkeypatch):
     assert run.status().warnings == ("it has collapsed",)
 
 
-@pytest.mark.parametrize(("loss", "told"), [({}, 0), ({"target": "token"}, 1)])
+@pytest.mark.parametrize(("loss", "told"), [({"target": "image"}, 0), ({}, 1)])
 def test_a_collapse_is_not_read_from_few_images_at_once(make_config, tmp_path, monkeypatch, loss, told):
     monkeypatch.setattr("napari_sdmae.training.training_loop.collapse_warning", lambda metrics: "it has collapsed")
     events = list(pretrain(make_config(epochs=1, micro_batch=7, loss=loss), run=tmp_path / "run"))
@@ -260,3 +262,47 @@ def test_an_error_before_the_first_event_touches_nothing(run):
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (700, "12 min"), (11100, "3 h 05 min")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return the list of what the model is given, filled while training."""
+    real, calls = SDMAE.forward, []
+
+    def forward(self, images, mask, masked=None, per_token=False, heads=True, compared=None):
+        if torch.is_grad_enabled():
+            calls.append((images, mask, compared))
+        return real(self, images, mask, masked, per_token, heads, compared)
+
+    monkeypatch.setattr(SDMAE, "forward", forward)
+    return calls
+
+
+def test_patches_are_compared_between_two_stains_and_masks_of_one_crop(make_config, tmp_path, shown):
+    for name, jitter in (("plain", 0.0), ("stained", 0.5)):
+        list(pretrain(make_config(epochs=1, augmentation={"stain_jitter": jitter}), run=tmp_path / name))
+    plain, stained = shown[0], shown[3]
+    first, second = plain[0].chunk(2)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    one, other = stained[0].chunk(2)
+    assert (one - other).abs().mean() > 0.05
+    for _, mask, (students, teachers) in (plain, stained):
+        assert mask.shape == (16, 16)
+        here, there = mask, mask.roll(8, 0)
+        assert not here.gather(1, students).any()
+        assert there.gather(1, students).float().mean() > 0.6
+        torch.testing.assert_close(teachers, students.roll(8, 0))
+    assert not torch.equal(shown[0][1], shown[1][1])
+
+
+def test_whole_tiles_are_compared_between_two_crops(make_config, tmp_path, shown):
+    settings = make_config(epochs=1, loss={"target": "image"}, augmentation={"stain_jitter": 0.0})
+    list(pretrain(settings, run=tmp_path / "run"))
+    images, _, (students, teachers) = shown[0]
+    assert (images[:8] - images[8:]).abs().mean() > 0.05
+    assert students.shape == teachers.shape == (16, 0)
+
+
+def test_without_distillation_each_tile_is_shown_once(make_config, tmp_path, shown):
+    list(pretrain(make_config(epochs=1, loss={"p": 0.0}), run=tmp_path / "run"))
+    assert [(len(images), compared) for images, _, compared in shown] == [(8, None)] * 3
