@@ -78,6 +78,7 @@ def full_config(foreign: Foreign, hints: Mapping[str, int]) -> ModelConfig:
         "decoder_width": width,
         "decoder_depth": depth,
         "decoder_heads": heads,
+        "head": "projection",
     }
     return ModelConfig.model_validate(settings | _head_sizes(rest))
 

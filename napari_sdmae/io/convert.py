@@ -136,7 +136,9 @@ def _convert_folder(folder: Path, name: str, destination: Path, to: Target, mpp:
         model = load_sdmae(folder, config)
         if compact:
             leave_out_heads(model)
-        metadata: dict[str, Any] = {name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config}
+        metadata: dict[str, Any] = {
+            name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config
+        }
         save_model(destination, model, metadata=metadata | ({"mpp": mpp} if mpp else {}), half=compact)
 
 

@@ -21,7 +21,8 @@ from napari_sdmae.models import SDMAE
 
 SETTINGS: dict[str, Any] = {
     "encoder": "vit_tiny_patch16_224", "tile_size": 64, "encoder_depth": 2, "decoder_width": 48, "decoder_depth": 1,
-    "head_hidden": 32, "head_bottleneck": 16, "head_outputs": 24, "mean": (0.7, 0.5, 0.6), "std": (0.2, 0.2, 0.25),
+    "head": "projection", "head_hidden": 32, "head_bottleneck": 16, "head_outputs": 24,
+    "mean": (0.7, 0.5, 0.6), "std": (0.2, 0.2, 0.25),
 }  # fmt: skip
 METADATA = {"target_normalisation": "patch_channel", "mpp": 0.5, "provenance": {"run": "a run on tissue, 0.5 µm/px"}}
 
