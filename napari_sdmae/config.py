@@ -109,7 +109,7 @@ class LossConfig(Settings):
     """Reconstruction and self-distillation loss. The defaults are ours; :meth:`paper` gives the published arithmetic."""
 
     p: float = setting(
-        0.67,
+        0.25,
         "Self-distillation weight p",
         "Loss = p · distillation + (1 - p) · reconstruction; 0 is plain MAE.",
         basic=True,
@@ -133,7 +133,7 @@ class LossConfig(Settings):
         "image: all visible patches together (paper); token: each patch by itself; both: the contrast of tiles and of patches.",
     )
     compared_patches: int = setting(
-        6, "Patches compared", "Of the contrast of patches: how many visible ones of each tile, drawn at random.", ge=1, le=4096
+        6, "Patches compared", "Of the contrast of patches: how many visible ones of each view, drawn at random.", ge=1, le=4096
     )
     teacher_gradient: bool = setting(
         True, "Gradient through the teacher", "The published code has it on; off detaches the teacher."
@@ -163,11 +163,6 @@ class LossConfig(Settings):
     def views(self) -> int:
         """How often each tile is shown in a step: twice where the decoder's view of one teaches the encoder about the other."""
         return 2 if self.p > 0 and self.distance == "contrast" else 1
-
-    @property
-    def compares_patches(self) -> bool:
-        """Whether patches of one crop are compared under two masks and stains."""
-        return self.views == 2 and self.target != "image"
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 MASK, CROP, FLIP, STAIN, ORDER = range(5)
 PLACE, LIGHT, MIX, POLICY, ERASE, SPLIT = range(5, 11)
-COMPARE = 11
+COMPARE, SHIFT = 11, 12
 """Streams: independent numbers for independent purposes; those of the second line are used with labelled images."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -55,7 +55,7 @@ def uniforms(seed: int, epoch: int, index: NDArray[np.int64], count: int, stream
     count
         Numbers per sample.
     stream
-        What they are for: MASK, CROP, FLIP, STAIN, ORDER or COMPARE.
+        What they are for: MASK, CROP, FLIP, STAIN, ORDER ….
 
     Returns
     -------

@@ -52,7 +52,7 @@ def draw_augmentation(seed: int, epoch: int, indices: NDArray[np.int64]) -> Draw
     )
 
 
-def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) -> Tensor:
+def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int, moved: Array | None = None) -> Tensor:
     """Crop, turn and stain a batch of tiles.
 
     Parameters
@@ -65,6 +65,8 @@ def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) ->
         What may be changed, and how much. Without crops, and with `size` equal to E, pixels are moved but not interpolated.
     size
         Edge S of the result, in px.
+    moved
+        By how many px each crop is moved before it is taken, (B, 2): rows and columns.
 
     Returns
     -------
@@ -73,17 +75,20 @@ def augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) ->
     """
     few = 2 * torch.get_num_threads()
     if tiles.device.type != "cpu" or len(tiles) <= few:
-        return _augment(tiles, draw, config, size)
+        return _augment(tiles, draw, config, size, moved)
     result = torch.empty(len(tiles), 3, size, size)
     for start in range(0, len(tiles), few):  # pieces stay in the processor's cache: about twice as fast
         part = slice(start, start + few)
-        result[part] = _augment(tiles[part], draw.part(part), config, size)
+        result[part] = _augment(tiles[part], draw.part(part), config, size, None if moved is None else moved[part])
     return result
 
 
-def _augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int) -> Tensor:
+def _augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int, moved: Array | None) -> Tensor:
     edge = tiles.shape[1]
-    boxes, turns = placement(draw, config, edge)
+    whole, turns = placement(draw, config, edge)
+    boxes: Array = whole.astype(float)
+    if moved is not None:
+        boxes[:, :2] += moved
     pixels = tiles.permute(0, 3, 1, 2).float()
     if size == edge and config.crop_scale[0] == 1:
         images = _sample(pixels, boxes, turns, size, "nearest")
@@ -102,7 +107,7 @@ def augment_maps(maps: Tensor, draw: Draw, config: AugmentationConfig, mode: Lit
         float32, (B, C, E, E): whole numbers up to 2**24 stay exact with ``nearest``.
     """
     boxes, turns = placement(draw, config, maps.shape[2])
-    return _sample(maps, boxes, turns, maps.shape[2], mode)
+    return _sample(maps, boxes.astype(float), turns, maps.shape[2], mode)
 
 
 def placement(draw: Draw, config: AugmentationConfig, edge: int) -> tuple[NDArray[np.int64], Array]:
@@ -130,7 +135,7 @@ def _turns(flip: Array, config: AugmentationConfig) -> Array:
     return result
 
 
-def _sample_smoothed(pixels: Tensor, boxes: NDArray[np.int64], turns: Array, size: int) -> Tensor:
+def _sample_smoothed(pixels: Tensor, boxes: Array, turns: Array, size: int) -> Tensor:
     """Sample bilinearly; crops at least twice as large as the result are first halved, by area, as often as that is so."""
     halvings = np.log2(boxes[:, 2:].max(axis=1) / size).clip(min=0).astype(int)
     if not halvings.any():
@@ -144,7 +149,7 @@ def _sample_smoothed(pixels: Tensor, boxes: NDArray[np.int64], turns: Array, siz
     return result
 
 
-def _sample(pixels: Tensor, boxes: NDArray[np.int64] | Array, turns: Array, size: int, mode: str) -> Tensor:
+def _sample(pixels: Tensor, boxes: Array, turns: Array, size: int, mode: str) -> Tensor:
     """Sample boxes (B, 4: row, column, height, width in px) of `pixels` (B, 3, E, E), turned; returns (B, 3, S, S)."""
     edges = np.array(pixels.shape[:1:-1], float)  # width, height, in the order of x and y
     extent = boxes[:, :1:-1] / edges

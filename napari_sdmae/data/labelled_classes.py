@@ -142,7 +142,7 @@ def name_classes(names: Iterable[str], given: tuple[LabelClass, ...]) -> tuple[L
 
 
 def leave_out(listing: Listing, names: Collection[str]) -> Listing:
-    """Return `listing` without the images of the classes `names` (capitals do not matter); it says which of these there are not."""
+    """Return `listing` without the images of the classes `names` (in any case); it says which of these there are not."""
     there = {item.label_name.casefold() for item in listing.items if item.label_name}
     kept = [item for item in listing.items if not _among(item.label_name or "", names)]
     missing = [name for name in names if name.casefold() not in there]

@@ -39,7 +39,8 @@ def _ring(region: ElementTree.Element) -> Ring:
 def draw_outlines(outlines: list[Ring], size: tuple[int, int]) -> NDArray[np.int32]:
     """Return object numbers, int32 (H, W) of `size`, from 1 in the order of `outlines`.
 
-    Where two overlap the later one lies on top. A pixel belongs to an outline if its centre lies inside; what reaches beyond the image is cut off.
+    Where two overlap the later one lies on top. A pixel belongs to an outline if its centre lies inside; what reaches beyond the
+    image is cut off.
 
     Raises
     ------

@@ -47,33 +47,6 @@ def random_mask(uniforms: NDArray[np.float64], ratio: float) -> NDArray[np.bool_
     return mask
 
 
-def compared_patches(
-    uniforms: NDArray[np.float64], hidden: NDArray[np.bool_], visible: NDArray[np.bool_], count: int
-) -> NDArray[np.int64]:
-    """Choose at random `count` patches that are visible here and, as far as there are such, hidden in the other view.
-
-    What the decoder can only guess from the surroundings teaches more than what it has seen.
-
-    Parameters
-    ----------
-    uniforms
-        Random numbers, (B, L), one per patch.
-    hidden
-        The other view's mask, (B, L).
-    visible
-        What this view's mask leaves, (B, L); at least `count` in each row.
-    count
-        Patches to choose.
-
-    Returns
-    -------
-    ndarray
-        Raster indices, int64 (B, count).
-    """
-    order = np.where(visible, uniforms + hidden, -1.0)
-    return np.argsort(order, axis=1, kind="stable")[:, uniforms.shape[1] - count :].astype(np.int64)
-
-
 def count_masked(mask: Tensor) -> int:
     """Return how many patches each row of `mask` (B, L) hides.
 

@@ -100,7 +100,7 @@ def _head_bytes(config: PretrainConfig, visible: int, narrow: int) -> int:
         return 0
     shape, rows = config.model, visible if config.loss.target == "token" else 1
     if shape.head == "embedding":
-        rows = 1 + min(config.loss.compared_patches, visible) * config.loss.compares_patches
+        rows = 1 + (min(config.loss.compared_patches, visible) if config.loss.target != "image" else 0)
         return 2 * rows * (2 * narrow * shape.head_hidden + 2 * 4 * shape.head_bottleneck)
     if shape.head == "predictor":
         return 4 * narrow * visible * shape.head_hidden

@@ -17,6 +17,7 @@ from napari_sdmae.io.files import write_atomically
 from napari_sdmae.models.reconstruction import reconstruct_tiles
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.training.views import masks, on_device
 
 GAP = 4
 """White pixels between the pictures of a contact sheet."""
@@ -31,7 +32,7 @@ class Previewer:
         self._engine = engine
         tiles = torch.from_numpy(np.stack([cache.tiles[index] for index in indices]))
         self._tiles = resized(tiles, engine.config.model.tile_size)
-        self._mask = engine.masks(0, indices)
+        self._mask = on_device(masks(indices, 0, engine.config), engine.world.device)
 
     def write(self, folder: RunFolder, epoch: int) -> Path:
         """Write ``epoch-000003.npz`` (arrays input, masked, reconstruction, error) and a contact sheet; return the former."""

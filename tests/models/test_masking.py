@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sdmae.models.masking import compared_patches, count_masked, masked_count, random_mask
-from napari_sdmae.randomness import COMPARE, MASK, uniforms
+from napari_sdmae.models.masking import count_masked, masked_count, random_mask
+from napari_sdmae.randomness import MASK, uniforms
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,3 @@ def test_rows_that_hide_different_numbers_are_refused() -> None:
     mask = torch.tensor([[True, False, False], [True, True, False]])
     with pytest.raises(ValueError, match="same number of masked patches, got 1 to 2"):
         count_masked(mask)
-
-
-def test_compared_patches_are_visible_here_and_hidden_there_as_far_as_possible() -> None:
-    numbers = uniforms(3, 0, np.arange(200), 2 * 64, MASK)
-    here, there = random_mask(numbers[:, :64], 0.6), random_mask(numbers[:, 64:], 0.6)
-    there[0] = here[0]  # nothing that one sees is hidden from the other
-    chosen = compared_patches(uniforms(3, 0, np.arange(200), 64, COMPARE), there, ~here, 6)
-    assert chosen.shape == (200, 6)
-    assert all(len(set(row)) == 6 for row in chosen.tolist())
-    assert not np.take_along_axis(here, chosen, 1).any()
-    assert np.take_along_axis(there, chosen, 1)[1:].all()
-    counts = np.bincount(chosen.ravel(), minlength=64)
-    assert counts.min() > 0
-    assert counts.max() < 3 * counts.mean()
