@@ -8,7 +8,8 @@ GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks clean
+.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks evidence clean
+SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -52,7 +53,11 @@ screenshots: setup  ## the pictures of README and docs, made by the project
 	$(GUI_ENV) $(SCREEN) $(BIN)/python docs/make_screenshots.py
 
 benchmarks: setup  ## speed, each as a table and JSON with machine and date in benchmarks/results/
-	for script in benchmarks/[a-z]*.py; do $(GUI_ENV) $(SCREEN) $(BIN)/python $$script || exit 1; done
+	for script in $(SPEED); do $(GUI_ENV) $(SCREEN) $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+evidence: setup  ## what self-distillation does to the encoder: hours; DATA=folder with tissue_tiles, nuclei_monuseg, lung_tiles
+	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \
+		--output runs/evidence
 
 clean:  ## build products and caches; the virtual environment stays
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

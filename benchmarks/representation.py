@@ -123,6 +123,9 @@ def parse() -> argparse.Namespace:
     for name in ("tissue", "nuclei", "lung", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--general", type=Path, help="ONNX file of DINOv2 ViT-S/14, for comparison")
+    parser.add_argument(
+        "--models", type=Path, nargs="*", default=[], help="model folders to probe beside the others, as they are"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=["random", *METHODS], default=["random", *METHODS])
     parser.add_argument("--crops", type=int, default=100_000, help="crops that each pre-training sees")
@@ -133,10 +136,12 @@ def parse() -> argparse.Namespace:
 
 
 def baselines(arguments: argparse.Namespace, nuclei: Nuclei, classes: Classes) -> None:
-    """Probe colour alone, and the general encoder where its file is given."""
+    """Probe colour alone, the general encoder where its file is given, and given models."""
     found: dict[str, Callable[[], Encoder]] = {"colour": of_colour}
     if arguments.general is not None:
         found["general"] = lambda: of_general(arguments.general)
+    for folder in arguments.models:
+        found[folder.name] = lambda folder=folder: of_model(folder, bf16=arguments.precision == "bf16")  # type: ignore[misc]
     for name, make in found.items():
         keep(arguments.output / f"{name}-0.probe.json", name, 0, lambda make=make: probe(make(), nuclei, classes))  # type: ignore[misc]
 
