@@ -92,9 +92,10 @@ LUNG: dict[str, Any] = {
     "tile_px": 128,
     "batch_size": 25,
     "epochs": 20,
+    "validate_every": 5,
     "optimizer": {"base_lr": 8e-3, "warmup_epochs": 2},
 }
-DRAWS = 3
+DRAWS = 2
 """How often the few labels of the short fine-tuning are drawn."""
 PARTS = (7, 2, 4)
 """Slides of the nuclei for training, validation and test."""
