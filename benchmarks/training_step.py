@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=4)
     asked = parser.parse_args()
-    config = ModelConfig(encoder=asked.encoder, position="sincos1d")
+    config = ModelConfig(encoder=asked.encoder, position="sincos1d", head="projection")
     torch.manual_seed(0)
     images = batch_of_tissue(SDMAE(config), config.tile_size, asked.batch, torch.device("cpu"))
     mask = torch.from_numpy(random_mask(np.random.default_rng(0).random((asked.batch, config.grid**2)), 0.6))
