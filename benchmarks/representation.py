@@ -62,6 +62,7 @@ PAPER: dict[str, Any] = {
     "loss": {
         "p": 0.2,
         "distance": "cross_entropy",
+        "target": "image",
         "teacher_gradient": True,
         "centring": "probability",
         "target_normalisation": "patch_channel",
