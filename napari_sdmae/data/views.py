@@ -35,13 +35,15 @@ def patch_shifts(numbers: Array, boxes: Indices, grid: int, edge: int) -> Indice
     patch = boxes[:, 2:] / grid
     low = np.ceil(-boxes[:, :2] / patch).clip(min=-(grid // 2))
     high = np.floor((edge - boxes[:, :2] - boxes[:, 2:]) / patch).clip(max=grid // 2)
-    return np.floor(low + (high - low + 1) * numbers).clip(low, high).astype(np.int64)
+    shifts: Indices = np.floor(low + (high - low + 1) * numbers).clip(low, high).astype(np.int64)
+    return shifts
 
 
 def turned_shifts(shifts: Indices, turns: Array) -> Indices:
     """Return `shifts` (B, 2: rows, columns) as they appear after the turns (B, 2, 2) from (x, y) in the result to the crop."""
     turned = np.einsum("bij,bi->bj", turns, shifts[:, ::-1])
-    return np.rint(turned[:, ::-1]).astype(np.int64)
+    result: Indices = np.rint(turned[:, ::-1]).astype(np.int64)
+    return result
 
 
 def partners(shifts: Indices, grid: int) -> Indices:
