@@ -27,10 +27,7 @@ def about_model(info: ModelInfo) -> str:
     OSError
         If its files cannot be read.
     """
-    card = (
-        read_card(info.folder)
-        or f"# {info.title}\n\nThis model has no card: its data, licence, metrics and limits are not known."
-    )
+    card = read_card(info.folder) or f"# {info.title}\n\n{NO_CARD}"
     use = "" if says_use(card) else f"**{USE}**\n\n"
     size = f"{(info.folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
     return f"{card_body(card)}\n\n{use}## Files\n\n{describe_model(info)} · {size}\n\n`{info.folder}`\n"
