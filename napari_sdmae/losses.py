@@ -125,10 +125,10 @@ class SDMAELoss(nn.Module):
             student, teacher = output.student.float(), teacher.float()
             if self.config.distance == "cross_entropy":
                 distillation, measures = self._cross_entropy(student, teacher, epoch, update_centre)
+            elif self.config.distance == "contrast":
+                distillation, measures = self._contrast(student, teacher)
             else:
-                distillation, measures = (self._contrast if self.config.distance == "contrast" else self._regression)(
-                    student, teacher
-                )
+                distillation, measures = self._regression(student, teacher)
             diagnostics |= measures
         elif p > 0:
             raise ValueError(f"p is {p:g} at epoch {epoch:g} but the model was called with heads=False")
