@@ -41,8 +41,6 @@ PRETRAIN: dict[str, Any] = {
     "checkpoint_every": 4,
     "model": {
         "encoder": "vit_tiny_patch16_224",
-        "tile_size": 64,
-        "patch_size": 8,
         "encoder_width": 128,
         "encoder_depth": 6,
         "encoder_heads": 4,
@@ -54,10 +52,14 @@ PRETRAIN: dict[str, Any] = {
         "head_outputs": 1024,
     },
     "tiles": {"mpp": 0.5},
-    "augmentation": {"crop_scale": (0.06, 0.25)},
     "optimizer": {"base_lr": 3e-3, "clip_grad": 3.0},
 }
-"""What all methods share; a run is `--crops` random crops of 64 px at about 0.8 µm/px, 70 in each step."""
+"""What all methods share; a run is `--crops` random crops, 70 in each step."""
+SIZES: dict[int, dict[str, Any]] = {
+    8: {"model": {"tile_size": 64, "patch_size": 8}, "augmentation": {"crop_scale": (0.06, 0.25)}},
+    16: {"model": {"tile_size": 128, "patch_size": 16}, "augmentation": {"crop_scale": (0.15, 0.5)}},
+}
+"""Of patches of 8 and 16 px: crops of 64 px at about 0.8 µm/px, or of 128 px at about 0.6 µm/px; 8 × 8 patches each."""
 PAPER: dict[str, Any] = {
     "loss": {
         "p": 0.2,
@@ -83,8 +85,8 @@ NUCLEI: dict[str, Any] = {
     "mpp": 0.5,
     "image_mpp": NUCLEI_MPP,
     "batch_size": 16,
-    "epochs": 6,
-    "validate_every": 2,
+    "epochs": 20,
+    "validate_every": 10,
     "head": {"width": 32, "smallest": 10.0},
     "optimizer": {"base_lr": 1.6e-2, "warmup_epochs": 1},
 }
@@ -131,6 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", choices=["random", *METHODS], default=["random", *METHODS])
     parser.add_argument("--crops", type=int, default=100_000, help="crops that each pre-training sees")
+    parser.add_argument("--patch", type=int, choices=SIZES, default=16, help="edge of the patches in px")
     parser.add_argument("--threads", type=int, help="CPU threads of each run (default: all)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--tables", action="store_true", help="only make the tables of what is there")
@@ -152,7 +155,7 @@ def measure(method: str, seed: int, arguments: argparse.Namespace, nuclei: Nucle
     """Pre-train, probe and fine-tune one method with one seed."""
     run = arguments.output / f"{method}-{seed}"
     if method == "random":
-        random_model(run, seed)
+        random_model(run, seed, arguments.patch)
     else:
         pretrained(run, method, seed, arguments, nuclei)
 
@@ -172,17 +175,19 @@ def keep(path: Path, method: str, seed: int, figures: Callable[[], dict[str, flo
     print(json.dumps(row), flush=True)
 
 
-def random_model(folder: Path, seed: int) -> None:
+def random_model(folder: Path, seed: int, patch: int) -> None:
     """Save the model of the pre-training runs before its first step."""
     if not folder.exists():
         torch.manual_seed(seed)
-        save_model(folder, SDMAE(PretrainConfig.model_validate(PRETRAIN | {"data": "."}).model), metadata={"mpp": 0.5})
+        config = PretrainConfig.model_validate(merge(PRETRAIN, SIZES[patch]) | {"data": "."})
+        save_model(folder, SDMAE(config.model), metadata={"mpp": 0.5})
 
 
 def pretrained(run: Path, method: str, seed: int, arguments: argparse.Namespace, nuclei: Nuclei) -> None:
     """Pre-train to the end; write the rank of the tokens and what was logged, over crops and seconds, beside the run."""
     tiles = sum(1 for path in arguments.tissue.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff"))
-    config = PretrainConfig.model_validate(merge(PRETRAIN, METHODS[method]) | {"data": arguments.tissue, "seed": seed})
+    shared = merge(PRETRAIN, SIZES[arguments.patch])
+    config = PretrainConfig.model_validate(merge(shared, METHODS[method]) | {"data": arguments.tissue, "seed": seed})
     epochs = max(1, round(arguments.crops / tiles / config.loss.views))
     schedule = {
         "loss": {"p_start_epoch": 0.05 * epochs, "p_ramp_epochs": 0.1 * epochs},

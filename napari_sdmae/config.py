@@ -128,7 +128,7 @@ class LossConfig(Settings):
         "regresses the decoder's normalised tokens.",
     )
     target: Literal["image", "token", "both"] = setting(
-        "both",
+        "token",
         "Distillation target",
         "image: all visible patches together (paper); token: each patch by itself; both: the contrast of tiles and of patches.",
     )

@@ -56,8 +56,8 @@ class SDMAELosses(NamedTuple):
         Detached: ``p`` always; with heads ``cross_entropy``, ``teacher_entropy``, ``mutual_information`` = H(mean teacher) -
         mean H(teacher) in nats over this batch, and ``codes_in_use`` = distinct arg-max codes. Regression distances
         have no codes and report ``feature_spread`` instead: the standard deviation of the student's prediction over tokens.
-        The contrast reports the measures of :func:`~napari_sdmae.contrast.contrast` for whole tiles and, with ``patch_`` before
-        the name, for patches.
+        The contrast reports the measures of :func:`~napari_sdmae.contrast.contrast`; where tiles and patches are compared, those
+        of patches have ``patch_`` before the name.
     """
 
     total: Tensor
@@ -175,13 +175,10 @@ class SDMAELoss(nn.Module):
 
     def _contrast(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean contrast of whole tiles and patches, as far as they are asked for: unit vectors (2B, 1 + K, D)."""
-        parts: list[tuple[str, slice]] = []
+        tile, patches = slice(0, 1), slice(1, None)
+        parts = {"image": {"": tile}, "token": {"": patches}, "both": {"": tile, "patch_": patches}}[self.config.target]
         losses, measures = [], dict[str, Tensor]()
-        if self.config.target != "token":
-            parts.append(("", slice(0, 1)))
-        if self.config.target != "image":
-            parts.append(("patch_", slice(1, None)))
-        for name, rows in parts:
+        for name, rows in parts.items():
             loss, found = contrast(student[:, rows], teacher[:, rows], self.config.student_temperature)
             losses.append(loss)
             measures |= {name + measure: value for measure, value in found.items()}

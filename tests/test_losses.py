@@ -162,9 +162,9 @@ def test_contrast_of_two_views(target: str) -> None:
     result = SDMAELoss(LossConfig(p=0.4, target=target, **NOW), 10)(Output(pixels, student, teacher), images, mask, 0)
     measures = {name: value.item() for name, value in result.diagnostics.items()}
     assert measures.pop("p") == pytest.approx(0.4)
-    parts, losses = {"image": [""], "token": ["patch_"], "both": ["", "patch_"]}[target], []
-    for name in parts:
-        rows = slice(1, 3) if name else slice(0, 1)
+    tile, patches = slice(0, 1), slice(1, 3)
+    parts, losses = {"image": {"": tile}, "token": {"": patches}, "both": {"": tile, "patch_": patches}}[target], []
+    for name, rows in parts.items():
         ours, theirs = (values[:, rows].double().flatten(0, 1).numpy() for values in (student, teacher))
         expected, found = plain_contrast(ours, theirs)
         losses.append(expected)
@@ -176,11 +176,12 @@ def test_contrast_of_two_views(target: str) -> None:
     assert result.total.item() == pytest.approx(0.4 * np.mean(losses) + 0.6 * result.reconstruction.item(), rel=1e-6)
 
 
-def test_one_answer_for_all_is_the_worst_that_the_contrast_knows() -> None:
+@pytest.mark.parametrize(("target", "guessing"), [("image", math.log(3)), ("token", math.log(6))])
+def test_one_answer_for_all_is_the_worst_that_the_contrast_knows(target: str, guessing: float) -> None:
     same = unit(torch.ones(6, 3, 10))
     pixels, images, mask = PIXELS[[0, 1, 2, 3, 0, 1]], IMAGES[[0, 1, 2, 3, 0, 1]], MASK[[0, 1, 2, 3, 0, 1]]
-    result = SDMAELoss(LossConfig(**NOW), 10)(Output(pixels, same, same), images, mask, 0)
-    assert result.distillation.item() == pytest.approx((math.log(3) + math.log(6)) / 2)
+    result = SDMAELoss(LossConfig(target=target, **NOW), 10)(Output(pixels, same, same), images, mask, 0)
+    assert result.distillation.item() == pytest.approx(guessing)
     assert "has collapsed" in str(collapse_warning({name: value.item() for name, value in result.diagnostics.items()}))
 
 

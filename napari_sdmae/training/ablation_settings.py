@@ -36,7 +36,7 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "detached": {"loss": _CODES | {"teacher_gradient": False, "centring": "probability"}, "model": {"head": "projection"}},
     "sinkhorn": {"loss": _CODES | {"teacher_gradient": False, "centring": "sinkhorn"}, "model": {"head": "projection"}},
     "contrast": {
-        "loss": {"distance": "contrast", "target": "both", "teacher_gradient": True},
+        "loss": {"distance": "contrast", "target": "token", "teacher_gradient": True},
         "model": {"head": "embedding"},
     },
     "smooth_l1": {
