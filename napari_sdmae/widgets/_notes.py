@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QGuiApplication
+from qtpy.QtGui import QGuiApplication, QShowEvent
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -19,6 +19,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+COMMAND_LINES = 5
+"""Lines of a command that are seen at once: one with a long path and all settings."""
 
 
 def text_label(text: str = "", parent: QWidget | None = None) -> QLabel:
@@ -69,7 +72,6 @@ class CommandLine(QWidget):
         super().__init__(parent)
         self.text = QPlainTextEdit(self)
         self.text.setReadOnly(True)
-        self.text.setFixedHeight(76)
         self.text.setMinimumWidth(100)
         self.copy = QPushButton("Copy", self)
         self.copy.setToolTip("Copy the command: it does the same in a terminal or on a cluster.")
@@ -78,6 +80,12 @@ class CommandLine(QWidget):
         row.addWidget(self.text)
         row.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignTop)
         self.copy.clicked.connect(self._copy)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Be as high as whole lines in the font that the window's style has given by now."""
+        super().showEvent(event)
+        edges = 2 * (self.text.frameWidth() + round(self.text.document().documentMargin()))
+        self.text.setFixedHeight(COMMAND_LINES * self.text.fontMetrics().lineSpacing() + edges)
 
     def show_command(self, line: str, missing: str = "") -> None:
         """Show the command `line`, or, where there is none, why it is `missing`."""
