@@ -79,6 +79,14 @@ def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFil
     return sorted(files, key=lambda file: file.name)
 
 
+def missing_folders(source: Path, names: Collection[str]) -> list[str]:
+    """Return those of `names` (in any case) that no folder below `source` has; looks for nothing where there are none."""
+    if not names:
+        return []
+    there = {name.casefold() for _, folders, _ in os.walk(source.expanduser()) for name in folders}
+    return [name for name in names if name.casefold() not in there]
+
+
 def fingerprint(files: list[SourceFile], settings: TilesConfig) -> str:
     """Return 16 hexadecimal digits that change with the files (name, size, time of change) and with how they are cut."""
     digest = hashlib.sha256(repr((FORMAT, settings.tile_px, settings.tissue_filter and settings.min_tissue)).encode())

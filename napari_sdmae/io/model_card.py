@@ -26,6 +26,8 @@ def read_card(folder: Path) -> str | None:
 
 def read_card_file(path: Path) -> str:
     """Return the text of a card; OSError if it cannot be read."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no model card {path}: give a Markdown file")
     return path.read_text(encoding="utf-8", errors="replace")
 
 

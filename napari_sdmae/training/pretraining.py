@@ -10,7 +10,7 @@ import torch
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.crops import typical_edge
-from napari_sdmae.data.sources import DataError, find_images
+from napari_sdmae.data.sources import DataError, find_images, missing_folders
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
@@ -97,7 +97,7 @@ def _claim(config: PretrainConfig, folder: RunFolder, resume: bool) -> None:
     """Make the folder this process's own; a new run without images is refused before, so that the name stays free."""
     if not resume:
         folder.require_free()
-        find_images(config.data)
+        find_images(config.data, config.tiles.leave_out)
     folder.claim(config, resume=resume)
     folder.remove_leftovers()
     if not resume:
@@ -126,6 +126,8 @@ def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked
     cache = open_cache(config.data, config.tiles)
     if world.rank == 0 and cache.quarantine:
         yield report_unusable(cache.quarantine, folder)
+    if world.rank == 0 and (missing := missing_folders(config.data, config.tiles.leave_out)):
+        yield Warned("data", f"There is no folder {' or '.join(missing)} to leave out in {config.data}")
     schedule, warnings = plan(config, len(cache.tiles), world.size)
     yield from warnings
     saved, damaged = saved_state(folder, world)

@@ -19,7 +19,7 @@ from napari_sdmae.data.label_images import read_labels
 from napari_sdmae.data.labelled import load_labelled, read_labelled
 from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.pcam import unpack
-from napari_sdmae.data.sources import DataError, find_images
+from napari_sdmae.data.sources import DataError, find_images, missing_folders
 from napari_sdmae.io.aperio_xml import draw_outlines, read_outlines
 from napari_sdmae.io.images import UnusableImage, read_image
 
@@ -61,6 +61,7 @@ class TestNCT:
         assert not any("/BACK/" in name or "CRC-VAL" in name for name in names)
         settings = TilesConfig(leave_out=("BACK",), tissue_filter=False, cache=tmp_path / "cache")
         assert inspect(root / "NCT-CRC-HE-100K", settings).tiles == 9
+        assert missing_folders(root, ("back", "CRC-VAL-HE-7K", "BACKGROUND")) == ["BACKGROUND"]
         with pytest.raises(DataError, match="or its sub-folders without ADI, BACK"):
             find_images(root, NCT_CLASSES)
 

@@ -185,7 +185,7 @@ def test_a_card_travels_with_the_model(run: Path, tmp_path: Path) -> None:
     assert read_card(second) == CARD
     assert card_title(CARD) == "Kidney, small"
     assert card_problems(CARD) == []
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no model card .*nothing\.md: give a Markdown file"):
         convert_checkpoint(run, tmp_path / "third", card=tmp_path / "nothing.md")
     assert not (tmp_path / "third").exists()
 

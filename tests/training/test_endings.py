@@ -52,6 +52,12 @@ def test_the_control_file_is_answered_in_the_same_step(make_config, tmp_path, st
     assert (event.state, event.step) == ("paused", step)
 
 
+def test_a_folder_to_leave_out_that_is_not_there_is_said(make_config, tmp_path):
+    config = make_config(tiles={"leave_out": ["Nowhere"]})
+    said = [event.message for event in pretrain(config, run=tmp_path / "run") if isinstance(event, Warned)]
+    assert f"There is no folder Nowhere to leave out in {config.data}" in said
+
+
 def test_a_request_while_preparing_is_answered_there(make_config, tmp_path):
     run = RunFolder(tmp_path / "run")
     config = make_config(tiles={"cache": tmp_path / "fresh"})
