@@ -1,4 +1,4 @@
-"""Contrast of two views: the encoder recognises what the decoder made of the same patch or tile in the other view.
+"""Contrast of two views: the encoder recognises what the decoder made of the same patch (or tile) in the other view.
 
 InfoNCE (van den Oord, Li and Vinyals 2018), both ways as in CLIP (Radford et al. 2021). One answer for all does not solve it: a
 collapsed pair of heads has the loss of guessing, the logarithm of the number of candidates.
