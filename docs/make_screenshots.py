@@ -127,7 +127,6 @@ def attend(viewer: napari.Viewer, run: Path) -> None:
     middle = np.asarray(viewer.layers[0].scale) * (556, 1156)
     for title, view in {
         "attention-received": View("received", DEEPEST, "mean"),
-        "attention-pca": View("pca", DEEPEST),
         "attention-similarity": View("similarity", DEEPEST),
         "attention-heads": View("received", DEEPEST, "grid"),
     }.items():
@@ -137,6 +136,20 @@ def attend(viewer: napari.Viewer, run: Path) -> None:
             viewer.camera.center, viewer.camera.zoom = (0.0, *middle), 2.2
         save(viewer, title)
     viewer.window.remove_dock_widget(dock)
+
+
+def first_look(viewer: napari.Viewer) -> None:
+    """Show what the model that comes with the package makes of glands, in three colours, half-way up."""
+    open_glands(viewer, 128, 128, 896)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Attention")
+    widget.controls.image.region_box.setCurrentText("field")
+    widget.controls.choose(View("pca", 6))
+    widget.show_attention()
+    wait(answered)
+    viewer.camera.zoom = 1.7
+    save(viewer, "attention-pca")
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
 
 
 def finetune(viewer: napari.Viewer, model: Path) -> Path:
@@ -229,6 +242,7 @@ def main() -> None:
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1440, 900)
     wait(answered, settle=6)  # napari's notice on PyQt5 has gone
+    first_look(viewer)
     run = HOME / "runs" / "2026-demo"
     pretrain(viewer, run)
     open_field(viewer)
