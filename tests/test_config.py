@@ -55,7 +55,7 @@ def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
         ({"loss": {"distance": "cross_entropy"}}, "needs model.head 'projection'"),
         (
             {"model": {"head": "projection"}, "loss": {"distance": "cross_entropy", "target": "both"}},
-            "set loss.target to 'image'",
+            "set loss.target to 'image' or 'token'",
         ),
         ({"model": {"head": "predictor"}, "loss": {"distance": "cosine", "target": "image"}}, "set loss.target to 'token'"),
         ({"mask_ratio": 1.0}, "less than 1"),

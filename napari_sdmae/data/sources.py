@@ -70,7 +70,7 @@ def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFil
     source = Path(source).expanduser()
     if not source.exists():
         raise DataError(f"no folder {source}: give the folder that holds the images")
-    paths = [source] if source.is_file() else _walk(source, {name.casefold() for name in leave_out})
+    paths = [source] if source.is_file() else _image_paths(source, leave_out)
     root = source.parent if source.is_file() else source
     files = [_describe(path, root) for path in paths if path.is_file()]
     if not files:
@@ -80,10 +80,8 @@ def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFil
 
 
 def missing_folders(source: Path, names: Collection[str]) -> list[str]:
-    """Return those of `names` (in any case) that no folder below `source` has; looks for nothing where there are none."""
-    if not names:
-        return []
-    there = {name.casefold() for _, folders, _ in os.walk(source.expanduser()) for name in folders}
+    """Return those of `names` (in any case) by which :func:`find_images` leaves no folder of `source` out."""
+    there = {name.casefold() for _, left, _ in _walk(source.expanduser(), names) for name in left} if names else set()
     return [name for name in names if name.casefold() not in there]
 
 
@@ -124,8 +122,18 @@ def _own_edge(sizes: list[tuple[int, int]]) -> int:
     return height if tiles else DEFAULT_EDGE
 
 
-def _walk(root: Path, leave_out: set[str]) -> list[Path]:
-    found: list[Path] = []
+def _image_paths(root: Path, leave_out: Collection[str]) -> list[Path]:
+    return [
+        Path(folder, name)
+        for folder, _, names in _walk(root, leave_out)
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+
+
+def _walk(root: Path, leave_out: Collection[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each folder that is looked into, the names of the folders in it that are left out, and of its files."""
+    left_out = {name.casefold() for name in leave_out}
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
         status = Path(folder).stat()
@@ -133,11 +141,9 @@ def _walk(root: Path, leave_out: set[str]) -> list[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.casefold() not in leave_out)
-        found += [
-            Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return found
+        left = [name for name in folders if name.casefold() in left_out]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left)
+        yield folder, left, names
 
 
 def _refuse_folder(error: OSError) -> None:

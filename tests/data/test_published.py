@@ -62,6 +62,9 @@ class TestNCT:
         settings = TilesConfig(leave_out=("BACK",), tissue_filter=False, cache=tmp_path / "cache")
         assert inspect(root / "NCT-CRC-HE-100K", settings).tiles == 9
         assert missing_folders(root, ("back", "CRC-VAL-HE-7K", "BACKGROUND")) == ["BACKGROUND"]
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / "data").symlink_to(root)
+        assert missing_folders(tmp_path / "linked", ("back", "BACKGROUND")) == ["BACKGROUND"]
         with pytest.raises(DataError, match="or its sub-folders without ADI, BACK"):
             find_images(root, NCT_CLASSES)
 

@@ -58,6 +58,15 @@ def test_a_folder_to_leave_out_that_is_not_there_is_said(make_config, tmp_path):
     assert f"There is no folder Nowhere to leave out in {config.data}" in said
 
 
+def test_a_run_whose_images_are_all_left_out_leaves_no_folder(make_config, tiles, tmp_path):
+    (tmp_path / "data" / "Back").mkdir(parents=True)
+    (tmp_path / "data" / "Back" / "one.jpg").write_bytes(next(tiles.glob("*.jpg")).read_bytes())
+    _, error = run_until(make_config(data=tmp_path / "data", tiles={"leave_out": ["back"]}), RunFolder(tmp_path / "run"))
+    assert isinstance(error, DataError)
+    assert "without back" in str(error)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_request_while_preparing_is_answered_there(make_config, tmp_path):
     run = RunFolder(tmp_path / "run")
     config = make_config(tiles={"cache": tmp_path / "fresh"})
