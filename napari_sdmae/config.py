@@ -15,6 +15,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_sdmae import documents
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -331,16 +333,13 @@ def read_yaml(path: Path) -> Any:
     OSError
         If it cannot be read.
     ValueError
-        If it is no YAML; the message names the file and, where it is known, the line.
+        If it is no YAML, or beyond the limits of :mod:`napari_sdmae.documents`; the message names the file and, where it is
+        known, the line.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ValueError(
-            f"{path}{line}: this is no YAML ({getattr(error, 'problem', None) or error}); correct the file"
-        ) from error
+        return documents.read_yaml(path)
+    except documents.DocumentError as error:
+        raise ValueError(f"{path}, {error}") from None
 
 
 def preset_names() -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.io.label_description import KEY
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.outlines import Polygon, Ring
@@ -81,15 +80,13 @@ def load_json(path: Path) -> Any:
         If the file is missing, empty, cut short or no JSON.
     """
     try:
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        return json.loads(text.decode("utf-8-sig"))
+        return read_json(path)
     except FileNotFoundError:
         raise UnusableLabels("there is no such file") from None
     except IsADirectoryError:
         raise UnusableLabels("this is a folder, not a JSON file") from None
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UnusableLabels(f"no JSON, or cut short ({error})") from None
+    except DocumentError as error:
+        raise UnusableLabels(str(error)) from None
 
 
 def _features_of(data: Any) -> tuple[list[Any], Mapping[str, Any] | None]:
