@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.data.labelled_folders import part_of
+from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Box, Item, Listing
 from napari_sdmae.data.labelled_tables import annotate
 from napari_sdmae.data.sources import DataError
