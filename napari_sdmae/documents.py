@@ -143,8 +143,8 @@ class Table:
 def read_table(path: Path | str, *, header_only: bool = False) -> Table:
     """Return a table whose columns are parted by comma, semicolon, tabulator or bar.
 
-    A first line ``sep=;`` is obeyed, empty lines are left out, cells may be quoted and then hold line ends. Rows may be shorter than
-    the header, as Excel leaves out what is empty at the end. An apostrophe that guards a formula is taken off.
+    A first line ``sep=;`` is obeyed, empty lines are left out, cells may be quoted and then hold line ends. Rows may be shorter
+    than the header, as Excel leaves out what is empty at the end. An apostrophe that guards a formula is taken off.
 
     Parameters
     ----------
@@ -196,7 +196,8 @@ def _rows(lines: Any, columns: dict[int, str], width: int) -> Iterator[dict[str,
     for row in lines:
         cells = [_cell(one) for one in row]
         if any(cells[width:]):
-            raise DocumentError(f"line {lines.line_num} has {len(cells)} cells, the header {width}: quote cells that hold a separator")
+            found = f"line {lines.line_num} has {len(cells)} cells, the header {width}"
+            raise DocumentError(f"{found}: quote cells that hold a separator")
         left -= len(columns)
         if left < 0:
             raise DocumentError(f"more than {MAX_CELLS:,} cells, which is too much for a table")

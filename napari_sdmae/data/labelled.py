@@ -14,7 +14,15 @@ from pathlib import Path
 
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled_classes import leave_out, mask_classes, name_classes, object_classes, read_classes, spell_alike, without
+from napari_sdmae.data.labelled_classes import (
+    leave_out,
+    mask_classes,
+    name_classes,
+    object_classes,
+    read_classes,
+    spell_alike,
+    without,
+)
 from napari_sdmae.data.labelled_coco import list_coco
 from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.labelled_folders import list_class_folders, list_folders
@@ -77,6 +85,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
         tuple(warnings),
         tuple(unusable),
         fingerprint(config.task, classes, split.images),
+        tuple(listing.notes),
     )
 
 
@@ -202,9 +211,8 @@ def _unlisted(unknown: list[int], pixels: dict[int, int]) -> str:
     """Say which values are no class, and how to make them one."""
     shown = ", ".join(f"{value} ({pixels[value]:,} px)" for value in unknown[:5])
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-    return (
-        f"the label image holds the value{'s' if len(unknown) > 1 else ''} {shown}{more}, not among the classes: list it in classes.json"
-    )
+    values = f"the value{'s' if len(unknown) > 1 else ''} {shown}{more}"
+    return f"the label image holds {values}, not among the classes: list it in classes.json"
 
 
 def _not_learned(usable: list[Checked], config: FinetuneConfig) -> list[str]:
@@ -225,7 +233,8 @@ def _undrawn(usable: list[Checked]) -> list[str]:
     drawn = [(len(read_outlines(item.labels)), values) for item, _, values in usable if item.labels and is_outlines(item.labels)]
     there = sum(value > 0 for _, values in drawn for value, _ in values)
     lost = sum(count for count, _ in drawn) - there
-    return [f"{lost} of {lost + there} outlines are not used: they lie under others, outside the image or enclose nothing"] if lost else []
+    why = "they lie under others, outside the image or enclose nothing"
+    return [f"{lost} of {lost + there} outlines are not used: {why}"] if lost else []
 
 
 def _image(checked: Checked, classes: tuple[LabelClass, ...], config: FinetuneConfig) -> LabelledImage:

@@ -15,7 +15,7 @@ from napari_sdmae.data.labelled_tables import CLASS_FILES
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.documents import read_json, read_table
 from napari_sdmae.label_map import LabelClass, colour_of, make_classes
-from napari_sdmae.spelling import ByName, near, one_form
+from napari_sdmae.spelling import ByName, near
 
 PLACES = ("", "masks", "labels")
 """Folders below the data in which lists of classes may lie."""
@@ -96,7 +96,7 @@ def _class(entry: dict[str, Any]) -> LabelClass:
         if len(digits) != 6:
             raise ValueError(f"colour {colour!r} is not of the form #rrggbb")
         colour = tuple(bytes.fromhex(digits))
-    return LabelClass(value=value, name=one_form(str(given["name"])).strip(), colour=tuple(colour))
+    return LabelClass(value=value, name=str(given["name"]).strip(), colour=tuple(colour))
 
 
 def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_value: int) -> tuple[LabelClass, ...]:
@@ -137,10 +137,9 @@ def _refuse_class_left_out(found: list[int], given: tuple[LabelClass, ...], igno
     if given or ignore_value != 255 or 255 not in found or (grey and max(grey) < LEAST_GREY) or found == [255]:
         return
     if len(found) <= MOST_CLASSES:
-        raise DataError(
-            f"the masks hold {'only ' if not grey else ''}{', '.join(map(str, found[:-1]))} and 255, and 255 is left out: if 255 is "
-            f"your class, {set_another}{'' if not grey else '; else list the classes in classes.json'}"
-        )
+        held = f"{', '.join(map(str, found[:-1]))} and 255" if grey else "only 0 and 255"
+        otherwise = "; if it is not, list the classes in classes.json" if grey else ""
+        raise DataError(f"the masks hold {held}, and 255 is left out: if 255 is your class, {set_another}{otherwise}")
 
 
 def object_classes(found: Collection[int], given: tuple[LabelClass, ...]) -> tuple[LabelClass, ...]:
@@ -181,7 +180,7 @@ def spell_alike(listing: Listing, given: tuple[LabelClass, ...]) -> Listing:
     spelled = {name: listed.find(name) or (name if given else usual[near(name)]) for name in often}
     changed = {name: new for name, new in spelled.items() if name != new}
     items = [replace(item, label_name=changed.get(item.label_name or "", item.label_name)) for item in listing.items]
-    said = [f"the class {name} ({often[name]} images) is taken as {new}: they differ in case only" for name, new in changed.items()]
+    said = [f"the class {name} ({often[name]} images) is taken as {new}: only case differs" for name, new in changed.items()]
     return replace(listing, items=items, warnings=[*listing.warnings, *said])
 
 

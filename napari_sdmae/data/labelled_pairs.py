@@ -24,6 +24,9 @@ ROLES = (IMAGES, MASKS, LABELS, TYPES)
 ENDING = re.compile(r"[-_. ](masks?|labels?|seg|segmentation|gt|anno|annotations?|instances?|types?)$", re.IGNORECASE)
 """What programs add to the name of an image to call its label image."""
 
+BESIDE = {".json", ".csv", ".tsv", ".txt", ".md", ".db", ".ini"}
+"""Ends of files that are no pictures and may lie beside them."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -147,13 +150,14 @@ def _alone(names: list[str]) -> str:
 
 
 def _unread(placed: Sequence[Placed], files: Sequence[SourceFile]) -> str:
-    """Return what to say of files in the folders of images and labels that are of no kind that is read, and of pictures outside."""
-    known = IMAGE_SUFFIXES | LABEL_SUFFIXES
-    strange = [one.file for one in placed if one.suffix not in known and one.suffix not in (".json", ".csv", ".txt", ".db", ".ini")]
+    """Return what to say of files of no kind that is read among images and labels, and of pictures elsewhere."""
+    known = IMAGE_SUFFIXES | LABEL_SUFFIXES | BESIDE
+    strange = [one.file for one in placed if one.suffix not in known]
     inside = {one.file.path for one in placed}
     outside = [file for file in files if file.path.suffix.lower() in IMAGE_SUFFIXES and file.path not in inside]
     if not strange and not outside:
         return ""
     said = [f"{len(strange)} are of a kind that is not read, such as {one_form(strange[0].name)}"] if strange else []
-    said += [f"{len(outside)} lie in no folder images, masks, labels or types, such as {one_form(outside[0].name)}"] if outside else []
+    if outside:
+        said.append(f"{len(outside)} lie in no folder images, masks, labels or types, such as {one_form(outside[0].name)}")
     return f"{len(strange) + len(outside)} files are left out: {'; '.join(said)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +11,7 @@ from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import Part, Task
-from napari_sdmae.spelling import near, one_form
+from napari_sdmae.spelling import ByName, near, one_form
 
 GROUPS = ("patient", "slide", "group")
 """What is kept on one side, the strongest first."""
@@ -91,34 +90,35 @@ def _several(tables: list[Path], what: str) -> str:
 
 def add_notes(listing: Listing, table: Path) -> Listing:
     """Add what a table tells of the images of a folder; it names them by path, or by file name or stem where that is unique."""
-    rows = _by_name(_rows(table))
-    items, used, missing, unclear = [], set(), [], []
-    for item in listing.items:
-        found = next((row for name in _names(item.name) if (row := rows.get(near(name)))), [])
-        used |= {id(row) for row in found}
-        same = all(row == found[0] | {"file": row["file"]} for row in found)
-        (unclear if not same else missing if not found else []).append(item.name)
-        items.append(annotate(item, found[0]) if found and same else item)
-    return replace(listing, items=items, warnings=[*listing.warnings, *_said(table.name, rows, used, missing, unclear, len(items))])
+    rows = _rows(table)
+    named = ByName((name, row) for row in rows for name in _names(row["file"].replace("\\", "/")))
+    found = [next((alike for name in _names(item.name) if (alike := named.all(name))), []) for item in listing.items]
+    clear = [all(_same(row, alike[0]) for row in alike) for alike in found]
+    items = [
+        annotate(item, alike[0]) if alike and same else item
+        for item, alike, same in zip(listing.items, found, clear, strict=True)
+    ]
+    told = sorted({what for row in rows[:1] for what in row} - {"file"})
+    helped = sum(bool(alike) and same for alike, same in zip(found, clear, strict=True))
+    notes = [f"{table.name} tells {' and '.join(told)} of {helped} of {len(items)} images"]
+    said = _not_fitting(table.name, rows, listing.items, found, clear)
+    return replace(listing, items=items, warnings=[*listing.warnings, *said], notes=[*listing.notes, *notes])
 
 
-def _said(
-    table: str, rows: dict[str, list[Row]], used: set[int], missing: list[str], unclear: list[str], images: int
-) -> list[str]:
-    """Return what of a table and of the images did not fit together."""
-    alone = {id(row): row["file"] for found in rows.values() for row in found if id(row) not in used}
-    said = [f"{table} does not name {len(missing)} of {images} images"] if missing else []
-    said += [f"{table} tells different things of {len(unclear)} images, such as {unclear[0]}; they are not used"] if unclear else []
-    return said + ([f"{table}: {len(alone)} rows name no image, such as {next(iter(alone.values()))}"] if alone else [])
+def _same(row: Row, other: Row) -> bool:
+    """Tell whether two rows tell the same, whatever they call the file."""
+    return row | {"file": ""} == other | {"file": ""}
 
 
-def _by_name(rows: list[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each path, file name and stem, in one spelling."""
-    named: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        for name in _names(row["file"].replace("\\", "/")):
-            named[near(name)].append(row)
-    return named
+def _not_fitting(table: str, rows: list[Row], items: list[Item], found: list[list[Row]], clear: list[bool]) -> list[str]:
+    """Return what of a table and of the images does not fit together: images not named, or in several ways."""
+    missing = sum(not alike for alike in found)
+    unclear = [item.name for item, same in zip(items, clear, strict=True) if not same]
+    used = {id(row) for alike in found for row in alike}
+    alone = [row["file"] for row in rows if id(row) not in used]
+    said = [f"{table} does not name {missing} of {len(items)} images"] if missing else []
+    said += [f"{table} tells different things of {len(unclear)} images, such as {unclear[0]}: none is used"] if unclear else []
+    return said + ([f"{table}: {len(alone)} rows name no image, such as {alone[0]}"] if alone else [])
 
 
 def _names(path: str) -> tuple[str, ...]:
@@ -138,7 +138,8 @@ def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> Listing:
     if not items:
         raise DataError(f"{tables[0][0]} lists no images")
     twice = len(items) - len({(item.path, item.part) for item in items})
-    return Listing(items, warnings=[f"{twice} rows list an image a second time"] if twice else [])
+    said = [f"{twice} rows list an image a second time"] if twice else []
+    return Listing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
 
 
 def _items(path: Path, part: Part | None, task: Task) -> list[Item]:

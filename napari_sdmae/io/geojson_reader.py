@@ -48,8 +48,8 @@ def read_geojson(
 ) -> LabelMap:
     """Read GeoJSON of ours, of QuPath or of another program.
 
-    Small objects are drawn over large ones. A :class:`UserWarning` says how many lie over others, which are lost under others, what
-    was left out (points, lines), how many cover no pixel, and whose class is not understood.
+    Small objects are drawn over large ones. A :class:`UserWarning` says how many lie over others, which are lost under others,
+    what was left out (points, lines), how many cover no pixel, and whose class is not understood.
 
     Parameters
     ----------

@@ -24,7 +24,9 @@ def nuclei_features(data: Any) -> list[dict[str, Any]] | None:
         If a nucleus is damaged.
     """
     nuclei = data.get("nuc", data) if isinstance(data, Mapping) else None
-    if not isinstance(nuclei, Mapping) or not nuclei or not all(isinstance(one, Mapping) and "contour" in one for one in nuclei.values()):
+    if not isinstance(nuclei, Mapping) or not nuclei:
+        return None
+    if not all(isinstance(one, Mapping) and "contour" in one for one in nuclei.values()):
         return None
     names = data.get("type_map") or data.get("type_info") or {}
     return [_feature(one, names) for one in nuclei.values()]
@@ -32,7 +34,7 @@ def nuclei_features(data: Any) -> list[dict[str, Any]] | None:
 
 def _feature(nucleus: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
     kind = nucleus.get("type")
-    named = names.get(str(kind), names.get(kind)) if isinstance(names, Mapping) else None
+    named = names.get(str(kind)) if isinstance(names, Mapping) else None
     named = named[0] if isinstance(named, list) else named  # HoVer-Net: [name, colour]
     name = str(named) if named else None if kind is None else kind if isinstance(kind, str) else f"type {kind}"
     probability = nucleus.get("type_prob", nucleus.get("prob"))

@@ -17,19 +17,18 @@ NAMED = 5
 
 
 def empty_labels(shape: Sequence[int]) -> NDArray[np.int32]:
-    """Return labels (rows, columns) of zeros.
+    """Return labels (rows, columns) of zeros; see :func:`check_size`."""
+    check_size(shape)
+    return np.zeros(tuple(shape), np.int32)
 
-    Raises
-    ------
-    UnusableLabels
-        If the shape is none, or larger than can be held.
-    """
+
+def check_size(shape: Sequence[int]) -> None:
+    """Raise `UnusableLabels` if a shape (rows, columns) is none, or larger than can be held."""
     rows, columns = shape
     if min(rows, columns) < 1 or rows * columns > MAX_PIXELS:
         raise UnusableLabels(
             f"labels of {columns:,} × {rows:,} px: expected at least 1 × 1 and at most {MAX_PIXELS / 1e6:,.0f} megapixels"
         )
-    return np.zeros((rows, columns), np.int32)
 
 
 def large_first(areas: Sequence[float]) -> list[int]:

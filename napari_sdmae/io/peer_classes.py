@@ -11,9 +11,10 @@ from napari_sdmae.spelling import one_form
 Colour = tuple[int, int, int]
 KINDS = {"annotation", "detection", "cell", "tile", "tmacore", "root"}
 """QuPath's types of objects, which are no classes."""
-CLASS_KEYS = ("classification", "class", "class_name", "className", "classname", "label", "category", "type", "taxonomy", "object_type")
+CLASS_KEYS = ("classification", "class", "class_name", "className", "label", "category", "type", "taxonomy", "object_type")
 """Properties that hold the class, the likeliest first; ``name`` does where the object is none of QuPath's."""
-OTHER_KEYS = {"objectType", "object_type", "isLocked", "measurements", "metadata", "name", "color", "colour", "colorRGB", "childObjects"}
+COLOUR_KEYS = ("color", "colour", "colorRGB")
+OTHER_KEYS = {"objectType", "isLocked", "measurements", "metadata", "name", "childObjects", *COLOUR_KEYS, *CLASS_KEYS}
 """Properties that hold something else."""
 
 
@@ -32,7 +33,7 @@ def peer_class(properties: Mapping[str, Any]) -> tuple[str | None, Colour | None
 
 def unknown_keys(properties: Mapping[str, Any]) -> list[str]:
     """Return the properties of an object without class that may have been meant to hold one."""
-    return sorted(key for key, value in properties.items() if key not in {*OTHER_KEYS, *CLASS_KEYS} and isinstance(value, str | int))
+    return sorted(key for key, value in properties.items() if key not in OTHER_KEYS and isinstance(value, str | int))
 
 
 def _name(value: Any) -> str | None:
@@ -52,7 +53,9 @@ def _colour(about: Mapping[str, Any]) -> Colour | None:
         given = list(bytes.fromhex(given[1:]))
     if isinstance(given, int) and not isinstance(given, bool):
         given = [given >> 16 & 255, given >> 8 & 255, given & 255]
-    if not isinstance(given, list) or len(given) < 3 or not all(isinstance(one, int | float) and 0 <= one <= 255 for one in given[:3]):
+    if not isinstance(given, list) or len(given) < 3:
+        return None
+    if not all(isinstance(one, int | float) and 0 <= one <= 255 for one in given[:3]):
         return None
     red, green, blue = (int(one) for one in given[:3])
     return red, green, blue
