@@ -6,10 +6,15 @@ are too large, too deeply nested or repeat themselves by references are refused 
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
+import re
 import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,11 @@ MAX_TEXT_BYTES = 200_000_000
 """Largest table or settings file."""
 MAX_YAML_VALUES = 100_000
 """Most values that settings may hold, references counted as often as they are used."""
+MAX_CELLS = 20_000_000
+SEPARATORS = (",", ";", "\t", "|")
+"""What may part the columns of a table."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that spreadsheets run as a formula; our tables write an apostrophe before it, which reading takes off."""
 
 
 class DocumentError(ValueError):
@@ -120,6 +130,90 @@ def parse_yaml(text: str) -> Any:
         line = f"line {mark.line + 1}: " if mark else ""
         raise DocumentError(f"{line}this is no YAML ({getattr(error, 'problem', None) or error}); correct the file") from None
     return values
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: the columns that have a name, and the cells of each row by them; surrounding blanks are left out."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+
+
+def read_table(path: Path | str, *, header_only: bool = False) -> Table:
+    """Return a table whose columns are parted by comma, semicolon, tabulator or bar.
+
+    A first line ``sep=;`` is obeyed, empty lines are left out, cells may be quoted and then hold line ends. Rows may be shorter
+    than the header, as Excel leaves out what is empty at the end. An apostrophe that guards a formula is taken off.
+
+    Parameters
+    ----------
+    path
+        CSV, TSV or text, in any encoding of :func:`read_text`.
+    header_only
+        Whether to leave out the rows.
+
+    Raises
+    ------
+    DocumentError
+        If it is empty, no text, too large, has a name twice in its header, or a row has more cells than the header; the message
+        gives the line.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        text, separator = _separated(read_text(path))
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        header = [_cell(name) for name in _first(lines)]
+        columns = {place: name for place, name in enumerate(header) if name}
+        _refuse_same_names(list(columns.values()))
+        rows = [] if header_only else list(_rows(lines, columns, len(header)))
+    except StopIteration:
+        raise DocumentError("the table is empty: expected a line with the names of the columns") from None
+    except csv.Error as error:
+        raise DocumentError(f"this is no table, or a quotation mark is not closed ({error})") from None
+    return Table(tuple(columns.values()), rows)
+
+
+def _separated(text: str) -> tuple[str, str]:
+    """Return the text of a table and what parts its columns: as its first line says, else what parts its header most often."""
+    before = text[: len(text) - len(text.lstrip("\n"))]
+    first, _, rest = text[len(before) :].partition("\n")
+    told = re.fullmatch(r"\"?sep=(.|\\t)\"?", first.strip(" "), re.IGNORECASE)
+    if told:
+        return f"{before}\n{rest}", told[1].replace("\\t", "\t")  # lines keep their numbers
+    return text, max(SEPARATORS, key=lambda one: len(_first(csv.reader(io.StringIO(text, newline=""), delimiter=one))))
+
+
+def _first(lines: Iterator[list[str]]) -> list[str]:
+    """Return the first row with anything in it."""
+    return next(row for row in lines if any(map(str.strip, row)))
+
+
+def _rows(lines: Any, columns: dict[int, str], width: int) -> Iterator[dict[str, str]]:
+    """Yield the cells of each row; `lines`: a reader of the csv module, `width`: cells of the header, with or without a name."""
+    left = MAX_CELLS
+    for row in lines:
+        cells = [_cell(one) for one in row]
+        if any(cells[width:]):
+            found = f"line {lines.line_num} has {len(cells)} cells, the header {width}"
+            raise DocumentError(f"{found}: quote cells that hold a separator")
+        left -= len(columns)
+        if left < 0:
+            raise DocumentError(f"more than {MAX_CELLS:,} cells, which is too much for a table")
+        if any(cells):
+            yield {name: cells[place] if place < len(cells) else "" for place, name in columns.items()}
+
+
+def _cell(text: str) -> str:
+    text = text.strip()
+    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA_STARTS else text
+
+
+def _refuse_same_names(names: list[str]) -> None:
+    (name, count), *_ = Counter(names).most_common(1) or [("", 0)]
+    if count > 1:
+        raise DocumentError(f"{count} columns are called {name!r}: give each a name of its own")
 
 
 def _count(value: Any, known: dict[int, int]) -> int:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_sdmae.config import Settings
+from napari_sdmae.spelling import one_form
 
 PALETTE = (
     (230, 75, 53),
@@ -37,6 +38,12 @@ class LabelClass(Settings):
     value: int = Field(ge=0, le=65535, description="The class's value in masks and layers.")
     name: str = Field(min_length=1, description="What a pathologist calls it.")
     colour: Colour = Field(description="Red, green, blue, 0-255 each.")
+
+    @field_validator("name")
+    @classmethod
+    def _spell_one_way(cls, name: str) -> str:
+        """Names from macOS and from Windows are the same name."""
+        return one_form(name)
 
 
 def colour_of(value: int) -> Colour:

@@ -8,7 +8,6 @@ Coordinates are (row, column) and integers are pixel centres, as in napari. A la
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from napari_sdmae.documents import read_json
 
 LayerData = tuple[Any, dict[str, Any], str]
 Floats = NDArray[np.float64]
@@ -276,8 +277,10 @@ def preview_layers(run: Path, preview: Path) -> list[LayerData]:
 def _head(run: Path) -> tuple[list[dict[str, Any]], bool]:
     """Return the classes of the run's head, and whether it numbers objects; no classes while there is no head."""
     try:
-        content = json.loads((run / "model" / "config.json").read_text(encoding="utf-8"))
+        content = read_json(run / "model" / "config.json")
     except (OSError, ValueError):
+        return [], False
+    if not isinstance(content, dict):
         return [], False
     return list(content.get("classes", [])), content.get("task") == "instances"
 

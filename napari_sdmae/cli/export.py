@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_sdmae.cli._output import Refused, check_scale, guarded
 
 PROG = "sdmae export"
 DESCRIPTION = (
-    "Convert labels: GeoJSON of QuPath or of this program, OME-TIFF, OME-Zarr, PNG (with NAME.classes.json), COCO JSON "
+    "Convert labels: GeoJSON of QuPath or of this program, OME-TIFF, OME-Zarr, PNG (with NAME.classes.json), COCO JSON, "
+    "nuclei of HoVer-Net "
     "to any of these and to a CSV table. The format follows the end of the name."
 )
 FORMATS = ("geojson", "ome-tiff", "ome-zarr", "png", "coco", "coco-polygons", "csv")
@@ -41,26 +43,57 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="size of the labels drawn from GeoJSON")
     parser.add_argument("--step", type=float, help="full-resolution px per label pixel drawn from GeoJSON (default: 1)")
     parser.add_argument("--instances", action=argparse.BooleanOptionalAction, default=None, help="each label is one object")
+    parser.add_argument(
+        "--image", metavar="NAME", help="COCO: the picture whose labels are read (default: all, NAME in each file)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files of earlier calls")
     return parser
 
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
-    """Read, write and return the paths written."""
+    """Read, write and return the paths written: of a file with labels of several pictures some for each."""
     check_scale(arguments.mpp)
     _check(arguments)
-    from napari_sdmae.io.labels import export_labels, format_of, import_labels
+    from napari_sdmae.io.labels import pictures_in
 
-    formats = [format_of(path, arguments.format) for path in arguments.output]
-    if there := [str(path) for path in arguments.output if path.exists() and not arguments.overwrite]:
+    pictures = [] if arguments.image is not None else pictures_in(arguments.labels)
+    if len(pictures) < 2:
+        return _write_one(arguments, arguments.output, arguments.image)
+    warnings.warn(f"labels of {len(pictures)} pictures: each has files of its own (--image NAME reads one)", stacklevel=2)
+    outputs = {name: [_named(path, name) for path in arguments.output] for name in pictures}
+    _refuse_there([path for paths in outputs.values() for path in paths], arguments.overwrite)
+    if len({path for paths in outputs.values() for path in paths}) < len(pictures) * len(arguments.output):
+        raise Refused("pictures of one name in it: give --image with the folders of the picture")
+    return [written for name, paths in outputs.items() for written in _write_one(arguments, paths, name)]
+
+
+def _named(path: Path, picture: str) -> Path:
+    """Return `path` with the name of a picture before its end: ``labels.ome.tif`` becomes ``labels-a.ome.tif``."""
+    from napari_sdmae.io.labels import FORMATS
+
+    name = re.sub(r"[^\w.-]+", "-", str(PurePosixPath(picture.replace("\\", "/")).with_suffix(""))).strip("-.")
+    ends = sorted((end for one in FORMATS.values() for end in one.suffixes if path.name.lower().endswith(end)), key=len)
+    end = path.name[-len(ends[-1]) :] if ends else path.suffix
+    return path.with_name(f"{path.name.removesuffix(end)}-{name}{end}")
+
+
+def _refuse_there(outputs: list[Path], overwrite: bool) -> None:
+    if there := [str(path) for path in outputs if path.exists() and not overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
+
+
+def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str | None) -> list[Path]:
+    from napari_sdmae.io.labels import export_labels, format_of, format_read, import_labels
+
+    formats = [format_of(path, arguments.format) for path in outputs]
+    _refuse_there(outputs, arguments.overwrite)
     options = {"object_type": arguments.object_type, "bounds": arguments.bounds}
     drawn: dict[str, Any] = {"shape": None if arguments.shape is None else tuple(arguments.shape), "step": arguments.step}
-    if format_of(arguments.labels) == "geojson":
+    if format_read(arguments.labels) == "geojson":
         drawn["bounds"] = arguments.bounds
-    label_map = import_labels(arguments.labels, mpp=arguments.mpp, instances=arguments.instances, **drawn)
+    label_map = import_labels(arguments.labels, mpp=arguments.mpp, instances=arguments.instances, image=picture, **drawn)
     written: list[Path] = []
-    for path, known in zip(arguments.output, formats, strict=True):
+    for path, known in zip(outputs, formats, strict=True):
         own = options if known == "geojson" or "geojson" not in formats else {}
         try:
             written += export_labels(label_map, path, format=known, overwrite=arguments.overwrite, **own)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from napari_sdmae.data.decoding import Decode
+from napari_sdmae.documents import parse_json
 from napari_sdmae.io.images import UnusableImage
 
 TILES, JOURNAL = "tiles.u8", "journal.jsonl"
@@ -36,7 +37,7 @@ def read_entries(folder: Path) -> list[Entry]:
     entries = []
     for line in lines:
         try:
-            entries.append(Entry(**json.loads(line)))
+            entries.append(Entry(**parse_json(line)))
         except (ValueError, TypeError):
             break
         if not line.endswith(b"\n"):

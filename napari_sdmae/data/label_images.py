@@ -1,4 +1,4 @@
-"""Label images: PNG, BMP and TIFF whose values mean classes or objects, kept as they are stored; outlines drawn as objects."""
+"""Label images whose values mean classes or objects, kept as they are stored; outlines drawn as objects."""
 
 from __future__ import annotations
 
@@ -6,21 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from napari_sdmae.io import aperio_xml
-from napari_sdmae.io.images import UnusableImage, image_size, is_tiff, plain_reasons
+from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.label_pixels import LABEL_SUFFIXES, label_pixels_size, read_label_pixels
 
-LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
-"""JPEG is left out: it changes values."""
-SINGLE = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's modes with one value per pixel; P is a palette, whose indices are the values."""
-COLOURED = (
-    "the mask is a colour picture ({how}): save it with one value per pixel, as an indexed or grey PNG "
-    "(0 background, 1 the first class, …)"
-)
+__all__ = ["LABEL_SUFFIXES", "count", "is_outlines", "label_size", "read_labels", "value_counts"]
 
 Values = NDArray[np.int32]
 
@@ -47,37 +39,15 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> Values:
         if size is None:
             raise ValueError(f"{path.name} holds outlines: give the size of its image")
         return aperio_xml.draw_outlines(aperio_xml.read_outlines(path), size)
-    with plain_reasons(path):
-        values = np.squeeze(tifffile.imread(path)) if is_tiff(path) else _read_flat(path)
-        if values.ndim != 2:
-            raise UnusableImage(COLOURED.format(how=" × ".join(map(str, values.shape))))
-        if values.dtype == bool:
-            return values.astype(np.int32)
-        if not np.issubdtype(values.dtype, np.integer):
-            raise UnusableImage(f"the mask holds {values.dtype} numbers: save it with whole numbers, 8, 16 or 32 bits")
-        if values.size and (values.min() < 0 or values.max() > np.iinfo(np.int32).max):
-            raise UnusableImage(f"the mask holds values from {values.min()} to {values.max()}: expected 0 to 2147483647")
-        return values.astype(np.int32)
+    values = read_label_pixels(path)
+    if values.size and (int(values.min()) < 0 or int(values.max()) > np.iinfo(np.int32).max):
+        raise UnusableImage(f"the mask holds values from {values.min()} to {values.max()}: expected 0 to 2147483647")
+    return values.astype(np.int32)
 
 
 def label_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) in px of a label image from its header alone.
-
-    Raises
-    ------
-    UnusableImage
-        If the header cannot be read, or shows several channels.
-    """
-    with plain_reasons(path):
-        if is_tiff(path):
-            with tifffile.TiffFile(path) as file:
-                shape = tuple(length for length in file.series[0].shape if length > 1 or len(file.series[0].shape) == 2)
-                if len(shape) != 2:
-                    raise UnusableImage(COLOURED.format(how=" × ".join(map(str, shape))))
-                return int(shape[0]), int(shape[1])
-        with Image.open(path) as image:
-            _check_mode(image)
-        return image_size(path)
+    """Return (height, width) in px of a label image from its header alone; see :func:`label_pixels_size`."""
+    return label_pixels_size(path)
 
 
 def value_counts(path: Path, size: tuple[int, int] | None = None) -> tuple[tuple[int, int], ...]:
@@ -100,16 +70,3 @@ def count(labels: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return values, counts[values]
     found, counts = np.unique(labels, return_counts=True)
     return found.astype(np.int64), counts.astype(np.int64)
-
-
-def _read_flat(path: Path) -> NDArray[np.generic]:
-    with Image.open(path) as image:
-        _check_mode(image)
-        return np.asarray(image)
-
-
-def _check_mode(image: Image.Image) -> None:
-    if image.format == "JPEG":
-        raise UnusableImage("a JPEG changes the values of a mask: save masks as PNG or TIFF")
-    if image.mode not in SINGLE:
-        raise UnusableImage(COLOURED.format(how=image.mode))

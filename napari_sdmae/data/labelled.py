@@ -14,17 +14,26 @@ from pathlib import Path
 
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled_classes import leave_out, mask_classes, name_classes, object_classes, read_classes, without
+from napari_sdmae.data.labelled_classes import (
+    leave_out,
+    mask_classes,
+    name_classes,
+    object_classes,
+    read_classes,
+    spell_alike,
+    without,
+)
 from napari_sdmae.data.labelled_coco import list_coco
 from napari_sdmae.data.labelled_counts import class_counts
-from napari_sdmae.data.labelled_folders import list_class_folders, list_pairs
+from napari_sdmae.data.labelled_folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled_loading import Loaded, load_labelled
 from napari_sdmae.data.labelled_sets import IGNORE, PARTS, Item, LabelledImage, LabelledSet, Listing, fingerprint
 from napari_sdmae.data.labelled_splits import missing_classes, split_images
-from napari_sdmae.data.labelled_tables import add_notes, find_notes, find_tables, list_tables
+from napari_sdmae.data.labelled_tables import TABLES, add_notes, find_tables, list_tables
 from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.io.images import UnusableImage, image_size, read_image, read_mpp
 from napari_sdmae.label_map import LabelClass
 
@@ -58,6 +67,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     data = Path(config.data).expanduser()
     listing = list_items(data, config)
     given = listing.classes or read_classes(data if data.is_dir() else data.parent) or listing.usual
+    listing = spell_alike(listing, given)
     usable, unusable = _check(listing.items, config, decode)
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     classes = _classes(usable, given, config)
@@ -66,7 +76,8 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     images = [_image(one, classes, config) for one in usable]
     split = split_images(images, [item.part for item, _, _ in usable], config.labels, config.seed)
-    warnings = [*listing.warnings, *split.warnings, *missing_classes(split.images, {one.value: one.name for one in classes})]
+    lacking = missing_classes(split.images, {one.value: one.name for one in classes})
+    warnings = [*listing.warnings, *_not_learned(usable, config), *_undrawn(usable), *split.warnings, *lacking]
     return LabelledSet(
         config.task,
         classes,
@@ -74,6 +85,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
         tuple(warnings),
         tuple(unusable),
         fingerprint(config.task, classes, split.images),
+        tuple(listing.notes),
     )
 
 
@@ -95,15 +107,16 @@ def _list(data: Path, config: FinetuneConfig) -> Listing:
     if config.task == "detection":
         return list_coco(data)
     if data.is_file():
-        if data.suffix.lower() != ".csv":
+        if data.suffix.lower() not in TABLES:
             raise DataError(f"{data} is no CSV table: give a folder, or a table with the columns file and the labels")
         return list_tables([(data, None)], config.task)
     tables = find_tables(data, config.task)
-    if tables:
-        return list_tables(tables, config.task)
-    listing = list_class_folders(data) if config.task == "classification" else list_pairs(data, config.task)
-    notes = find_notes(data, config.task)
-    return add_notes(listing, notes) if notes else listing
+    if tables.lists:
+        listing = list_tables(tables.lists, config.task)
+    else:
+        listing = list_class_folders(data) if config.task == "classification" else list_folders(data, config.task)
+        listing = add_notes(listing, tables.notes) if tables.notes else listing
+    return replace(listing, warnings=[*tables.warnings, *listing.warnings])
 
 
 def _check(items: list[Item], config: FinetuneConfig, decode: bool) -> tuple[list[Checked], list[tuple[str, str]]]:
@@ -188,10 +201,40 @@ def _with_known_values(
         holds_classes = item.types is not None if config.task == "instances" else item.labels is not None and not item.objects
         unknown = sorted({value for value, _ in values} - known) if holds_classes else []
         if unknown:
-            left.append((item.name, f"the label image holds the value {unknown[0]}, which is not among the classes"))
+            left.append((item.name, _unlisted(unknown, dict(values))))
         else:
             kept.append(one)
     return kept, left
+
+
+def _unlisted(unknown: list[int], pixels: dict[int, int]) -> str:
+    """Say which values are no class, and how to make them one."""
+    shown = ", ".join(f"{value} ({pixels[value]:,} px)" for value in unknown[:5])
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    values = f"the value{'s' if len(unknown) > 1 else ''} {shown}{more}"
+    return f"the label image holds {values}, not among the classes: list it in classes.json"
+
+
+def _not_learned(usable: list[Checked], config: FinetuneConfig) -> list[str]:
+    """Say how many pixels have the value that is left out, if a class may have it: 0 that is left out is meant so."""
+    value = config.labels.ignore_value
+    holding = [dict(values) for item, _, values in usable if not item.objects and value in dict(values)]
+    if config.task != "segmentation" or not value or not holding:
+        return []
+    share = sum(one[value] for one in holding) / sum(pixels for _, _, values in usable for _, pixels in values)
+    return [
+        f"{len(holding)} of {len(usable)} masks hold {value}, which is not learned ({share:.1%} of all pixels): "
+        "if it is a class, set labels.ignore_value to another value"
+    ]
+
+
+def _undrawn(usable: list[Checked]) -> list[str]:
+    """Say how many outlines left no pixel in their label images."""
+    drawn = [(len(read_outlines(item.labels)), values) for item, _, values in usable if item.labels and is_outlines(item.labels)]
+    there = sum(value > 0 for _, values in drawn for value, _ in values)
+    lost = sum(count for count, _ in drawn) - there
+    why = "they lie under others, outside the image or enclose nothing"
+    return [f"{lost} of {lost + there} outlines are not used: {why}"] if lost else []
 
 
 def _image(checked: Checked, classes: tuple[LabelClass, ...], config: FinetuneConfig) -> LabelledImage:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import ValidationError
 
 from napari_sdmae.data.labelled_sets import Listing
+from napari_sdmae.data.labelled_tables import CLASS_FILES
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.documents import read_json, read_table
 from napari_sdmae.label_map import LabelClass, colour_of, make_classes
+from napari_sdmae.spelling import ByName, near
 
-CLASS_FILES = ("classes.json", "classes.csv")
+PLACES = ("", "masks", "labels")
+"""Folders below the data in which lists of classes may lie."""
+COLUMNS = {"value": ("value", "id", "index"), "name": ("name", "class", "label"), "colour": ("colour", "color")}
 MOST_CLASSES = 64
 """More values than this in masks are numbers of objects, not classes."""
+LEAST_GREY = 64
+"""A value from here on beside 0 and 255 is a grey level rather than the number of a class."""
 NUCLEUS = "nucleus"
 
 
@@ -33,12 +39,13 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
     DataError
         If a file cannot be understood, or files give one value or name to different classes.
     """
-    path = next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
-    if path is not None:
-        return _read_file(path)
+    files = [path for place in PLACES if (folder / place).is_dir() for path in sorted((folder / place).iterdir())]
+    listed = [path for name in CLASS_FILES for path in files if near(path.name) == name and path.is_file()]
+    if listed:
+        return _read_file(listed[0])
     known: dict[int, LabelClass] = {}
-    for place in (folder, *(folder / name for name in ("masks", "labels"))):
-        for path in sorted(place.glob("*.classes.json")):
+    for path in files:
+        if path.name.lower().endswith(".classes.json") and not path.name.startswith("."):
             for one in _read_file(path):
                 if known.setdefault(one.value, one).name != one.name:
                     raise DataError(f"{path} calls the value {one.value} {one.name}, other files {known[one.value].name}")
@@ -66,22 +73,30 @@ def _refuse_doubles(classes: tuple[LabelClass, ...], path: Path) -> None:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".json":
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return list(content["classes"] if isinstance(content, dict) else content)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    return [{str(key).strip().lower(): value for key, value in row.items()} for row in table.to_dict("records")]
+    if path.suffix.lower() == ".csv":
+        return [{near(column): cell for column, cell in row.items()} for row in read_table(path).rows]
+    content = read_json(path)
+    listed = content.get("classes", content) if isinstance(content, dict) else content
+    if isinstance(listed, dict):  # {"1": "gland"}
+        return [{"value": value, "name": name} for value, name in listed.items()]
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise ValueError("no list of classes")
+    return listed
 
 
 def _class(entry: dict[str, Any]) -> LabelClass:
-    value = int(entry["value"])
-    colour = entry.get("colour") or entry.get("color") or colour_of(value)
+    given = {what: next((entry[word] for word in words if word in entry), None) for what, words in COLUMNS.items()}
+    missing = [what for what in ("value", "name") if given[what] in (None, "")]
+    if missing:
+        raise ValueError(f"no {' and no '.join(missing)} in {', '.join(f'{key}: {value}' for key, value in entry.items())[:80]}")
+    value = int(str(given["value"]))
+    colour = given["colour"] or colour_of(value)
     if isinstance(colour, str):
         digits = colour.strip().removeprefix("#")
         if len(digits) != 6:
             raise ValueError(f"colour {colour!r} is not of the form #rrggbb")
         colour = tuple(bytes.fromhex(digits))
-    return LabelClass(value=value, name=str(entry["name"]).strip(), colour=tuple(colour))
+    return LabelClass(value=value, name=str(given["name"]).strip(), colour=tuple(colour))
 
 
 def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_value: int) -> tuple[LabelClass, ...]:
@@ -92,17 +107,13 @@ def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_v
     Raises
     ------
     DataError
-        If fewer than two classes remain, or more than can be classes.
+        If fewer than two classes remain, or more than can be classes, or the value left out may be a class.
     """
     values = sorted(set(found) - {ignore_value})
     listed = tuple(one for one in given if one.value != ignore_value)
     unlisted = _named([0]) if listed and 0 in values and all(one.value for one in listed) else ()
     classes = (*unlisted, *listed) or _named(values)
-    if not given and set(found) == {0, 255} and ignore_value == 255:
-        raise DataError(
-            "the masks hold only 0 and 255, and 255 is left out: if 255 is your class, set labels.ignore_value "
-            "(--labels.ignore-value) to a value that is not used, such as 254"
-        )
+    _refuse_class_left_out(sorted(set(found)), given, ignore_value)
     if len(values) > MOST_CLASSES and not given:
         raise DataError(
             f"the masks hold {len(values)} values: those look like numbers of objects (task instances); "
@@ -114,6 +125,21 @@ def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_v
             "(0 is background unless labels.ignore_value is 0)"
         )
     return classes
+
+
+def _refuse_class_left_out(found: list[int], given: tuple[LabelClass, ...], ignore_value: int) -> None:
+    """Refuse a value that is both left out and a class: one that is listed, or white in masks whose values are grey levels."""
+    set_another = "set labels.ignore_value (--labels.ignore-value) to a value that is not used, such as 254"
+    named = next((one.name for one in given if one.value == ignore_value and ignore_value), None)
+    if named and ignore_value in found:
+        raise DataError(f"the value {ignore_value} is listed as the class {named}, and is the one left out: {set_another}")
+    grey = [value for value in found if value not in (0, ignore_value)]
+    if given or ignore_value != 255 or 255 not in found or (grey and max(grey) < LEAST_GREY) or found == [255]:
+        return
+    if len(found) <= MOST_CLASSES:
+        held = f"{', '.join(map(str, found[:-1]))} and 255" if grey else "only 0 and 255"
+        otherwise = "; if it is not, list the classes in classes.json" if grey else ""
+        raise DataError(f"the masks hold {held}, and 255 is left out: if 255 is your class, {set_another}{otherwise}")
 
 
 def object_classes(found: Collection[int], given: tuple[LabelClass, ...]) -> tuple[LabelClass, ...]:
@@ -141,11 +167,28 @@ def name_classes(names: Iterable[str], given: tuple[LabelClass, ...]) -> tuple[L
     return classes
 
 
+def spell_alike(listing: Listing, given: tuple[LabelClass, ...]) -> Listing:
+    """Return `listing` with the names of classes that differ in case only spelled one way, and say which.
+
+    That of the classes `given` where there is one, else the most frequent; names that are listed are left as they are.
+    """
+    often = Counter(item.label_name for item in listing.items if item.label_name)
+    listed = ByName((one.name, one.name) for one in given)
+    usual: dict[str, str] = {}
+    for name, _ in sorted(often.items(), key=lambda pair: (-pair[1], pair[0])):
+        usual.setdefault(near(name), name)
+    spelled = {name: listed.find(name) or (name if given else usual[near(name)]) for name in often}
+    changed = {name: new for name, new in spelled.items() if name != new}
+    items = [replace(item, label_name=changed.get(item.label_name or "", item.label_name)) for item in listing.items]
+    said = [f"the class {name} ({often[name]} images) is taken as {new}: only case differs" for name, new in changed.items()]
+    return replace(listing, items=items, warnings=[*listing.warnings, *said])
+
+
 def leave_out(listing: Listing, names: Collection[str]) -> Listing:
     """Return `listing` without the images of the classes `names` (in any case); it says which of these there are not."""
-    there = {item.label_name.casefold() for item in listing.items if item.label_name}
+    there = {near(item.label_name) for item in listing.items if item.label_name}
     kept = [item for item in listing.items if not _among(item.label_name or "", names)]
-    missing = [name for name in names if name.casefold() not in there]
+    missing = [name for name in names if near(name) not in there]
     said = [f"there is no class {' or '.join(missing)} to leave out"] if missing else []
     return replace(listing, items=kept, warnings=[*listing.warnings, *said])
 
@@ -156,7 +199,7 @@ def without(classes: tuple[LabelClass, ...], names: Collection[str]) -> tuple[La
 
 
 def _among(name: str, names: Collection[str]) -> bool:
-    return name.casefold() in {one.casefold() for one in names}
+    return near(name) in {near(one) for one in names}
 
 
 def _named(values: list[int]) -> tuple[LabelClass, ...]:

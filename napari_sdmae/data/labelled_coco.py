@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.data.labelled_folders import part_of
+from napari_sdmae.data.labelled_files import NamedFiles
+from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Box, Item, Listing
 from napari_sdmae.data.labelled_tables import annotate
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.finetune_config import Part
-from napari_sdmae.label_map import LabelClass, colour_of
+from napari_sdmae.io.coco_categories import read_categories
+from napari_sdmae.label_map import LabelClass
+from napari_sdmae.spelling import one_form
 
 Json = dict[str, Any]
 TOLD = ("patient", "slide", "group", "split", "mpp")
@@ -62,15 +67,16 @@ def _list_file(path: Path, part: Part | None) -> Listing:
     content = _read(path)
     classes, values = _classes(content["categories"], path)
     boxes, problems = _boxes(content, values)
-    items = [_item(image, path.parent, part, boxes[image["id"]]) for image in content["images"]]
+    files = NamedFiles(path.parent)
+    items = [_item(image, files, part, boxes[image["id"]]) for image in content["images"]]
     warnings = [f"{path.name}: {number} {what}" for what, number in sorted(problems.items())]
     return Listing(items, classes, warnings)
 
 
 def _read(path: Path) -> Json:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+    except (OSError, DocumentError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error})") from error
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or any(not isinstance(content.get(key), list) for key in keys):
@@ -91,27 +97,16 @@ def _read(path: Path) -> Json:
     return content
 
 
-def _classes(categories: list[Json], path: Path) -> tuple[tuple[LabelClass, ...], dict[int, int]]:
-    """Return the classes, and the class value of each category: its id, or its place from 1 where an id cannot be a value."""
-    ordered = sorted(categories, key=lambda one: one["id"])
-    ids = [one["id"] for one in ordered]
-    if len(set(ids)) < len(ids):
-        raise DataError(f"{path}: two categories have the same id")
-    usable = all(isinstance(one, int) and 1 <= one <= 65535 for one in ids)
-    values = {one: one if usable else place for place, one in enumerate(ids, 1)}
-    classes = tuple(
-        LabelClass(value=values[one["id"]], name=str(one["name"]), colour=_colour(one, values[one["id"]])) for one in ordered
-    )
-    return classes, values
+def _classes(categories: list[Json], path: Path) -> tuple[tuple[LabelClass, ...], Mapping[Any, int]]:
+    """Return the classes, and the class value of each category."""
+    try:
+        found = read_categories(categories)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from None
+    return found.classes, found.values
 
 
-def _colour(category: Json, value: int) -> tuple[int, int, int]:
-    colour = category.get("colour", category.get("color"))
-    valid = isinstance(colour, list) and len(colour) == 3 and all(isinstance(one, int) and 0 <= one <= 255 for one in colour)
-    return (colour[0], colour[1], colour[2]) if valid and colour else colour_of(value)
-
-
-def _boxes(content: Json, values: dict[int, int]) -> tuple[dict[Any, list[Box]], Counter[str]]:
+def _boxes(content: Json, values: Mapping[Any, int]) -> tuple[dict[Any, list[Box]], Counter[str]]:
     """Return the boxes of each image id, and how many annotations were left out for which reason."""
     sizes = {image["id"]: (image.get("width"), image.get("height")) for image in content["images"]}
     boxes: dict[Any, list[Box]] = defaultdict(list)
@@ -145,9 +140,8 @@ def _corners(box: Any, width: float | None, height: float | None) -> tuple[float
     return (left, upper, right, lower) if right > left and lower > upper else None
 
 
-def _item(image: Json, folder: Path, part: Part | None, boxes: list[Box]) -> Item:
+def _item(image: Json, files: NamedFiles, part: Part | None, boxes: list[Box]) -> Item:
     name = str(image["file_name"]).replace("\\", "/")
-    places = [folder / name, folder / "images" / name]
-    path = next((place for place in places if place.is_file()), places[0])
+    path, unclear = files.find(name, ("", "images"))
     row = {key: str(image[key]) for key in TOLD if image.get(key) not in (None, "")}
-    return replace(annotate(Item(path, name, part), row), boxes=tuple(boxes))
+    return replace(annotate(Item(path, one_form(name), part, problem=unclear), row), boxes=tuple(boxes))

@@ -6,36 +6,23 @@ import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from napari_sdmae.data.label_images import LABEL_SUFFIXES
+from napari_sdmae.data.labelled_pairs import list_pairs
+from napari_sdmae.data.labelled_parts import part_in, part_of
 from napari_sdmae.data.labelled_sets import Item, Listing
-from napari_sdmae.data.sources import DataError, SourceFile, find_images
+from napari_sdmae.data.sources import DataError, SourceFile, files_below, find_images
 from napari_sdmae.finetune_config import Part, Task
+from napari_sdmae.io import aperio_xml
 from napari_sdmae.label_map import make_classes
+from napari_sdmae.spelling import ByName, one_form
 
-PART_NAMES: dict[str, Part] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("nct-crc-he-100k", "monuseg 2018 training data"), "train"),
-    **dict.fromkeys(("crc-val-he-7k", "monusegtestdata"), "test"),
-}
-"""Names of folders, files and table entries that say which part an image belongs to, in small letters; also as published."""
-IMAGES, LABELS, TYPES = "images", ("masks", "labels"), "types"
 ANNOTATED = "_anno"
 DRAWN = ("tissue images", "annotations")
 """MoNuSeg's folders of images and of outlines; its test images lie beside their outlines."""
 TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 GLAS_PART = re.compile(r"(train|test)[ab]?_\d+", re.IGNORECASE)
 
-Key = tuple[str, ...]
 
-
-def part_of(word: str) -> Part | None:
-    """Return the part that a folder, file or table entry of this name means, or None."""
-    return PART_NAMES.get(word.strip().lower())
-
-
-def list_pairs(root: Path, task: Task) -> Listing:
+def list_folders(root: Path, task: Task) -> Listing:
     """List images and label images: ``images/`` and ``masks/`` or ``labels/`` (and ``types/``), or GlaS or MoNuSeg as published.
 
     Raises
@@ -43,43 +30,8 @@ def list_pairs(root: Path, task: Task) -> Listing:
     DataError
         If there is no image of any of these layouts.
     """
-    files = find_images(root)
-    images, labels, types = {}, {}, {}
-    for file in files:
-        role, key = _role(file.name)
-        if role == IMAGES:
-            images[key] = file
-        elif role in LABELS and file.path.suffix.lower() in LABEL_SUFFIXES:
-            labels[key] = file
-        elif role == TYPES and file.path.suffix.lower() in LABEL_SUFFIXES:
-            types[key] = file
-    if not images:
-        return _list_published(root, files, task)
-    items = [_pair(key, file, labels, types) for key, file in sorted(images.items())]
-    alone = sorted(labels[key].name for key in labels.keys() - images.keys())
-    return Listing(items, warnings=[_alone(alone)] if alone else [])
-
-
-def _role(name: str) -> tuple[str, Key]:
-    """Return the folder that says what a file is, and what it shares with its partners: the other folders and the stem."""
-    *folders, file = PurePosixPath(name).parts
-    for index, folder in enumerate(folders):
-        if folder.lower() in (IMAGES, *LABELS, TYPES):
-            return folder.lower(), (*folders[:index], *folders[index + 1 :], PurePosixPath(file).stem)
-    return "", ()
-
-
-def _pair(key: Key, file: SourceFile, labels: dict[Key, SourceFile], types: dict[Key, SourceFile]) -> Item:
-    part = next((found for found in map(part_of, key[:-1]) if found), None)
-    mask, kinds = labels.get(key), types.get(key)
-    problem = "" if mask else f"no label image {key[-1]}.png or .tif in the folder masks or labels"
-    return Item(
-        file.path, file.name, part, labels=mask.path if mask else None, types=kinds.path if kinds else None, problem=problem
-    )
-
-
-def _alone(names: list[str]) -> str:
-    return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}"
+    listing = list_pairs(files_below(root), task)
+    return listing if listing.items else _list_published(root, find_images(root), task)
 
 
 def _list_published(root: Path, files: list[SourceFile], task: Task) -> Listing:
@@ -96,14 +48,17 @@ def _list_published(root: Path, files: list[SourceFile], task: Task) -> Listing:
 
 def _list_annotated(files: list[SourceFile]) -> Listing:
     """List the layout published with GlaS (Warwick-QU): ``train_1.bmp`` and ``train_1_anno.bmp``, the glands numbered."""
-    by_stem = {str(file.path.with_suffix("")): file for file in files}
+    named = ByName((str(file.path.with_suffix("")), file) for file in files)
     items = []
-    for stem, file in sorted(by_stem.items()):
-        mask = by_stem.get(stem + ANNOTATED)
-        if mask:
+    for file in files:
+        stem = str(file.path.with_suffix(""))
+        masks, alike = named.all(stem + ANNOTATED), named.all(stem)
+        if masks:
             found = GLAS_PART.fullmatch(file.path.stem)
             part = part_of(found[1]) if found else None
-            items.append(Item(file.path, file.name, part, labels=mask.path))
+            unclear = f"{len(alike)} images and {len(masks)} label images are called alike: leave one of each"
+            problem = unclear if len(alike) > 1 or len(masks) > 1 else ""
+            items.append(Item(file.path, one_form(file.name), part, labels=masks[0].path, problem=problem))
     return Listing(items, usual=make_classes(["gland"], 1))
 
 
@@ -112,34 +67,39 @@ def _list_outlined(root: Path, files: list[SourceFile]) -> Listing:
 
     NAME is TCGA's, which begins with the patient.
     """
-    names = [path.relative_to(root).as_posix() for path in root.rglob("*.xml") if not path.name.startswith(".")]
-    drawn = {_without_roles(name): root / name for name in sorted(names)}
-    if not drawn:
+    outlined = [file for file in files_below(root) if file.path.suffix.lower() == aperio_xml.SUFFIX]
+    if not outlined:
         return Listing([])
-    items, alone = [], set(drawn)
-    for file in files:
-        key = _without_roles(file.name)
-        part = next((found for found in map(part_of, key[:-1]) if found), None)
-        patient = TCGA_PATIENT.match(key[-1])
-        alone.discard(key)
-        items.append(
-            Item(
-                file.path,
-                file.name,
-                part,
-                group=("patient", patient[0]) if patient else None,
-                labels=drawn.get(key),
-                problem="" if key in drawn else f"no outlines {key[-1]}.xml in the folder Annotations or beside it",
-            )
-        )
-    said = [_alone(sorted(drawn[key].relative_to(root).as_posix() for key in alone))] if alone else []
-    return Listing(items, warnings=said, usual=make_classes(["nucleus"], 1))
+    drawn = ByName((_without_roles(file.name), file) for file in outlined)
+    items = [_outlined(file, drawn.all(_without_roles(file.name))) for file in files]
+    used = {item.labels for item in items}
+    alone = [one_form(file.name) for file in outlined if file.path not in used]
+    return Listing(items, warnings=[_alone(alone)] if alone else [], usual=make_classes(["nucleus"], 1))
 
 
-def _without_roles(name: str) -> Key:
+def _outlined(file: SourceFile, drawn: list[SourceFile]) -> Item:
+    """Return an image with the files of outlines that are called like it, of which there should be one."""
+    key = PurePosixPath(_without_roles(file.name))
+    patient = TCGA_PATIENT.match(key.name)
+    problem = "" if len(drawn) == 1 else f"{len(drawn) or 'no'} outlines {key.name}.xml in the folder Annotations or beside it"
+    return Item(
+        file.path,
+        one_form(file.name),
+        part_in(key.parts[:-1]),
+        group=("patient", patient[0]) if patient else None,
+        labels=drawn[0].path if drawn else None,
+        problem=problem,
+    )
+
+
+def _without_roles(name: str) -> str:
     """Return what an image and its outlines share: the folders that do not say which of both it is, and the stem."""
     path = PurePosixPath(name)
-    return (*(folder for folder in path.parts[:-1] if folder.lower() not in DRAWN), path.stem)
+    return "/".join((*(folder for folder in path.parts[:-1] if folder.lower() not in DRAWN), path.stem))
+
+
+def _alone(names: list[str]) -> str:
+    return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}"
 
 
 def list_class_folders(root: Path) -> Listing:
@@ -154,7 +114,7 @@ def list_class_folders(root: Path) -> Listing:
     for file in find_images(root):
         part, name = _class_folder(file.name)
         if name:
-            items.append(Item(file.path, file.name, part, label_name=name))
+            items.append(Item(file.path, one_form(file.name), part, label_name=one_form(name)))
     if not items:
         raise DataError(
             f"no class folders in {root}: expected one folder for each class with its images in it (also below train, "

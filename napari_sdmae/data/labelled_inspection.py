@@ -24,7 +24,8 @@ def inspect_labelled(config: FinetuneConfig) -> dict[str, Any]:
         ``images``, ``classes`` (value, name, colour), ``amount`` (what is counted: pixels, objects or images), ``parts`` (for
         train, validation and test: images, groups, ``amounts`` and ``images_with`` by class name), ``grouped_by`` (patient,
         slide, group or None), ``sizes`` (smallest and largest height and width in px), ``mpp`` (smallest, largest, and how many
-        images are of unknown scale), ``unusable`` (name, reason), ``warnings``, ``fingerprint``, ``summary`` (lines for people).
+        images are of unknown scale), ``unusable`` (name, reason), ``warnings``, ``notes`` (tables used),
+        ``fingerprint``, ``summary`` (lines for people).
     """
     try:
         labelled = read_labelled(config, decode=False)
@@ -43,6 +44,7 @@ def inspect_labelled(config: FinetuneConfig) -> dict[str, Any]:
         "mpp": _scales(labelled.images),
         "unusable": [list(one) for one in labelled.unusable],
         "warnings": list(labelled.warnings),
+        "notes": list(labelled.notes),
         "fingerprint": labelled.fingerprint,
     }
     return found | {"summary": _summary(found)}
@@ -86,4 +88,4 @@ def _summary(found: dict[str, Any]) -> str:
         lines.append(f"{one['name']} ({found['amount']}): {shown}")
     scale = found["mpp"]
     known = "unknown" if scale["smallest"] is None else f"{scale['smallest']:.3g} to {scale['largest']:.3g} µm/px"
-    return "\n".join([*lines, f"scale: {known}", *found["warnings"]])
+    return "\n".join([*lines, f"scale: {known}", *found["notes"], *found["warnings"]])

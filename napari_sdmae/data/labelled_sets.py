@@ -74,6 +74,8 @@ class LabelledSet:
         (name, reason) of the images left out.
     fingerprint
         16 hexadecimal digits that change with files, labels, parts and classes.
+    notes
+        Which tables were used, and for how many images.
     """
 
     task: Task
@@ -82,6 +84,7 @@ class LabelledSet:
     warnings: tuple[str, ...]
     unusable: tuple[tuple[str, str], ...]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def part(self, name: Part) -> tuple[LabelledImage, ...]:
         """Return the images of one part; it may be empty."""
@@ -133,12 +136,15 @@ class Listing:
         What to tell the user.
     usual
         What its classes are called where nothing else names them, as in a published data set.
+    notes
+        Which tables were used, and for how many images.
     """
 
     items: list[Item]
     classes: tuple[LabelClass, ...] = ()
     warnings: list[str] = field(default_factory=list)
     usual: tuple[LabelClass, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def fingerprint(task: Task, classes: tuple[LabelClass, ...], images: list[LabelledImage]) -> str:

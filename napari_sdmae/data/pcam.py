@@ -23,6 +23,7 @@ from PIL import Image
 from napari_sdmae.data.cache import Progress
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.documents import DocumentError, read_table
 from napari_sdmae.finetune_config import Part
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _dataset(hdf5: ModuleType, path: Path, key: str, files: ExitStack) -> Any:
 def _slides(path: Path, count: int) -> list[str]:
     """Return the slide of each tile."""
     try:
-        slides = [str(slide) for slide in pd.read_csv(path, dtype=str, usecols=["wsi"])["wsi"]]
-    except (ValueError, OSError) as error:
+        slides = [row["wsi"] for row in read_table(path).rows]
+    except (DocumentError, KeyError, OSError) as error:
         raise DataError(
             f"{path.name} cannot be read ({error}): expected the column wsi; or do without, and take it away"
         ) from error

@@ -157,3 +157,15 @@ def _describe(path: Path, root: Path) -> SourceFile:
     status = path.stat()
     name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()  # names that are no text can be printed
     return SourceFile(path, name, status.st_size, status.st_mtime_ns)
+
+
+def files_below(root: Path) -> list[SourceFile]:
+    """Return all files below the folder `root` that are not hidden, of whatever kind, sorted by name.
+
+    Raises
+    ------
+    DataError
+        If a folder in it cannot be read.
+    """
+    paths = [Path(folder, name) for folder, _, names in _walk(root, ()) for name in names if not name.startswith(".")]
+    return sorted((_describe(path, root) for path in paths if path.is_file()), key=lambda file: file.name)

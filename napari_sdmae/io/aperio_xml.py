@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.images import UnusableImage, plain_reasons
 from napari_sdmae.io.outlines import Ring, fill
+from napari_sdmae.io.painting import area_of, large_first
 
 SUFFIX = ".xml"
 
@@ -39,7 +40,7 @@ def _ring(region: ElementTree.Element) -> Ring:
 def draw_outlines(outlines: list[Ring], size: tuple[int, int]) -> NDArray[np.int32]:
     """Return object numbers, int32 (H, W) of `size`, from 1 in the order of `outlines`.
 
-    Where two overlap the later one lies on top. A pixel belongs to an outline if its centre lies inside; what reaches beyond the
+    Small outlines lie over large ones. A pixel belongs to an outline if its centre lies inside; what reaches beyond the
     image is cut off.
 
     Raises
@@ -48,12 +49,13 @@ def draw_outlines(outlines: list[Ring], size: tuple[int, int]) -> NDArray[np.int
         If there are outlines and none lies in the image.
     """
     labels = np.zeros(size, np.int32)
-    for number, ring in enumerate(outlines, 1):
+    for index in large_first([area_of([[ring]]) for ring in outlines]):
+        ring = outlines[index]
         first = np.floor(ring.min(axis=0)).astype(int).clip(0, size[::-1])
         last = np.ceil(ring.max(axis=0)).astype(int).clip(first, size[::-1])
         window = labels[first[1] : last[1], first[0] : last[0]]
         if window.size:
-            window[fill([ring - first], window.shape)] = number
+            window[fill([ring - first], window.shape)] = index + 1
     if outlines and not labels.any():
         raise UnusableImage(
             f"no outline lies in the image of {size[1]} × {size[0]} px: they were drawn on another one, or a slide"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.io.coco_categories import Categories, read_categories
 from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.label_description import KEY, restore
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.outlines import fill
-from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.spelling import ByName
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +37,15 @@ class Boxes:
 def read_coco(path: Path | str, *, image: str | None = None, mpp: float | None = None, like: LabelMap | None = None) -> LabelMap:
     """Read the masks of one picture as numbered objects; ours as what they were.
 
-    Annotations that lie over others are drawn over them; a :class:`UserWarning` says how many did, and how many have a box
-    only and are left out.
+    Small objects are drawn over large ones; a :class:`UserWarning` says how many lie over others, which are lost, how many have a
+    box only and are left out, belong to no picture, or have a category that is not listed.
 
     Parameters
     ----------
     path
         A COCO file of instances.
     image
-        File name of the picture, where there are several.
+        File name of the picture, with or without its folders, where there are several.
     mpp
         µm per full-resolution pixel; None: as the file says.
     like
@@ -52,22 +56,29 @@ def read_coco(path: Path | str, *, image: str | None = None, mpp: float | None =
     UnusableLabels
         If the file is no COCO, has several pictures and none is named, or is damaged.
     """
-    data = _load(Path(path))
+    data = _load(Path(path), kept=image is not None)
     picture = _picture(data, image)
     ours = data.get("info", {}).get(KEY, {}) if isinstance(data.get("info"), dict) else {}
     described = "instances" in ours
     instances = bool(ours.get("instances", True))
-    annotations = [one for one in data["annotations"] if one["image_id"] == picture["id"]]
     try:
-        labels, class_of = _draw(annotations, (int(picture["height"]), int(picture["width"])), instances, described)
-        classes = tuple(_class(one) for one in data["categories"] if int(one["id"]) > 0)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        annotations, alone = _annotations(data, picture)
+        shape = int(picture["height"]), int(picture["width"])
+        categories = read_categories(data.get("categories") or [], [one.get("category_id", 1) for one in annotations])
+        drawing = _draw(annotations, shape, categories, instances, described)
+    except UnusableLabels:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise UnusableLabels(f"an annotation is damaged ({type(error).__name__}: {error})") from None
+    orphans = [f"{alone} annotations belong to no picture that is listed and are left out"] if alone else []
+    for said in [*drawing.said, *categories.warnings, *orphans]:
+        warnings.warn(said, stacklevel=2)
+    labels, class_of = drawing.labels, drawing.class_of
     if described:
         restored = restore(ours | {"class_of": {}} | ({} if mpp is None else {"mpp": mpp}), labels)
-        base = {**restored.__dict__, "class_of": class_of, "classes": restored.classes or classes}
+        base = {**restored.__dict__, "class_of": class_of, "classes": restored.classes or categories.classes}
     else:
-        base = {"labels": labels, "classes": classes, "instances": True, "class_of": class_of, "mpp": mpp}
+        base = {"labels": labels, "classes": categories.classes, "instances": True, "class_of": class_of, "mpp": mpp}
         base["source"] = str(picture.get("file_name", ""))
     if like is not None:
         base |= {"mpp": like.mpp if mpp is None else mpp, "origin": like.origin, "step": like.step, "source": like.source}
@@ -86,15 +97,15 @@ def read_coco_boxes(path: Path | str, *, image: str | None = None) -> Boxes:
     picture = _picture(data, image)
     found = [one for one in data["annotations"] if one["image_id"] == picture["id"] and "bbox" in one]
     try:
+        categories = read_categories(data.get("categories") or [], [one.get("category_id", 1) for one in found])
         corners = np.array([one["bbox"] for one in found], float).reshape(-1, 4)
-        values = np.array([one["category_id"] for one in found], np.int64)
+        values = np.array([categories.values[one.get("category_id", 1)] for one in found], np.int64)
         scores = np.array([one.get("score", np.nan) for one in found], float)
-        classes = tuple(_class(one) for one in data["categories"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableLabels(f"a box is damaged ({type(error).__name__}: {error})") from None
     boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
     size = int(picture["height"]), int(picture["width"])
-    return Boxes(boxes, values, scores, classes, size, str(picture.get("file_name", "")))
+    return Boxes(boxes, values, scores, categories.classes, size, str(picture.get("file_name", "")))
 
 
 def _decompressed(text: str) -> list[int]:
@@ -115,14 +126,32 @@ def _decompressed(text: str) -> list[int]:
     return counts
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Labels, the class value of each, and what to tell of objects that are not as they were."""
+
+    labels: NDArray[np.int32]
+    class_of: dict[int, int]
+    said: list[str]
+
+
+def _annotations(data: Mapping[str, Any], picture: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the annotations of a picture, and how many belong to none."""
+    known = {one["id"] for one in data["images"]}
+    alone = sum(one["image_id"] not in known for one in data["annotations"])
+    return [one for one in data["annotations"] if one["image_id"] == picture["id"]], alone
+
+
 def _draw(
-    annotations: list[Mapping[str, Any]], shape: tuple[int, int], instances: bool, described: bool
-) -> tuple[NDArray[np.int32], dict[int, int]]:
-    labels = np.zeros(shape, np.int32)
+    annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int], categories: Categories, instances: bool, described: bool
+) -> Drawing:
+    labels = empty_labels(shape)
     class_of: dict[int, int] = {}
-    overlapping = left_out = 0
-    for number, one in enumerate(annotations, 1):
-        label = (int(one["id"]) if described else number) if instances else int(one["category_id"])
+    covering, overlapping, left_out = [], 0, 0
+    for index in large_first([_area(one.get("segmentation")) for one in annotations]):
+        one = annotations[index]
+        value = categories.values[one.get("category_id", 1)]
+        label = (int(one["id"]) if described else index + 1) if instances else value
         found = _indices(one.get("segmentation"), shape)
         if found is None:
             left_out += 1
@@ -130,13 +159,25 @@ def _draw(
         before = labels[found]
         overlapping += bool(((before != 0) & (before != label)).any())
         labels[found] = label
+        covering += [label] if len(found[0]) else []
         if instances:
-            class_of[label] = int(one["category_id"])
-    if overlapping:
-        warnings.warn(f"{overlapping} objects lie over others: where they do, the later one is kept", stacklevel=4)
-    if left_out:
-        warnings.warn(f"left out, because they have no mask: {left_out} annotations", stacklevel=4)
-    return labels, class_of
+            class_of[label] = value
+    said = said_of_overlap(labels, covering, overlapping, "objects" if instances else "classes")
+    said += [f"left out, because they have no mask: {left_out} annotations"] if left_out else []
+    empty = len(annotations) - left_out - len(covering)
+    said += [f"{empty} objects cover no pixel: they are too small or outside"] if empty else []
+    return Drawing(labels, dict(sorted(class_of.items())), said)
+
+
+def _area(segmentation: Any) -> float:
+    """Return the pixels of run lengths, or the area of polygons."""
+    if not segmentation:
+        return 0
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        return float(np.sum((_decompressed(counts) if isinstance(counts, str) else counts)[1::2]))
+    rings = (np.asarray(flat, float).reshape(-1, 2) for flat in segmentation)
+    return sum(area_of([[np.concatenate([ring, ring[:1]])]]) for ring in rings)
 
 
 def _indices(segmentation: Any, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -173,29 +214,52 @@ def _indices_of_counts(counts: list[int] | str, shape: tuple[int, int]) -> tuple
     return row, column
 
 
-def _load(path: Path) -> dict[str, Any]:
-    data = load_json(path)
+def _load(path: Path, kept: bool = False) -> dict[str, Any]:
+    data = _kept(path, _changed(path)) if kept else load_json(path)
     if not is_coco(data):
-        raise UnusableLabels("no COCO file: expected images, annotations and categories")
+        raise UnusableLabels("no COCO file: expected lists of images and annotations")
     return dict(data)
 
 
 def is_coco(data: Any) -> bool:
-    """Tell whether a JSON is a COCO file of annotations."""
-    return isinstance(data, dict) and all(isinstance(data.get(key), list) for key in ("images", "annotations", "categories"))
+    """Tell whether a JSON is a COCO file of annotations; one without categories is."""
+    keys = ("images", "annotations")
+    return isinstance(data, dict) and all(
+        isinstance(data.get(key), list) and all(isinstance(one, dict) for one in data[key]) for key in keys
+    )
+
+
+def coco_pictures(path: Path | str) -> list[str]:
+    """Return the file names of the pictures in a COCO file, by any of which :func:`read_coco` reads one; nothing of other JSON.
+
+    Raises
+    ------
+    UnusableLabels
+        If the file is no JSON.
+    """
+    data = _kept(Path(path), _changed(Path(path)))
+    return [str(one.get("file_name", "")) for one in data["images"]] if is_coco(data) else []
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+@lru_cache(maxsize=1)
+def _kept(path: Path, changed: float) -> Any:
+    """Return a JSON; kept for the pictures that are read from it one after another."""
+    return load_json(path)
 
 
 def _picture(data: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     pictures = data["images"]
-    found = [one for one in pictures if name is None or one.get("file_name") == name]
+    names = [str(one.get("file_name", "")).replace("\\", "/") for one in pictures]
+    whole = ByName(zip(names, pictures, strict=True))
+    short = ByName((PurePosixPath(one).name, picture) for one, picture in zip(names, pictures, strict=True))
+    found = pictures if name is None else whole.all(name.replace("\\", "/")) or short.all(name)
     if len(found) == 1:
         return dict(found[0])
+    some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     if name is not None:
-        raise UnusableLabels(f"no picture {name!r} in it" if not found else f"several pictures {name!r} in it")
-    raise UnusableLabels(f"{len(pictures)} pictures in it: say which" if pictures else "no picture in it")
-
-
-def _class(category: Mapping[str, Any]) -> LabelClass:
-    value = int(category["id"])
-    red, green, blue = category.get("color") or colour_of(value)
-    return LabelClass(value=value, name=str(category["name"]), colour=(int(red), int(green), int(blue)))
+        raise UnusableLabels(f"{len(found) or 'no'} pictures {name!r} in it: there are {some}")
+    raise UnusableLabels(f"{len(pictures)} pictures in it ({some}): say which (--image)" if pictures else "no picture in it")

@@ -7,16 +7,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from napari_sdmae.documents import DocumentError, read_json, read_table
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.labelled_writer import LabelledPicture, write_labelled_folder
 from napari_sdmae.label_map import LabelClass
 
 CLASSES, TABLE, PROVENANCE = "classes.json", "table.csv", "provenance.json"
 Row = dict[str, str]
+Found = TypeVar("Found")
 
 
 def add_correction(
@@ -66,13 +68,13 @@ def add_correction(
     try:
         write_labelled_folder([picture], aside, classes, task=task, unpainted=unpainted)
         (row,) = _read_table(aside / TABLE)
-        if any(one["file"] == row["file"] for one in rows) and not replace:
+        if any(one.get("file") == row["file"] for one in rows) and not replace:
             raise FileExistsError(f"{folder / row['file']} and its labels are saved already")
         _move(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     _write_provenance(folder / PROVENANCE, row["file"], provenance)
-    _write_table(folder / TABLE, [*(one for one in rows if one["file"] != row["file"]), row])
+    _write_table(folder / TABLE, [*(one for one in rows if one.get("file") != row["file"]), row])
     return folder / row["file"]
 
 
@@ -80,13 +82,20 @@ def _check(folder: Path, classes: Sequence[LabelClass], task: str, rows: Sequenc
     if not rows:
         return
     kind = "masks" if task == "segmentation" else "labels"
-    if not all(row["mask"].startswith(f"{kind}/") for row in rows):
+    if not all(row.get("mask", "").startswith(f"{kind}/") for row in rows):
         raise ValueError(f"{folder} holds labels of another task; choose another folder for corrections of {task}")
-    known = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["classes"]
-    theirs, ours = ({one["value"]: one["name"] for one in some} for some in (known, [one.model_dump() for one in classes]))
+    theirs, ours = _listed_classes(folder / CLASSES), {one.value: one.name for one in classes}
     if theirs != ours:
         names = ", ".join(theirs.values())
         raise ValueError(f"{folder} holds labels of other classes ({names}); choose another folder for these corrections")
+
+
+def _listed_classes(path: Path) -> dict[int, str]:
+    """Return the name of each class value in a ``classes.json``."""
+    try:
+        return {one.value: one.name for one in map(LabelClass.model_validate, read_json(path)["classes"])}
+    except (DocumentError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used ({' '.join(str(error).split())}); choose another folder") from None
 
 
 def _move(aside: Path, folder: Path) -> None:
@@ -99,12 +108,20 @@ def _move(aside: Path, folder: Path) -> None:
 
 
 def _write_provenance(path: Path, file: str, provenance: Mapping[str, Any]) -> None:
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _readable(path, read_json) if path.is_file() else {}
     write_atomically(path, json.dumps(known | {file: provenance}, indent=1, ensure_ascii=False).encode())
 
 
 def _read_table(path: Path) -> list[Row]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+    return _readable(path, read_table).rows if path.is_file() else []
+
+
+def _readable(path: Path, read: Callable[[Path], Found]) -> Found:
+    """Return what `read` makes of a file of the folder; a person may have changed it."""
+    try:
+        return read(path)
+    except DocumentError as error:
+        raise ValueError(f"{path} cannot be used ({error}); choose another folder") from None
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:

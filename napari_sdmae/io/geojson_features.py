@@ -13,9 +13,10 @@ import numpy as np
 from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.io.label_description import KEY
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.nuclei_json import nuclei_features
 from napari_sdmae.io.outlines import Polygon, Ring
+from napari_sdmae.io.peer_classes import KINDS, Colour, peer_class, unknown_keys
 
-Colour = tuple[int, int, int]
 LEGACY = {
     "PathAnnotationObject": "annotation",
     "PathDetectionObject": "detection",
@@ -40,15 +41,26 @@ class Shape:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a GeoJSON file holds: `description` is ours if we wrote it; `left_out` counts what is no area, by its type."""
+    """What a GeoJSON file holds.
+
+    Attributes
+    ----------
+    description
+        Ours, if we wrote it.
+    left_out
+        How much is no area, by its type.
+    unknown
+        How many objects have no class that is understood, and have a property of this name.
+    """
 
     shapes: list[Shape]
     description: Mapping[str, Any] | None
     left_out: Counter[str]
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 def read_contents(path: Path) -> Contents:
-    """Read a FeatureCollection, a single Feature or a bare list of features, compressed or not.
+    """Read a FeatureCollection, a single Feature, a bare list of features or HoVer-Net's nuclei, compressed or not.
 
     Raises
     ------
@@ -59,16 +71,19 @@ def read_contents(path: Path) -> Contents:
     features, description = _features_of(data)
     shapes: list[Shape] = []
     left_out: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for number, one in enumerate(_flat(features), 1):
         try:
             shape = _shape(one)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise UnusableLabels(f"feature {number} is damaged ({type(error).__name__}: {error})") from None
         if shape.polygons:
             shapes.append(shape)
+            if shape.class_name is None:
+                unknown.update(unknown_keys(one.get("properties") or {})[:1])
         else:
             left_out[str((one.get("geometry") or {}).get("type", "no geometry"))] += 1
-    return Contents(shapes, description, left_out)
+    return Contents(shapes, description, left_out, unknown)
 
 
 def load_json(path: Path) -> Any:
@@ -97,25 +112,34 @@ def _features_of(data: Any) -> tuple[list[Any], Mapping[str, Any] | None]:
         return data["features"], description if isinstance(description, dict) else None
     if isinstance(data, dict) and data.get("type") == "Feature":
         return [data], None
+    try:
+        nuclei = nuclei_features(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableLabels(f"a nucleus is damaged ({error})") from None
+    if nuclei is not None:
+        return nuclei, None
     found = f"type {data.get('type')!r}" if isinstance(data, dict) else type(data).__name__
     raise UnusableLabels(f"no GeoJSON features ({found}): expected a FeatureCollection, a Feature or a list of features")
 
 
 def _flat(features: list[Any]) -> Iterator[Any]:
     """Yield features, and after each the children that QuPath nested in it."""
-    for one in features:
+    waiting = list(reversed(features))
+    while waiting:
+        one = waiting.pop()
         yield one
         properties = one.get("properties") if isinstance(one, dict) else None
-        yield from _flat((properties or {}).get("childObjects", []))
+        children = (properties or {}).get("childObjects", []) if isinstance(properties, dict) else []
+        waiting += reversed(children) if isinstance(children, list) else []
 
 
 def _shape(one: Mapping[str, Any]) -> Shape:
     properties = one.get("properties") or {}
     kind = str(properties.get("objectType") or properties.get("object_type") or one.get("id") or "annotation")
-    known = properties.get("classification")
-    name, colour = _classification(known) if isinstance(known, dict) else (None, None)
+    kind = LEGACY.get(kind, kind)
+    name, colour = peer_class(properties)
     return Shape(
-        kind=LEGACY.get(kind, kind),
+        kind=kind if kind.casefold() in KINDS else "annotation",
         polygons=_polygons(one.get("geometry")),
         class_name=name,
         colour=colour,
@@ -123,17 +147,6 @@ def _shape(one: Mapping[str, Any]) -> Shape:
         measurements=_measurements(properties.get("measurements")),
         metadata=properties.get("metadata") or {},
     )
-
-
-def _classification(known: Mapping[str, Any]) -> tuple[str | None, Colour | None]:
-    names = known.get("names")
-    name = known.get("name") or (": ".join(map(str, names)) if names else None)
-    packed = known.get("colorRGB")  # until QuPath 0.3: one signed integer
-    colour = known.get("color") or (None if packed is None else [packed >> 16 & 255, packed >> 8 & 255, packed & 255])
-    if colour is None:
-        return name, None
-    red, green, blue = (int(value) for value in colour[:3])
-    return name, (red, green, blue)
 
 
 def _polygons(geometry: Mapping[str, Any] | None) -> list[Polygon]:

@@ -16,6 +16,7 @@ from napari_sdmae.io.geojson_features import Contents, Shape, read_contents
 from napari_sdmae.io.label_description import restore
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.outlines import Polygon, fill
+from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 
@@ -47,8 +48,8 @@ def read_geojson(
 ) -> LabelMap:
     """Read GeoJSON of ours, of QuPath or of another program.
 
-    Objects that lie over others are drawn over them, in the order of the file. A :class:`UserWarning` says how many did,
-    what was left out (points, lines) and how many cover no pixel.
+    Small objects are drawn over large ones. A :class:`UserWarning` says how many lie over others, which are lost under others,
+    what was left out (points, lines), how many cover no pixel, and whose class is not understood.
 
     Parameters
     ----------
@@ -93,6 +94,12 @@ def shapes_in_source(path: Path, bounds: Bounds = None) -> Contents:
     if contents.left_out:
         found = ", ".join(f"{count} {kind}" for kind, count in sorted(contents.left_out.items()))
         warnings.warn(f"left out, because they are no areas: {found}", stacklevel=3)
+    if contents.unknown:
+        keys = ", ".join(contents.unknown)
+        warnings.warn(
+            f"{contents.unknown.total()} objects have no class that is understood ({keys}?): they are called {UNCLASSIFIED}",
+            stacklevel=3,
+        )
     return replace(contents, shapes=[_moved(one, corner) for one in contents.shapes])
 
 
@@ -118,7 +125,7 @@ def labels_of_shapes(
     grid = _grid(shapes, description, own, shape, like, step)
     numbering = _number(shapes, own, own.instances if instances is None and description is not None else instances)
     nuclei = any(one.nucleus for one in shapes) or bool((description or {}).get("nuclei"))
-    drawing = _draw(shapes, numbering.labels, grid, nuclei)
+    drawing = _draw(shapes, numbering, grid, nuclei)
     _say(drawing, level + 1)
     return LabelMap(
         labels=drawing.labels,
@@ -159,11 +166,11 @@ class Numbering:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Labels, nuclei, and how many shapes lie over others or cover no pixel centre."""
+    """Labels, nuclei, what to tell of shapes over others, and how many cover no pixel centre."""
 
     labels: NDArray[np.int32]
     nuclei: NDArray[np.int32] | None
-    overlapping: int
+    overlaps: list[str]
     empty: int
 
 
@@ -251,24 +258,25 @@ def _values(
     return [by_name[name].value for name in names], tuple(classes)
 
 
-def _draw(shapes: list[Shape], numbers: list[int], grid: Grid, with_nuclei: bool) -> Drawing:
-    labels = np.zeros(grid.shape, np.int32)
-    overlapping = empty = 0
-    for shape, number in zip(shapes, numbers, strict=True):
+def _draw(shapes: list[Shape], numbering: Numbering, grid: Grid, with_nuclei: bool) -> Drawing:
+    labels, numbers = empty_labels(grid.shape), numbering.labels
+    covering, overlapping = [], 0
+    for index in large_first([area_of(shape.polygons) for shape in shapes]):
         over = drawn = False
-        for window, mask in _masks(shape.polygons, grid):
+        for window, mask in _masks(shapes[index].polygons, grid):
             part = labels[window]
-            over |= bool(((part != 0) & (part != number) & mask).any())
+            over |= bool(((part != 0) & (part != numbers[index]) & mask).any())
             drawn |= bool(mask.any())
-            part[mask] = number
+            part[mask] = numbers[index]
         overlapping += over
-        empty += not drawn
+        covering += [numbers[index]] if drawn else []
+    overlaps = said_of_overlap(labels, covering, overlapping, "objects" if numbering.instances else "classes")
     nuclei = _draw_nuclei(shapes, numbers, grid, labels) if with_nuclei else None
-    return Drawing(labels, nuclei, overlapping, empty)
+    return Drawing(labels, nuclei, overlaps, len(shapes) - len(covering))
 
 
 def _draw_nuclei(shapes: list[Shape], numbers: list[int], grid: Grid, labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    nuclei = np.zeros(grid.shape, np.int32)
+    nuclei = np.zeros_like(labels)
     for shape, number in zip(shapes, numbers, strict=True):
         for window, mask in _masks(shape.nucleus, grid):
             nuclei[window][mask & (labels[window] == number)] = number
@@ -297,7 +305,7 @@ def _columns(shapes: list[Shape], numbers: list[int]) -> dict[str, NDArray[np.ge
 
 
 def _say(drawing: Drawing, level: int) -> None:
-    if drawing.overlapping:
-        warnings.warn(f"{drawing.overlapping} objects lie over others: where they do, the later one is kept", stacklevel=level)
+    for said in drawing.overlaps:
+        warnings.warn(said, stacklevel=level)
     if drawing.empty:
         warnings.warn(f"{drawing.empty} objects cover no pixel: they are too small or outside", stacklevel=level)

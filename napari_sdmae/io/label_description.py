@@ -15,6 +15,8 @@ from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 
 KEY = "sdmae"
 VERSION = 1
+MOST_OBJECTS = 20_000_000
+"""Most objects whose classes are listed: a slide holds some millions of nuclei."""
 
 
 def describe(label_map: LabelMap, *, measurements: bool = False) -> dict[str, Any]:
@@ -141,5 +143,7 @@ def _ranges(class_of: Mapping[int, int]) -> dict[str, list[list[int]]]:
 
 
 def _from_ranges(ranges: Mapping[str, list[list[int]]]) -> dict[int, int]:
+    if sum(max(0, high - low + 1) for spans in ranges.values() for low, high in spans) > MOST_OBJECTS:
+        raise ValueError(f"classes of more than {MOST_OBJECTS:,} objects")
     pairs = [(label, int(value)) for value, spans in ranges.items() for low, high in spans for label in range(low, high + 1)]
     return dict(sorted(pairs))

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.io.geojson_features import load_json
+from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels, aside, check_free
 from napari_sdmae.io.label_objects import check_labels
+from napari_sdmae.io.label_pixels import read_label_pixels
 from napari_sdmae.label_map import LabelMap
 
 LARGEST = 65_535
@@ -86,21 +88,21 @@ def _encode(label_map: LabelMap, labels: NDArray[np.int32], indexed: bool) -> by
 
 
 def read_label_png(path: Path | str, *, mpp: float | None = None, instances: bool | None = None) -> LabelMap:
-    """Read labels from a PNG, with ``NAME.classes.json`` when that lies beside it.
+    """Read labels from a PNG, BMP or GIF, with ``NAME.classes.json`` when that lies beside it.
 
     Parameters
     ----------
     path
-        Grey or indexed PNG of 1 to 16 bits.
+        Grey or indexed picture of 1 to 16 bits.
     mpp
         µm per full-resolution pixel; None: as the JSON says.
     instances
-        Of a bare PNG: whether each value is one object. None: no for 8 bits, yes for 16.
+        Of a bare picture: whether each value is one object. None: no for 8 bits, yes for 16.
 
     Raises
     ------
     UnusableLabels
-        If it is no PNG of labels, or the JSON is damaged or of another picture.
+        If it is no picture of labels, or the JSON is damaged or of another picture.
     """
     path = Path(path)
     labels = _decode(path)
@@ -113,20 +115,9 @@ def read_label_png(path: Path | str, *, mpp: float | None = None, instances: boo
     return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
 
 
-def _decode(path: Path) -> NDArray[np.unsignedinteger]:
+def _decode(path: Path) -> NDArray[np.integer]:
     try:
-        data = path.read_bytes()
-        if data[:8] != b"\x89PNG\r\n\x1a\n":
-            raise UnusableLabels("not a PNG")
-        with Image.open(io.BytesIO(data)) as picture:
-            mode = picture.mode
-            values = imagecodecs.png_decode(data) if mode.startswith("I") else np.asarray(picture)
-    except UnusableLabels:
-        raise
-    except FileNotFoundError:
-        raise UnusableLabels("there is no such file") from None
-    except Exception as error:  # decoders raise nearly every exception there is
-        raise UnusableLabels(f"damaged or cut short ({type(error).__name__}: {error})") from error
-    if values.ndim != 2:
-        raise UnusableLabels(f"a colour picture ({mode}): labels are grey or indexed")
+        values = read_label_pixels(path)
+    except UnusableImage as error:
+        raise UnusableLabels(str(error)) from None
     return values.astype(np.uint8) if values.dtype == bool else values

@@ -12,9 +12,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sdmae.documents import parse_json
+from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import KEY, describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels, aside
 from napari_sdmae.io.label_objects import check_labels, smallest_type
+from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
 from napari_sdmae.io.label_pyramid import level, level_count, tiles
 from napari_sdmae.io.scale import tiff_mpp
 from napari_sdmae.label_map import LabelMap
@@ -105,16 +108,21 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
     """
     try:
         with tifffile.TiffFile(path) as file:
-            images = [_plane(series) for series in file.series[:2]]
             description, stated = our_description(file), tiff_mpp(file)
-            named_nuclei = len(images) == 2 and file.series[1].name == "nuclei"
+            if description is None:
+                labels, nuclei = read_label_pixels(Path(path)), None
+            else:
+                labels = plane_of(file.series[0].levels[0])
+                beside = [series for series in file.series[1:2] if series.name == "nuclei"]
+                nuclei = plane_of(beside[0].levels[0]) if beside else None
     except UnusableLabels:
         raise
+    except UnusableImage as error:
+        raise UnusableLabels(str(error)) from None
     except FileNotFoundError:
         raise UnusableLabels("there is no such file") from None
     except Exception as error:  # decoders raise nearly every exception there is
         raise UnusableLabels(f"no TIFF, damaged or cut short ({type(error).__name__}: {error})") from error
-    labels, nuclei = images[0], images[1] if named_nuclei else None
     if description is not None:
         return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
     separate = labels.dtype.itemsize > 1 if instances is None else instances
@@ -135,17 +143,7 @@ def our_description(file: tifffile.TiffFile) -> dict[str, Any] | None:
         for annotation in ElementTree.fromstring(file.ome_metadata).iterfind(".//{*}MapAnnotation"):
             if annotation.get("Namespace") == NAMESPACE:
                 found = next(item for item in annotation.iterfind(".//{*}M") if item.get("K") == KEY)
-                return dict(json.loads(found.text or ""))
+                return dict(parse_json(found.text or ""))
     except (StopIteration, ElementTree.ParseError, ValueError) as error:
         raise UnusableLabels(f"the description of its labels is damaged ({error})") from None
     return None
-
-
-def _plane(series: Any) -> NDArray[Any]:
-    values = series.levels[0].asarray()
-    squeezed: NDArray[Any] = values.reshape([length for length in values.shape if length > 1] or [1])
-    while squeezed.ndim < 2:
-        squeezed = squeezed.reshape(values.shape[-2:])
-    if squeezed.ndim > 2:
-        raise UnusableLabels(f"a picture of shape {values.shape}: labels have one channel, rows and columns")
-    return squeezed

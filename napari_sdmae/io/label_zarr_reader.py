@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import KEY, as_labels, classes_of_values, restore
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.painting import check_size
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.spelling import one_form
 
 MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 NAMES = ("class", "name", "label", "description")
@@ -103,8 +105,12 @@ def _ome(group: zarr.Group) -> dict[str, Any]:
 
 def _pixels(group: zarr.Group) -> NDArray[np.int32]:
     dataset = _ome(group)["multiscales"][0]["datasets"][0]
-    values = np.asarray(group[dataset["path"]][...])
-    return as_labels(values.reshape(values.shape[-2:]) if values.ndim > 2 else values)
+    array = group[dataset["path"]]
+    check_size(array.shape[-2:])
+    if any(length > 1 for length in array.shape[:-2]):
+        raise UnusableLabels(f"labels of shape {array.shape}: labels are one plane of rows and columns")
+    values = np.asarray(array[...])
+    return as_labels(values.reshape(values.shape[-2:]))
 
 
 def _foreign(labels: NDArray[np.int32], attributes: Mapping[str, Any], mpp: float | None, instances: bool | None) -> LabelMap:
@@ -138,7 +144,7 @@ def _label_names(shown: Mapping[str, Any]) -> dict[int, str]:
     for one in shown.get("properties", []):
         name = next((str(one[key]) for key in NAMES if one.get(key)), None)
         if name is not None:
-            found[int(one["label-value"])] = name
+            found[int(one["label-value"])] = one_form(name)
     return found
 
 

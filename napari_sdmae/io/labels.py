@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.io.coco import read_coco, write_coco
-from napari_sdmae.io.coco_reader import is_coco
+from napari_sdmae.io.coco_reader import coco_pictures, is_coco
 from napari_sdmae.io.geojson import ObjectType, read_geojson, write_geojson
 from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.label_pixels import LABEL_SUFFIXES
 from napari_sdmae.io.label_png import classes_file, nuclei_file, read_label_png, write_label_png
 from napari_sdmae.io.label_table import write_label_table
 from napari_sdmae.io.label_tiff import read_label_tiff, write_label_tiff
@@ -20,7 +21,17 @@ from napari_sdmae.io.label_zarr import read_label_zarr, write_label_zarr
 from napari_sdmae.io.slide_bounds import Bounds
 from napari_sdmae.label_map import LabelMap
 
-__all__ = ["FORMATS", "Format", "ObjectType", "UnusableLabels", "export_labels", "format_of", "import_labels", "written_files"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "ObjectType",
+    "UnusableLabels",
+    "export_labels",
+    "format_of",
+    "import_labels",
+    "pictures_in",
+    "written_files",
+]
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,7 @@ def import_labels(
     step: float | None = None,
     bounds: Bounds = None,
     instances: bool | None = None,
+    image: str | None = None,
 ) -> LabelMap:
     """Read labels from a file of any format but CSV.
 
@@ -167,6 +179,8 @@ def import_labels(
         Labels of the same picture, whose scale and place are taken.
     instances
         Of other programs' files: whether each value is one object.
+    image
+        Of COCO: file name of the picture whose labels are read, where there are several.
 
     Raises
     ------
@@ -176,22 +190,52 @@ def import_labels(
         If the format is unknown or cannot be read back.
     """
     path = Path(path)
-    kind = format_of(path)
+    kind = format_read(path)
     if not FORMATS[kind].keeps:
         raise ValueError(f"{path.name}: a table holds no labels; read one of the other formats")
     try:
-        return _read(path, kind, shape=shape, mpp=mpp, like=like, step=step, bounds=bounds, instances=instances)
+        return _read(path, kind, shape=shape, mpp=mpp, like=like, step=step, bounds=bounds, instances=instances, image=image)
     except UnusableLabels as error:
         raise UnusableLabels(f"{path}: {error}") from None
 
 
-def _read(path: Path, kind: str, *, mpp: float | None, like: LabelMap | None, instances: bool | None, **drawn: Any) -> LabelMap:
+def pictures_in(path: Path | str) -> list[str]:
+    """Return the file names of the pictures whose labels a file holds, where it tells them (COCO); else nothing.
+
+    Raises
+    ------
+    UnusableLabels
+        If there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    try:
+        return coco_pictures(path) if format_read(path) == "coco" else []
+    except UnusableLabels as error:
+        raise UnusableLabels(f"{path}: {error}") from None
+
+
+def format_read(path: Path) -> str:
+    """Return the name of the format that `path` is read as; pictures that are only read count as PNG.
+
+    Raises
+    ------
+    ValueError
+        If there is none for this end.
+    """
+    return "png" if path.suffix.lower() in LABEL_SUFFIXES - {".tif", ".tiff"} else format_of(path)
+
+
+def _read(
+    path: Path, kind: str, *, mpp: float | None, like: LabelMap | None, instances: bool | None, image: str | None, **drawn: Any
+) -> LabelMap:
+    if image is not None and kind != "coco":
+        raise ValueError(f"picture {image} given for {path.name}: only COCO files hold labels of several")
     if kind == "geojson" or (kind == "coco" and not is_coco(load_json(path))):
         return read_geojson(path, mpp=mpp, like=like, instances=instances, **drawn)
     if given := [name for name, value in drawn.items() if value is not None]:
         raise ValueError(f"{' and '.join(given)} given for {path.name}: only GeoJSON, which holds outlines, is drawn")
     if kind == "coco":
-        return read_coco(path, mpp=mpp, like=like)
+        return read_coco(path, image=image, mpp=mpp, like=like)
     readers = {"ome-tiff": read_label_tiff, "ome-zarr": read_label_zarr, "png": read_label_png}
     return _like(readers[kind](path, mpp=mpp, instances=instances), mpp, like)
 

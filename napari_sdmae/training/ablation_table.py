@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_sdmae.documents import read_json
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.training.ablation_settings import Cell
 from napari_sdmae.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ class Comparison:
 
 def read_result(cell: Cell, seed: int, head: RunFolder) -> Result:
     """Read the report of a finished evaluation."""
-    report = json.loads(head.report.read_text(encoding="utf-8"))
+    report = read_json(head.report)
     part = report["reported_on"] or ""
     by = (report["selected"]["by"] or "").removeprefix("validation/")
     found = report[part] if part else {}

@@ -163,6 +163,7 @@ def _train(
     known = {"provenance": model.spec.provenance | _provenance(config, folder, labelled)}
     model.spec = model.spec.model_copy(update=known | _scale_learned(labelled))
     warnings = [*labelled.warnings, *_scale_warnings(model, labelled)]
+    yield from (Preparing(0, 0, note) for note in labelled.notes)
     yield from (Warned("labels", warning) for warning in warnings)
     if not labelled.part("validation"):
         yield Warned("selection", UNSELECTED)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from napari_sdmae.documents import parse_json
 
 
 class MetricsReader:
@@ -45,6 +46,6 @@ def _parsed(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     """Yield the records; a line damaged by a crash is left out."""
     for line in lines:
         try:
-            yield json.loads(line)
+            yield parse_json(line)
         except ValueError:
             continue

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from napari_sdmae.config import PretrainConfig, Settings
+from napari_sdmae.documents import read_yaml
 from napari_sdmae.widgets._fields import problems
 
 
@@ -27,8 +28,8 @@ def read_settings(path: Path, kind: type[Settings] = PretrainConfig) -> tuple[An
     A file without ``data`` is settings for any images; its data is then ``Path()``.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        values = read_yaml(path)
+    except (OSError, ValueError) as error:
         return None, f"{path.name} cannot be read: {' '.join(str(error).split())}"
     if not isinstance(values, dict):
         return None, f'{path.name} holds no settings: expected lines such as "epochs: 100"'

@@ -13,6 +13,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 from platformdirs import user_config_path
 
+from napari_sdmae.documents import read_json
 from napari_sdmae.io.files import write_atomically
 
 PLUGIN = "napari-sdmae"
@@ -74,7 +75,7 @@ def remember_recent(key: str, value: str) -> list[str]:
 
 def _read() -> dict[str, Any]:
     try:
-        values = json.loads(memory_file().read_text(encoding="utf-8"))
+        values = read_json(memory_file())
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -129,7 +129,8 @@ class TestSegmentation:
         mask[5, 5] = 9
         save(masks / "masks" / "case3.png", mask)
         labelled = read_labelled(settings("segmentation", masks))
-        assert labelled.unusable == (("images/case3.png", "the label image holds the value 9, which is not among the classes"),)
+        reason = "the label image holds the value 9 (1 px), not among the classes: list it in classes.json"
+        assert labelled.unusable == (("images/case3.png", reason),)
 
     def test_strokes_painted_in_a_viewer_count_alone(self, masks, settings):
         config = settings("segmentation", masks, labels={"ignore_value": 0})
@@ -225,16 +226,16 @@ class TestLabelImages:
     @pytest.mark.parametrize(
         ("name", "pixels", "reason"),
         [
-            ("colour.png", np.zeros((4, 4, 3), np.uint8), "indexed or grey PNG"),
-            ("colour.tif", np.zeros((4, 4, 3), np.uint8), "indexed or grey PNG"),
+            ("colour.png", np.eye(3, dtype=np.uint8)[None], "indexed or grey PNG"),
+            ("colour.tif", np.eye(3, dtype=np.uint8)[None], "indexed or grey PNG"),
             ("lossy.jpg", np.zeros((8, 8), np.uint8), "save masks as PNG or TIFF"),
-            ("float.tif", np.zeros((4, 4), np.float32), "save it with whole numbers"),
+            ("float.tif", np.full((4, 4), 0.5, np.float32), "save it with whole numbers"),
             ("negative.tif", np.full((4, 4), -1, np.int16), "expected 0 to 2147483647"),
         ],
     )
     def test_what_cannot_be_labels_says_why(self, tmp_path, name, pixels, reason):
         if name.endswith(".tif"):
-            tifffile.imwrite(tmp_path / name, pixels)
+            tifffile.imwrite(tmp_path / name, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
         else:
             save(tmp_path / name, pixels)
         with pytest.raises(UnusableImage, match=reason):

@@ -311,9 +311,11 @@ def test_annotations_by_class_and_detections_by_object(tmp_path):
     assert not read_geojson(tmp_path / "b.geojson", instances=False).instances
 
 
-def test_later_objects_lie_on_top_and_it_is_said(tmp_path):
+def test_of_equal_objects_the_later_lies_on_top_and_it_is_said(tmp_path):
     data = [by_hand(box(0, 0, 6, 6), name="a"), by_hand(box(3, 3, 6, 6), name="b")]
-    with pytest.warns(UserWarning, match="1 objects lie over others: where they do, the later one is kept"):
+    with pytest.warns(
+        UserWarning, match=r"1 objects lie over others: where they do, the smaller one \(of equal ones the later\) is kept"
+    ):
         found = read_geojson(save(data, tmp_path / "a.geojson"))
     assert np.bincount(found.labels.ravel()).tolist() == [18, 27, 36]
 

@@ -161,9 +161,9 @@ def test_a_tiff_of_another_program(tmp_path):
     assert found.class_named(3).name == "class 3"
     tifffile.imwrite(tmp_path / "b.tif", labels.astype(np.uint16))
     assert read_label_tiff(tmp_path / "b.tif").instances
-    tifffile.imwrite(tmp_path / "c.tif", np.zeros((20, 20, 3), np.uint8), photometric="rgb")
-    tifffile.imwrite(tmp_path / "d.tif", np.zeros((20, 20), np.float32))
-    for name, problem in {"c": "one channel", "d": "whole numbers"}.items():
+    tifffile.imwrite(tmp_path / "c.tif", np.eye(3, dtype=np.uint8)[None], photometric="rgb")
+    tifffile.imwrite(tmp_path / "d.tif", np.full((20, 20), 0.5, np.float32))
+    for name, problem in {"c": "one value per pixel", "d": "whole numbers"}.items():
         with pytest.raises(UnusableLabels, match=problem):
             read_label_tiff(tmp_path / f"{name}.tif")
 
@@ -329,7 +329,7 @@ def test_a_bare_png_and_a_classes_file_of_another_picture(tmp_path):
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UnusableLabels, match="of another picture"):
         read_label_png(tmp_path / "a.png")
-    Image.fromarray(np.zeros((3, 3, 3), np.uint8)).save(tmp_path / "c.png")
+    Image.fromarray(np.eye(3, dtype=np.uint8)[None]).save(tmp_path / "c.png")
     with pytest.raises(UnusableLabels, match="a colour picture"):
         read_label_png(tmp_path / "c.png")
 
@@ -429,7 +429,7 @@ def test_coco_of_several_pictures_and_damaged_ones(tmp_path):
     data = json.loads(path.read_text())
     data["images"].append(data["images"][0] | {"id": 2, "file_name": "other.png"})
     path.write_text(json.dumps(data))
-    with pytest.raises(UnusableLabels, match="2 pictures in it: say which"):
+    with pytest.raises(UnusableLabels, match=r"2 pictures in it \(skin µ.svs, other.png\): say which \(--image\)"):
         read_coco(path)
     assert not read_coco(path, image="other.png").labels.any()
     data["images"].pop()
