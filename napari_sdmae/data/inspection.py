@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.cache import common_mpp, read_summary
+from napari_sdmae.data.cache import common_mpp, open_cache, read_summary, variety_of
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
-from napari_sdmae.data.sources import DataError, find_images, read_headers, survey
+from napari_sdmae.data.sources import DataError, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
 
 
@@ -48,6 +48,10 @@ class Inspection:
         Whether the tiles are decoded already.
     problem
         Why a run would refuse to start; empty if it would not.
+    notes
+        What else lies in the folder, and what must be known of the images, a line each.
+    warnings
+        What a run would warn of.
     """
 
     images: int
@@ -63,6 +67,8 @@ class Inspection:
     free_memory: int
     cached: bool
     problem: str
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Return a few lines for people."""
@@ -75,6 +81,7 @@ class Inspection:
         ]
         if self.estimated:
             lines.append("only some images were decoded: the number of tiles is an estimate, and more files may be unusable")
+        lines += [*self.notes, *(f"warning: {one}" for one in self.warnings)]
         return "\n".join([*lines, f"cannot start: {self.problem}"] if self.problem else lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,19 +116,23 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
     DataError
         If there is no such folder or no image in it.
     """
-    files = find_images(source, settings.leave_out)
+    files, listing = list_source(source, settings.leave_out)
     root = cache_root(settings)
     ready = read_summary(cache_folder(files, settings))
-    found = survey(read_headers(files), settings)
+    found = survey(read_headers(files, which(settings)), settings)
+    found.unusable.extend(listing.unreachable)
+    number = len(files) + len(listing.unreachable)
     most = sum(tile_count(height, width, found.edge) for _, height, width in found.readable)
     if ready:
         tiles, mpps, unusable, complete = ready.tiles, ready.mpps, [(name, reason) for name, reason in ready.unusable], True
+        notes, told = ready.notes, variety_of(open_cache(source, settings).tiles) if ready.tiles else []
     else:
         sample = sample_tiles(found, settings)
         tiles, mpps, unusable, complete = sample.tiles, sample.mpps, sorted(found.unusable + sample.unusable), sample.complete
+        notes, told = sample.notes, sample.warnings
     space, free = found.edge**2 * 3 * tiles, shutil.disk_usage(_existing(root)).free
     return Inspection(
-        images=len(files) - len(unusable),
+        images=number - len(unusable),
         unusable=unusable,
         tiles=tiles,
         most_tiles=most,
@@ -133,7 +144,9 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
         free_disk=free,
         free_memory=psutil.virtual_memory().available,
         cached=ready is not None,
-        problem=_problem(len(files), unusable, tiles, 0 if ready else space, free, root, settings),
+        problem=_problem(number, unusable, tiles, 0 if ready else space, free, root, settings),
+        notes=[*listing.words, *(note.words for note in notes)],
+        warnings=told,
     )
 
 

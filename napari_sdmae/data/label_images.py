@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.io import aperio_xml
 from napari_sdmae.io.images import UnusableImage, image_size, is_tiff, plain_reasons
+from napari_sdmae.io.tiff_claims import opened, read_values
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
 """JPEG is left out: it changes values."""
@@ -48,7 +48,7 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> Values:
             raise ValueError(f"{path.name} holds outlines: give the size of its image")
         return aperio_xml.draw_outlines(aperio_xml.read_outlines(path), size)
     with plain_reasons(path):
-        values = np.squeeze(tifffile.imread(path)) if is_tiff(path) else _read_flat(path)
+        values = np.squeeze(read_values(path)) if is_tiff(path) else _read_flat(path)
         if values.ndim != 2:
             raise UnusableImage(COLOURED.format(how=" × ".join(map(str, values.shape))))
         if values.dtype == bool:
@@ -70,7 +70,7 @@ def label_size(path: Path) -> tuple[int, int]:
     """
     with plain_reasons(path):
         if is_tiff(path):
-            with tifffile.TiffFile(path) as file:
+            with opened(path) as file:
                 shape = tuple(length for length in file.series[0].shape if length > 1 or len(file.series[0].shape) == 2)
                 if len(shape) != 2:
                     raise UnusableImage(COLOURED.format(how=" × ".join(map(str, shape))))

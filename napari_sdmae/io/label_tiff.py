@@ -16,7 +16,9 @@ from napari_sdmae.io.label_description import KEY, describe, restore, undescribe
 from napari_sdmae.io.label_files import UnusableLabels, aside
 from napari_sdmae.io.label_objects import check_labels, smallest_type
 from napari_sdmae.io.label_pyramid import level, level_count, tiles
+from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.scale import tiff_mpp
+from napari_sdmae.io.tiff_claims import check_series, opened
 from napari_sdmae.label_map import LabelMap
 
 NAMESPACE = "napari-sdmae/labels"
@@ -104,12 +106,14 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
         If the file is no TIFF, damaged, or no picture of labels.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with opened(path) as file:
             images = [_plane(series) for series in file.series[:2]]
             description, stated = our_description(file), tiff_mpp(file)
             named_nuclei = len(images) == 2 and file.series[1].name == "nuclei"
     except UnusableLabels:
         raise
+    except TooLarge as error:
+        raise UnusableLabels(str(error)) from None
     except FileNotFoundError:
         raise UnusableLabels("there is no such file") from None
     except Exception as error:  # decoders raise nearly every exception there is
@@ -142,6 +146,7 @@ def our_description(file: tifffile.TiffFile) -> dict[str, Any] | None:
 
 
 def _plane(series: Any) -> NDArray[Any]:
+    check_series(series)
     values = series.levels[0].asarray()
     squeezed: NDArray[Any] = values.reshape([length for length in values.shape if length > 1] or [1])
     while squeezed.ndim < 2:

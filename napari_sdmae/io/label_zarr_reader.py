@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import KEY, as_labels, classes_of_values, restore
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.memory import TooLarge, check_memory
+from napari_sdmae.io.scale import micrometres_in
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 
-MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 NAMES = ("class", "name", "label", "description")
 """Properties that may hold what a label is called."""
 
@@ -51,6 +53,8 @@ def read_label_zarr(
         nuclei = _beside(chosen, description)
     except UnusableLabels:
         raise
+    except TooLarge as error:
+        raise UnusableLabels(str(error)) from None
     except FileNotFoundError:
         raise UnusableLabels("no OME-Zarr of that name") from None
     except Exception as error:  # zarr and its codecs raise nearly every exception there is
@@ -103,7 +107,10 @@ def _ome(group: zarr.Group) -> dict[str, Any]:
 
 def _pixels(group: zarr.Group) -> NDArray[np.int32]:
     dataset = _ome(group)["multiscales"][0]["datasets"][0]
-    values = np.asarray(group[dataset["path"]][...])
+    stored = group[dataset["path"]]
+    size = " × ".join(map(str, stored.shape))
+    check_memory(prod(stored.shape) * (stored.dtype.itemsize + 4), f"reading {size} labels", "cut them into smaller ones")
+    values = np.asarray(stored[...])
     return as_labels(values.reshape(values.shape[-2:]) if values.ndim > 2 else values)
 
 
@@ -149,6 +156,6 @@ def _place(multiscale: Mapping[str, Any]) -> tuple[float | None, tuple[float, fl
     changes = multiscale["datasets"][0].get("coordinateTransformations", [])
     scale = next((one["scale"] for one in changes if one["type"] == "scale"), [1.0, 1.0])
     shift = next((one["translation"] for one in changes if one["type"] == "translation"), [0.0, 0.0])
-    factor = MICROMETRES.get(str(unit))
+    factor = micrometres_in(str(unit))
     row, column = (float(shift[axis]) / float(scale[axis]) for axis in (-2, -1))
     return None if factor is None else float(scale[-1]) * factor, (row, column)
