@@ -202,7 +202,9 @@ class TilesConfig(Settings):
         ge=0.05,
         le=20,
     )
-    scene: int | None = setting(None, "Scene", "Of files that hold several pictures: which one, from 1. Empty: the largest.", ge=1)
+    scene: int | None = setting(
+        None, "Scene", "Of files that hold several pictures: which one, from 1. Empty: the largest.", ge=1
+    )
     plane: int | None = setting(
         None, "Plane", "Of stacks in depth or time and of several pages: which one, from 1. Empty: the first.", ge=1
     )

@@ -30,7 +30,7 @@ from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache_folders import cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries
-from napari_sdmae.data.notes import Note, Variety, gather, warnings
+from napari_sdmae.data.notes import Note, Variety, gather, of_concern, warnings
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images, list_source, read_headers, survey, which
@@ -218,7 +218,7 @@ def _open(folder: Path, summary: Summary, settings: TilesConfig) -> TileCache:
     refuse_empty(summary.tiles, summary.images)
     tiles = np.memmap(folder / TILES, np.uint8, mode="c", shape=(summary.tiles, summary.edge, summary.edge, 3))
     mpp = settings.mpp or common_mpp(summary.mpps)
-    return TileCache(tiles, mpp, quarantine, folder.name.removeprefix("tiles-"), folder, summary.notes)
+    return TileCache(tiles, mpp, quarantine, folder.name.removeprefix("tiles-"), folder, of_concern(summary.notes, settings.mpp))
 
 
 def variety_of(tiles: NDArray[np.uint8]) -> list[str]:

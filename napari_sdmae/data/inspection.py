@@ -12,10 +12,12 @@ import psutil
 from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache import common_mpp, open_cache, read_summary, variety_of
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
+from napari_sdmae.data.notes import of_concern
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
+from napari_sdmae.io.scale import is_doubt
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Inspection:
             return f"{self.mpp:.3g} µm/px"
         if self.mpps:
             return f"the files differ, {self.mpps[0]:.3g} to {self.mpps[1]:.3g} µm/px: one scale per run works best"
-        return "not stated in the files"
+        return "stated, and not used: see below" if any(map(is_doubt, self.notes)) else "not stated in the files"
 
     def _space(self) -> str:
         if self.cached:
@@ -145,7 +147,7 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
         free_memory=psutil.virtual_memory().available,
         cached=ready is not None,
         problem=_problem(number, unusable, tiles, 0 if ready else space, free, root, settings),
-        notes=[*listing.words, *(note.words for note in notes)],
+        notes=[*listing.words, *(note.words for note in of_concern(notes, settings.mpp))],
         warnings=told,
     )
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from napari_sdmae.io.images import IMAGE_SUFFIXES
 
-OTHER_PICTURES = frozenset(
-    ".svs .ndpi .mrxs .scn .bif .vms .vmu .svslide .isyntax .czi .lif .nd2 .vsi .oir .zvi .lsm .dcm .dicom .webp .jp2 .jpx .j2k"
-    " .jpf .jxl .jxr .avif .heic .heif .gif .psd .raw .dng .cr2 .nef .arw .tga .ppm .pgm .pnm .qptiff .btf .tf8 .tf2 .zarr".split()
-)
+SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"}
+MICROSCOPES = {".czi", ".lif", ".nd2", ".vsi", ".oir", ".zvi", ".lsm", ".dcm", ".dicom", ".zarr"}
+CAMERAS = {".webp", ".jp2", ".jpx", ".j2k", ".jpf", ".jxl", ".jxr", ".avif", ".heic", ".heif", ".gif", ".psd", ".dng", ".ppm"}
+OTHER_PICTURES = frozenset(SLIDES | MICROSCOPES | CAMERAS)
 """Ends of the names of pictures that are not read: slides, other formats of microscopes and of cameras."""
 CONVERT = "convert them to TIFF or PNG to use them"
 _HIDDEN = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "@eadir"})

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.intensity import is_depth
+from napari_sdmae.io.scale import is_doubt
 
 ONE_COLOUR = 8
 """Largest difference of a channel (0-255) within a tile that holds nothing but one colour, as the camera sees it."""
@@ -20,13 +21,13 @@ class Note(NamedTuple):
     """A sentence, how many images it is about, and one of them."""
 
     text: str
-    count: int
+    images: int
     example: str
 
     @property
     def words(self) -> str:
         """The whole line."""
-        about = self.example if self.count == 1 else f"{self.count:,} images, such as {self.example}"
+        about = self.example if self.images == 1 else f"{self.images:,} images, such as {self.example}"
         return f"{about}: {self.text}"
 
 
@@ -36,8 +37,13 @@ def gather(notes: Iterable[tuple[str, Iterable[str]]]) -> list[Note]:
     for name, texts in notes:
         for text in texts:
             known = found.get(text, Note(text, 0, name))
-            found[text] = known._replace(count=known.count + 1)
+            found[text] = known._replace(images=known.images + 1)
     return list(found.values())
+
+
+def of_concern(notes: Iterable[Note], mpp: float | None) -> list[Note]:
+    """Leave out what doubts a scale where `mpp` is given."""
+    return [note for note in notes if mpp is None or not is_doubt(note.text)]
 
 
 def warnings(notes: Iterable[Note]) -> list[str]:
@@ -65,7 +71,9 @@ class Variety:
         """A sentence if most tiles hold nothing but one colour, or repeat each other."""
         told, repeated = [], self._tiles - len(self._distinct)
         if self._plain > MOSTLY * self._tiles:
-            told.append(f"{self._plain:,} of {self._tiles:,} tiles hold nothing but one colour: there is nothing to learn from them")
+            told.append(
+                f"{self._plain:,} of {self._tiles:,} tiles hold nothing but one colour: there is nothing to learn from them"
+            )
         if repeated > MOSTLY * self._tiles and self._tiles > 1:
             told.append(f"{self._tiles:,} tiles show only {len(self._distinct):,} different pictures: the others repeat them")
         return told

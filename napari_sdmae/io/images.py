@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_sdmae.io import tiff
-from napari_sdmae.io.intensity import Brightness, as_rgb8
+from napari_sdmae.io.intensity import Brightness, as_rgb8, brightness_notes
 from napari_sdmae.io.memory import TooLarge, check_memory
-from napari_sdmae.io.scale import Scale, judge_dpi
+from napari_sdmae.io.scale import GIVE, Scale, judge_dpi
 from napari_sdmae.io.tiff_planes import ANY, Which
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
@@ -68,15 +68,8 @@ def read_image(path: Path | str, which: Which = ANY, notes: list[str] | None = N
         else:
             _check_single(which)
             image = _read_jpeg(path) if _is_jpeg(path) else _read_other(path, told)
-    _judge_brightness([image], told)
+    told += brightness_notes(image)
     return image
-
-
-def _judge_brightness(parts: list[RGB], notes: list[str]) -> None:
-    brightness = Brightness()
-    for part in parts:
-        brightness.add(part)
-    notes += brightness.notes
 
 
 def image_size(path: Path | str, which: Which = ANY) -> tuple[int, int]:
@@ -119,10 +112,17 @@ def read_about(path: Path | str, which: Which = ANY) -> About:
                 return About(one.scale.mpp, one.notes)
         with Image.open(path) as image:
             scale = _flat_scale(image)
-            notes = tiff.orientation_note(int(image.getexif().get(ORIENTATION, 1)))
+            notes = tiff.orientation_note(_orientation(image))
             frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
             notes += [f"frame 1 of {frames} is used"] if frames > 1 else []
             return About(scale.mpp, [*notes, *([scale.note] if scale.note else [])])
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # behind the pixels, if anywhere: Pillow would decode them to look
+    stated = image.getexif().get(ORIENTATION, 1)
+    return stated if isinstance(stated, int) else 1
 
 
 def read_mpp(path: Path | str) -> float | None:
@@ -134,7 +134,8 @@ def _flat_scale(image: Image.Image) -> Scale:
     """Return the scale of an image that is no TIFF."""
     aspect = image.info.get("aspect")  # of PNG: pixels of a stated shape and of no stated size
     if aspect and 0 < aspect[0] != aspect[1] > 0:
-        return Scale(None, f"its pixels are not square: their sides are stated as {aspect[1]} to {aspect[0]} (width to height)")
+        sides = f"{aspect[1]} to {aspect[0]} (width to height)"
+        return Scale(None, f"its pixels are not square: their sides are stated as {sides}; {GIVE}")
     return judge_dpi(image.info.get("dpi"))
 
 

@@ -69,7 +69,8 @@ def with_alpha(values: NDArray[Any], notes: list[str] | None = None, premultipli
     bytes_ = to_uint8(colour, find_depth(seen if seen.size else colour), notes)
     if not premultiplied:
         return on_white(bytes_, opacity)
-    return np.minimum(bytes_.astype(np.uint16) + (255 - opacity), 255).astype(np.uint8)  # white fills up what is missing
+    filled: NDArray[np.uint8] = np.minimum(bytes_.astype(np.uint16) + (255 - opacity), 255).astype(np.uint8)
+    return filled  # white fills up what is missing
 
 
 def on_white(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -157,6 +158,13 @@ def _outside(values: NDArray[Any], low: float, high: float) -> int:
     """Return how many values are below `low` or above `high`."""
     above = 0 if high == np.inf else int(np.count_nonzero(values > high))
     return above + (0 if low == -np.inf or values.dtype.kind == "u" else int(np.count_nonzero(values < low)))
+
+
+def brightness_notes(pixels: NDArray[np.uint8]) -> list[str]:
+    """Return a warning if a picture, uint8 (H, W, 3), is nearly black or white."""
+    brightness = Brightness()
+    brightness.add(pixels)
+    return brightness.notes
 
 
 class Brightness:

@@ -18,6 +18,8 @@ SQUARE = 1.01
 DEFAULT_DPI = (1, 2.54, 28, 50, 72, 75, 96, 100, 120, 150, 180, 200, 220, 240, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
 """Resolutions, in dots per inch, that programs and printers write without anybody having measured anything."""
 
+GIVE = "give mpp"
+"""How a note ends that is of no concern once the scale is given."""
 INCH = 25_400.0
 _EXACT = {
     **{f"{prefix}m": 1e6 * 10.0**power for prefix, power in zip("YZEPTGMk", range(24, 0, -3), strict=True)},
@@ -27,13 +29,13 @@ _EXACT = {
 }
 """Micrometres in each unit of length of the OME schema; of these, Mm and mm differ by their case alone."""
 _NAMES = {
-    **{name: 1.0 for name in ("um", "mum", "mcm", "micron", "micro-meter", "micrometer", "micrometre")},
-    **{name: 1e-3 for name in ("nanometer", "nanometre")},
-    **{name: 1e3 for name in ("millimeter", "millimetre")},
-    **{name: 1e4 for name in ("centimeter", "centimetre")},
-    **{name: 1e6 for name in ("meter", "metre")},
-    **{name: 1e-4 for name in ("angstrom", "ångstrom", "ångström")},
-    **{name: INCH for name in ("inch", "inche", '"')},
+    **dict.fromkeys(("um", "mum", "mcm", "micron", "micro-meter", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("nanometer", "nanometre"), 0.001),
+    **dict.fromkeys(("millimeter", "millimetre"), 1000.0),
+    **dict.fromkeys(("centimeter", "centimetre"), 10000.0),
+    **dict.fromkeys(("meter", "metre"), 1000000.0),
+    **dict.fromkeys(("angstrom", "ångstrom", "ångström"), 0.0001),
+    **dict.fromkeys(("inch", "inche", '"'), INCH),
 }
 """Micrometres in each unit that people and programs spell out, in small letters and without the s of the plural."""
 _NONE = {"", "pixel", "px", "pixels", "reference frame", "none", "null", "unknown", "arbitrary"}
@@ -47,6 +49,11 @@ class Scale:
 
     mpp: float | None = None
     note: str = ""
+
+
+def is_doubt(note: str) -> bool:
+    """Return whether a note is about a scale that is not believed, and of no concern where the scale is given."""
+    return note.endswith(GIVE)
 
 
 def plausible_mpp(mpp: float | None) -> float | None:
@@ -80,10 +87,10 @@ def judge(width: float | None, height: float | None, source: str) -> Scale:
         return Scale(
             None,
             f"its pixels are not square: the {source} states {stated[0]:.4g} × {stated[1]:.4g} µm (width × height), so that no "
-            "scale is taken from it; resample it to square pixels, or give mpp",
+            f"scale is taken from it; resample it to square pixels, or {GIVE}",
         )
     doubt = implausible(stated[0])
-    return Scale(None, f"the {source} states a scale that is not used: {doubt}") if doubt else Scale(stated[0])
+    return Scale(None, f"the {source} states a scale that is not used: {doubt}; {GIVE}") if doubt else Scale(stated[0])
 
 
 def judge_dpi(dpi: Any) -> Scale:
@@ -119,7 +126,7 @@ def _ome(file: tifffile.TiffFile, image: int) -> Scale:
     try:
         images = ElementTree.fromstring(file.ome_metadata).findall(".//{*}Pixels")
     except ElementTree.ParseError:
-        return Scale(None, "its OME-XML is damaged: a scale that it states is not read")
+        return Scale(None, f"its OME-XML is damaged, and a scale that it states is not read; {GIVE}")
     if not images:
         return Scale()
     about = images[image if image < len(images) else 0].attrib
@@ -193,7 +200,7 @@ def _unknown(unit: str) -> str:
     """Return a note if `unit` is neither a length nor one of the words for none."""
     if micrometres_in(unit) or _spelled(unit).lower() in _NONE:
         return ""
-    return f"its scale is stated in “{unit[:40]}”, which is no known unit: it is not used; give mpp"
+    return f"its scale is stated in “{unit[:40]}”, which is no known unit: it is not used; {GIVE}"
 
 
 def _spelled(name: str) -> str:

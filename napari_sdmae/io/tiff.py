@@ -108,7 +108,7 @@ class TiffPicture:
         TooLarge
             If a row of strips or tiles takes more memory than there is.
         """
-        page = self.chosen.page()
+        page: Any = self.chosen.page()
         _check_colours(page)
         height = max(_segment_height(page), rows)
         check_memory(

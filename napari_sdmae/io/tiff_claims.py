@@ -85,9 +85,8 @@ def check_series(series: Any) -> None:
     """Raise ValueError if the pixels that a series of tifffile claims cannot be, or need more memory than there is."""
     check_page(series.keyframe)
     size = " × ".join(map(str, series.shape))
-    check_memory(
-        prod(series.shape) * (series.dtype.itemsize + COPY), f"reading {size} values in one piece", "cut the file into smaller ones"
-    )
+    needed = prod(series.shape) * (series.dtype.itemsize + COPY)
+    check_memory(needed, f"reading {size} values in one piece", "cut the file into smaller ones")
 
 
 def read_values(path: Path | str) -> NDArray[Any]:
