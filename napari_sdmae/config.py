@@ -202,6 +202,12 @@ class TilesConfig(Settings):
         ge=0.05,
         le=20,
     )
+    scene: int | None = setting(
+        None, "Scene", "Of files that hold several pictures: which one, from 1. Empty: the largest.", ge=1
+    )
+    plane: int | None = setting(
+        None, "Plane", "Of stacks in depth or time and of several pages: which one, from 1. Empty: the first.", ge=1
+    )
     leave_out: tuple[str, ...] = setting(
         (), "Folders left out", "Names of folders whose images are not used, such as BACK of NCT-CRC-HE-100K."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,16 +32,29 @@ def gather(given: Sequence[Path]) -> list[Input]:
     Refused
         If the results of two images would have one name.
     """
-    from napari_sdmae.data.sources import find_images
+    from napari_sdmae.data.sources import list_source
 
-    found = [(file.path, Path(file.name)) for source in given for file in find_images(source)]
-    stems = Counter(name.with_suffix("") for _, name in found)
+    found: list[tuple[Path, Path]] = []
+    for source in given:
+        files, listing = list_source(source)
+        found += [(file.path, Path(file.name)) for file in files]
+        for line in [*listing.warnings, *(f"{name} is left out: {reason}" for name, reason in listing.unreachable)]:
+            print(f"{source}: note: {line}", file=sys.stderr)
+    stems = [name.with_suffix("") for _, name in found]
+    alike = Counter(map(_alike, stems))
     inputs = [
-        Input(path, (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()) for path, name in found
+        Input(path, (stem if alike[_alike(stem)] == 1 else name).as_posix())
+        for (path, name), stem in zip(found, stems, strict=True)
     ]
-    if doubles := [name for name, count in Counter(one.name for one in inputs).items() if count > 1]:
+    names = Counter(_alike(Path(one.name)) for one in inputs)
+    if doubles := [one.name for one in inputs if names[_alike(Path(one.name))] > 1]:
         raise Refused(f"several images are called {doubles[0]}: give their folders in calls of their own, with another --output")
     return inputs
+
+
+def _alike(name: Path) -> str:
+    """Return a name as disks compare it that know neither capital letters nor two forms of an accent."""
+    return unicodedata.normalize("NFC", name.as_posix()).casefold()
 
 
 def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterator[Path]]) -> int:

@@ -23,6 +23,7 @@ from napari_sdmae.cli._output import (
     save_png,
     save_tiff,
 )
+from napari_sdmae.cli._which import add_which, tell, which_of
 
 PROG = "sdmae attention"
 METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> int:
         default="nearest",
         help="of the overlay; the map itself has one value per patch",
     )
+    add_which(parser)
     arguments = parser.parse_intermixed_args(argv)
     return guarded(PROG, lambda: _write(arguments))
 
@@ -70,22 +72,33 @@ def _downsample(text: str) -> int | str:
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Compute the map, write the files and return their paths."""
-    from napari_sdmae.io.images import read_mpp
     from napari_sdmae.io.model_info import model_info
 
     _check(arguments)
+    which = which_of(arguments)
     model = named_or_default(PROG, arguments.model)
     name = _name(arguments, model_info(model).depth)
     paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
-    from napari_sdmae.inference.answers import attention, read_field
+    from napari_sdmae.inference.answers import attention
+    from napari_sdmae.inference.fields import MAX_PIXELS
+    from napari_sdmae.inference.pictures import fit_picture, open_picture, read_field
+    from napari_sdmae.io.intensity import brightness_notes
 
-    field = read_field(str(arguments.image), arguments.region)
-    mpp = arguments.mpp or read_mpp(arguments.image)
+    picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
+    mpp, large = picture.mpp, picture.height * picture.width > MAX_PIXELS
+    field = None if large else read_field(picture)
     asked = {key: getattr(arguments, key) for key in ("method", "block", "head", "query", "downsample", "device")}
-    answer = attention(model, field, mpp=mpp, **asked)
-    values, cell = answer["values"], answer["scale"][0]
+    answer = attention(model, picture if field is None else field, mpp=mpp, **asked)
+    values, cell, shown = answer["values"], answer["scale"][0], answer["scale"][0]
+    if field is None:  # of a large picture the overlay is drawn on what the model saw
+        factor = answer["downsample"]
+        shown = cell // factor
+        again = open_picture(arguments.image, arguments.region, arguments.mpp, which)
+        seen, _ = fit_picture(again, shown, factor)
+        field = seen[: -(-picture.height // factor), : -(-picture.width // factor)]
+    tell(PROG, arguments.image, [*picture.notes, *brightness_notes(field)])
     low, high = _colour_range(values, answer["method"])
-    save_png(paths[0], overlay(field, values, cell, low, high, arguments.interpolation))
+    save_png(paths[0], overlay(field, values, shown, low, high, arguments.interpolation))
     save_tiff(paths[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
     save_json(paths[2], _report(arguments, answer) | {"colour_range": [low, high]})
     return paths

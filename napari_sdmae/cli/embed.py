@@ -13,6 +13,7 @@ from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
 from napari_sdmae.cli._models import named_or_default, split_inputs
 from napari_sdmae.cli._output import MODEL_HELP, Refused, check_scale
+from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config import Device, Precision
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", choices=("mean", "tokens"), default="mean", help="mean of the patch tokens (default), or all")
     parser.add_argument("--tissue", type=float, default=0.0, metavar="FRACTION", help="leave out tiles with less tissue, 0 to 1")
     parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the files)")
+    add_which(parser)
     parser.add_argument("--batch", type=int, default=16, help="tiles at once (default: 16)")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
     parser.add_argument(
@@ -113,11 +115,12 @@ class Job:
         from napari_sdmae.inference.embedding import embed
         from napari_sdmae.inference.pictures import FilePicture
 
-        picture = FilePicture(one.path, self._arguments.mpp)
+        picture = FilePicture(one.path, self._arguments.mpp, which_of(self._arguments))
         options = {"pool": self._arguments.pool, "batch": self._arguments.batch, "autocast": self._context}
         for some in embed(self._encoder, picture, tiling=self._tiling, **options):
             self._writer.add(str(one.path), picture.mpp, some)
             self.count += len(some.features)
+        tell(PROG, one.path, picture.notes)
         yield from ()
 
 
@@ -127,6 +130,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
     check_scale(arguments.mpp)
     check_end(arguments.output)
+    which_of(arguments)
     if not 0 <= arguments.tissue <= 1:
         raise Refused(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
     if arguments.batch < 1:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
 from napari_sdmae.cli._output import Refused, check_scale, save_json, save_png
 from napari_sdmae.cli._prediction_files import report, tile_rows, write_boxes, write_probabilities, write_table
+from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config import Device, Precision
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the files)")
     parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
+    add_which(parser)
     parser.add_argument("--probabilities", action="store_true", help="write them as TIFF, one page for each class")
     parser.add_argument("--cell-expansion", type=float, default=0.0, metavar="UM", help="grow nuclei to cells by so many µm")
     parser.add_argument(
@@ -114,7 +116,9 @@ class Job:
         from napari_sdmae.inference.predicting import predict_picture
 
         start = perf_counter()
-        found = predict_picture(self.model, self._picture(one), **self.options)
+        picture = self._picture(one)
+        found = predict_picture(self.model, picture, **self.options)
+        tell(PROG, one.path, picture.notes)
         for warning in found.warnings:
             print(f"{PROG}: {one.path}: {warning}", file=sys.stderr)
         if self.spec.task == "classification":
@@ -127,10 +131,9 @@ class Job:
 
     def _picture(self, one: Input) -> Picture:
         """Return the picture from its beginning: each reader goes through it once."""
-        from napari_sdmae.inference.pictures import FilePicture, Part
+        from napari_sdmae.inference.pictures import open_picture
 
-        whole = FilePicture(one.path, self.arguments.mpp)
-        return whole if self.arguments.region is None else Part(whole, tuple(self.arguments.region))
+        return open_picture(one.path, self.arguments.region, self.arguments.mpp, which_of(self.arguments))
 
     def _write(self, one: Input, found: Prediction, seconds: float) -> Iterator[Path]:
         from napari_sdmae.cli._overlay import overlay
@@ -164,6 +167,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
     from napari_sdmae.io.head_info import read_head_spec
 
     check_scale(arguments.mpp)
+    which_of(arguments)
     spec, inputs = read_head_spec(arguments.head), gather(arguments.inputs)
     _check(arguments, spec)
     _check_free(arguments, spec, inputs)

@@ -17,7 +17,7 @@ import json
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,15 +30,18 @@ from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache_folders import cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries
+from napari_sdmae.data.notes import Note, Variety, gather, of_concern, warnings
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
-from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images, read_headers, survey
+from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
 from napari_sdmae.io.files import write_atomically
 
 COMPLETE = "cache.json"
 PROGRESS_S = 0.2
 """Least time between two reports of progress, in seconds."""
+SAMPLED_TILES = 1000
+"""Tiles looked at to tell whether they show anything: less than a second."""
 SAME_SCALE = 1.1
 """Images whose µm/px differ by no more than this factor have one scale."""
 
@@ -55,13 +58,14 @@ class Progress:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Summary:
-    """What a complete cache holds: edge of its tiles in px, their number, all images, their µm/px, and the unusable ones."""
+    """What a complete cache holds: edge of its tiles in px, their number, all images, their µm/px, the unusable ones, notes."""
 
     edge: int
     tiles: int
     images: int
     mpps: list[float]
     unusable: list[tuple[str, str]]
+    notes: list[Note] = field(default_factory=list)
 
 
 SUMMARY = TypeAdapter(Summary)
@@ -83,6 +87,8 @@ class TileCache:
         Changes with the images and with how they are cut.
     folder
         Where the cache lies.
+    notes
+        What must be known of the images.
     """
 
     tiles: NDArray[np.uint8]
@@ -90,6 +96,12 @@ class TileCache:
     quarantine: list[tuple[str, str]]
     fingerprint: str
     folder: Path
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a run must say of its images and tiles; of many tiles, some are looked at."""
+        return [*warnings(self.notes), *variety_of(self.tiles)]
 
     @cached_property
     def _entries(self) -> list[Entry]:
@@ -125,7 +137,7 @@ def prepare_tiles(source: Path, settings: TilesConfig) -> Generator[Progress, No
     DataError
         If there are no images, too many unusable ones, no tissue, or not enough space on the disk.
     """
-    files = find_images(source, settings.leave_out)
+    files, listing = list_source(source, settings.leave_out)
     folder = cache_folder(files, settings)
     summary = read_summary(folder)
     if summary is None:
@@ -133,7 +145,7 @@ def prepare_tiles(source: Path, settings: TilesConfig) -> Generator[Progress, No
         lock = FileLock(folder / "lock", thread_local=False)
         try:
             yield from _wait_for(lock, folder, len(files))
-            summary = read_summary(folder) or (yield from _fill(folder, files, settings))
+            summary = read_summary(folder) or (yield from _fill(folder, files, listing.unreachable, settings))
         finally:
             lock.release()
     yield Progress(len(files), len(files), "the tiles are ready")
@@ -155,15 +167,18 @@ def open_cache(source: Path, settings: TilesConfig) -> TileCache:
     return _open(folder, summary, settings)
 
 
-def _fill(folder: Path, files: list[SourceFile], settings: TilesConfig) -> Generator[Progress, None, Summary]:
+def _fill(
+    folder: Path, files: list[SourceFile], unreachable: list[tuple[str, str]], settings: TilesConfig
+) -> Generator[Progress, None, Summary]:
     clock = _Clock()
     headers = []
-    for header in read_headers(files):
+    for header in read_headers(files, which(settings)):
         headers.append(header)
         if clock.due():
             yield Progress(len(headers), len(files), "reading the sizes of the images")
     found = survey(headers, settings)
-    refuse_unusable(found.unusable, len(files), settings.max_unusable, ALLOW_MORE)
+    found.unusable.extend(unreachable)
+    refuse_unusable(found.unusable, len(files) + len(unreachable), settings.max_unusable, ALLOW_MORE)
     _check_space(folder, found, settings)
     try:
         with Journal(folder, found.edge, [file.name for file, _, _ in found.readable]) as journal:
@@ -183,7 +198,8 @@ def _finish(folder: Path, found: Survey, entries: list[Entry]) -> Summary:
     mpps = sorted({entry.mpp for entry in entries if entry.mpp})
     unusable = sorted([*found.unusable, *((entry.name, entry.reason) for entry in entries if entry.reason)])
     tiles = sum(len(entry.positions) for entry in entries)
-    summary = Summary(found.edge, tiles, len(entries) + len(found.unusable), mpps, unusable)
+    notes = gather((entry.name, entry.notes) for entry in entries)
+    summary = Summary(found.edge, tiles, len(entries) + len(found.unusable), mpps, unusable, notes)
     write_atomically(folder / COMPLETE, json.dumps(asdict(summary), indent=1).encode())
     return summary
 
@@ -201,7 +217,15 @@ def _open(folder: Path, summary: Summary, settings: TilesConfig) -> TileCache:
     refuse_unusable(quarantine, summary.images, settings.max_unusable, ALLOW_MORE)
     refuse_empty(summary.tiles, summary.images)
     tiles = np.memmap(folder / TILES, np.uint8, mode="c", shape=(summary.tiles, summary.edge, summary.edge, 3))
-    return TileCache(tiles, settings.mpp or common_mpp(summary.mpps), quarantine, folder.name.removeprefix("tiles-"), folder)
+    mpp = settings.mpp or common_mpp(summary.mpps)
+    return TileCache(tiles, mpp, quarantine, folder.name.removeprefix("tiles-"), folder, of_concern(summary.notes, settings.mpp))
+
+
+def variety_of(tiles: NDArray[np.uint8]) -> list[str]:
+    """Return what :class:`~napari_sdmae.data.notes.Variety` says of tiles (N, E, E, 3), of many of every n-th."""
+    variety = Variety()
+    variety.add(tiles[:: max(1, -(-len(tiles) // SAMPLED_TILES))])
+    return variety.warnings
 
 
 def common_mpp(mpps: list[float]) -> float | None:

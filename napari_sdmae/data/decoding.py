@@ -10,17 +10,18 @@ from functools import partial
 from pathlib import Path
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.sources import SourceFile
+from napari_sdmae.data.sources import SourceFile, which
 from napari_sdmae.data.tiles import Positions, Tiles, cut
-from napari_sdmae.io.images import read_mpp
+from napari_sdmae.io.images import About, read_about
 
 THREADS = min(8, os.cpu_count() or 1)
 SMALL_PIXELS = 16_000_000
 """Images up to this size are decoded ahead, `2 * THREADS` at a time (at most 0.8 GB); larger ones when their turn comes."""
 
 Chunks = Iterable[tuple[Tiles, Positions]]
-Decode = Callable[[], tuple[Chunks, float | None]]
-"""Returns the tiles of one image, row by row, and its µm/px; it and its iteration raise `UnusableImage`."""
+Decode = Callable[[], tuple[Chunks, About]]
+"""Returns the tiles of one image, row by row, and its µm/px and notes, which are complete after the last row; it and its
+iteration raise `UnusableImage`."""
 
 
 def decode_in_order(
@@ -52,9 +53,11 @@ def decode_in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _whole(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, float | None]:
-    return list(cut(path, edge, settings)), read_mpp(path)
+def _whole(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, About]:
+    chunks, about = _row_by_row(path, edge, settings)
+    return list(chunks), about
 
 
-def _row_by_row(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, float | None]:
-    return cut(path, edge, settings), read_mpp(path)
+def _row_by_row(path: Path, edge: int, settings: TilesConfig) -> tuple[Chunks, About]:
+    about = read_about(path, which(settings))
+    return cut(path, edge, settings, about.notes), about

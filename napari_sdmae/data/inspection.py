@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.cache import common_mpp, read_summary
+from napari_sdmae.data.cache import common_mpp, open_cache, read_summary, variety_of
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
+from napari_sdmae.data.notes import of_concern
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
-from napari_sdmae.data.sources import DataError, find_images, read_headers, survey
+from napari_sdmae.data.sources import DataError, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
+from napari_sdmae.io.scale import is_doubt
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Inspection:
         Whether the tiles are decoded already.
     problem
         Why a run would refuse to start; empty if it would not.
+    notes
+        What else lies in the folder, and what must be known of the images, a line each.
+    warnings
+        What a run would warn of.
     """
 
     images: int
@@ -63,6 +69,8 @@ class Inspection:
     free_memory: int
     cached: bool
     problem: str
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """Return a few lines for people."""
@@ -75,6 +83,7 @@ class Inspection:
         ]
         if self.estimated:
             lines.append("only some images were decoded: the number of tiles is an estimate, and more files may be unusable")
+        lines += [*self.notes, *(f"warning: {one}" for one in self.warnings)]
         return "\n".join([*lines, f"cannot start: {self.problem}"] if self.problem else lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +95,7 @@ class Inspection:
             return f"{self.mpp:.3g} µm/px"
         if self.mpps:
             return f"the files differ, {self.mpps[0]:.3g} to {self.mpps[1]:.3g} µm/px: one scale per run works best"
-        return "not stated in the files"
+        return "stated, and not used: see below" if any(map(is_doubt, self.notes)) else "not stated in the files"
 
     def _space(self) -> str:
         if self.cached:
@@ -109,19 +118,23 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
     DataError
         If there is no such folder or no image in it.
     """
-    files = find_images(source, settings.leave_out)
+    files, listing = list_source(source, settings.leave_out)
     root = cache_root(settings)
     ready = read_summary(cache_folder(files, settings))
-    found = survey(read_headers(files), settings)
+    found = survey(read_headers(files, which(settings)), settings)
+    found.unusable.extend(listing.unreachable)
+    number = len(files) + len(listing.unreachable)
     most = sum(tile_count(height, width, found.edge) for _, height, width in found.readable)
     if ready:
         tiles, mpps, unusable, complete = ready.tiles, ready.mpps, [(name, reason) for name, reason in ready.unusable], True
+        notes, told = ready.notes, variety_of(open_cache(source, settings).tiles) if ready.tiles else []
     else:
         sample = sample_tiles(found, settings)
         tiles, mpps, unusable, complete = sample.tiles, sample.mpps, sorted(found.unusable + sample.unusable), sample.complete
+        notes, told = sample.notes, sample.warnings
     space, free = found.edge**2 * 3 * tiles, shutil.disk_usage(_existing(root)).free
     return Inspection(
-        images=len(files) - len(unusable),
+        images=number - len(unusable),
         unusable=unusable,
         tiles=tiles,
         most_tiles=most,
@@ -133,7 +146,9 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
         free_disk=free,
         free_memory=psutil.virtual_memory().available,
         cached=ready is not None,
-        problem=_problem(len(files), unusable, tiles, 0 if ready else space, free, root, settings),
+        problem=_problem(number, unusable, tiles, 0 if ready else space, free, root, settings),
+        notes=[*listing.words, *(note.words for note in of_concern(notes, settings.mpp))],
+        warnings=told,
     )
 
 

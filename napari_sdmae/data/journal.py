@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -21,13 +21,17 @@ FLUSH_S = 2.0
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one image: the (row, column) of its tiles of `edge` px, its µm/px, or the reason why it cannot be used."""
+    """What became of one image: the (row, column) of its tiles of `edge` px, its µm/px, or the reason why it cannot be used.
+
+    `notes` are what must be known of it.
+    """
 
     name: str
     edge: int
     positions: list[list[int]]
     mpp: float | None = None
     reason: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def read_entries(folder: Path) -> list[Entry]:
@@ -91,11 +95,11 @@ class Journal:
         start = self._tiles.tell()
         positions: list[list[int]] = []
         try:
-            chunks, mpp = decode()
+            chunks, about = decode()
             for tiles, places in chunks:
                 self._tiles.write(tiles.tobytes())
                 positions += places.tolist()
-            entry = Entry(name, self.edge, positions, mpp)
+            entry = Entry(name, self.edge, positions, about.mpp, notes=about.notes)
         except UnusableImage as error:
             self._tiles.seek(start)
             self._tiles.truncate()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.decoding import decode_in_order
+from napari_sdmae.data.notes import Note, Variety, gather
 from napari_sdmae.data.sources import SourceFile, Survey
 from napari_sdmae.data.tiles import tile_count
 from napari_sdmae.io.images import UnusableImage
@@ -28,12 +29,18 @@ class Sample:
         µm/px of the sampled images that state it.
     complete
         Whether every image was looked at.
+    notes
+        What must be known of the sampled images.
+    warnings
+        What must be known of the tiles.
     """
 
     tiles: int
     unusable: list[tuple[str, str]]
     mpps: list[float]
     complete: bool
+    notes: list[Note]
+    warnings: list[str]
 
 
 def sample_tiles(found: Survey, settings: TilesConfig) -> Sample:
@@ -41,15 +48,20 @@ def sample_tiles(found: Survey, settings: TilesConfig) -> Sample:
     counts = {file.name: tile_count(height, width, found.edge) for file, height, width in found.readable}
     chosen = _spread(found.readable, SAMPLED_PIXELS)
     kept, unusable, mpps = 0, [], []
+    variety, notes = Variety(), []
     for file, decode in decode_in_order(chosen, found.edge, settings):
         try:
-            chunks, mpp = decode()
-            kept += sum(len(tiles) for tiles, _ in chunks)
-            mpps += [mpp] if mpp else []
+            chunks, about = decode()
+            for tiles, _ in chunks:
+                kept += len(tiles)
+                variety.add(tiles)
+            mpps += [about.mpp] if about.mpp else []
+            notes.append((file.name, about.notes))
         except UnusableImage as error:
             unusable.append((file.name, str(error)))
     total, seen = sum(counts.values()), sum(counts[file.name] for file, _, _ in chosen)
-    return Sample(round(kept * total / seen) if seen else 0, unusable, mpps, len(chosen) == len(found.readable))
+    number = round(kept * total / seen) if seen else 0
+    return Sample(number, unusable, mpps, len(chosen) == len(found.readable), gather(notes), variety.warnings)
 
 
 def _spread(readable: list[tuple[SourceFile, int, int]], pixels: int) -> list[tuple[SourceFile, int, int]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_sdmae.config import TilesConfig
+from napari_sdmae.data.listing import DataError, Listing, all_files, list_folder, printable
 from napari_sdmae.io.images import IMAGE_SUFFIXES, UnusableImage, image_size
+from napari_sdmae.io.tiff_planes import ANY, Which
+
+__all__ = ["DataError", "SourceFile", "Survey", "find_images", "fingerprint", "list_source", "missing_folders", "survey", "which"]
 
 DEFAULT_EDGE = 256
 LARGEST_SMALL_TILE = 512
@@ -18,10 +21,6 @@ LARGEST_SMALL_TILE = 512
 
 FORMAT = 1
 """Version of the tile cache; raise it when tiles, their order or the files of a cache change."""
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message says what came, what was expected and what to do (exit code 3)."""
 
 
 @dataclass(frozen=True)
@@ -60,44 +59,59 @@ def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFil
     """Return the image files below the folder `source` (or `source` itself, if it is a file), sorted by name.
 
     Hidden files (also the ``._`` files of macOS), hidden folders, folders called as in `leave_out` and other kinds of file are
-    left out. Links are followed; a folder that is reached twice, as in a loop of links, is read once.
+    left out; :func:`list_source` counts them.
 
     Raises
     ------
     DataError
         If the source does not exist or holds no image, or a folder in it cannot be read: its images would be missed.
     """
+    return list_source(source, leave_out)[0]
+
+
+def list_source(source: Path, leave_out: Collection[str] = ()) -> tuple[list[SourceFile], Listing]:
+    """Return what :func:`find_images` does, and the count of everything that lies beside it."""
     source = Path(source).expanduser()
     if not source.exists():
         raise DataError(f"no folder {source}: give the folder that holds the images")
-    paths = [source] if source.is_file() else _image_paths(source, leave_out)
+    listing = Listing([source]) if source.is_file() else list_folder(source, leave_out)
     root = source.parent if source.is_file() else source
-    files = [_describe(path, root) for path in paths if path.is_file()]
+    files = [_describe(path, root) for path in listing.images]
     if not files:
         without = f" without {', '.join(leave_out)}" if leave_out else ""
-        raise DataError(f"no images in {source} or its sub-folders{without} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(files, key=lambda file: file.name)
+        missed = [f"{name}: {reason}" for name, reason in listing.unreachable[:3]]
+        there = "; ".join(["", *listing.words, *missed])
+        looked_for = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"no images in {source} or its sub-folders{without} (looked for {looked_for}){there}")
+    return sorted(files, key=lambda file: file.name), listing
 
 
 def missing_folders(source: Path, names: Collection[str]) -> list[str]:
     """Return those of `names` (in any case) by which :func:`find_images` leaves no folder of `source` out."""
-    there = {name.casefold() for _, left, _ in _walk(source.expanduser(), names) for name in left} if names else set()
+    there = {name.casefold() for name in list_folder(source.expanduser(), names).left_out} if names else set()
     return [name for name in names if name.casefold() not in there]
+
+
+def which(settings: TilesConfig) -> Which:
+    """Return which scene and plane of files that hold several are used."""
+    return Which(settings.scene, settings.plane)
 
 
 def fingerprint(files: list[SourceFile], settings: TilesConfig) -> str:
     """Return 16 hexadecimal digits that change with the files (name, size, time of change) and with how they are cut."""
     digest = hashlib.sha256(repr((FORMAT, settings.tile_px, settings.tissue_filter and settings.min_tissue)).encode())
+    if which(settings) != ANY:
+        digest.update(repr(tuple(which(settings))).encode())
     for file in files:
         digest.update(f"{file.name}\0{file.bytes}\0{file.mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def read_headers(files: list[SourceFile]) -> Iterator[Header]:
+def read_headers(files: list[SourceFile], which: Which = ANY) -> Iterator[Header]:
     """Yield each file with its (height, width) in px, or with the reason why it cannot be used; about 8,000 files/s."""
     for file in files:
         try:
-            yield file, image_size(file.path)
+            yield file, image_size(file.path, which)
         except UnusableImage as error:
             yield file, str(error)
 
@@ -122,41 +136,9 @@ def _own_edge(sizes: list[tuple[int, int]]) -> int:
     return height if tiles else DEFAULT_EDGE
 
 
-def _image_paths(root: Path, leave_out: Collection[str]) -> list[Path]:
-    return [
-        Path(folder, name)
-        for folder, _, names in _walk(root, leave_out)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-    ]
-
-
-def _walk(root: Path, leave_out: Collection[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield each folder that is looked into, the names of the folders in it that are left out, and of its files."""
-    left_out = {name.casefold() for name in leave_out}
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        left = [name for name in folders if name.casefold() in left_out]
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left)
-        yield folder, left, names
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise DataError(
-        f"the folder {error.filename} cannot be read ({error.strerror}): allow reading it, or leave it out by moving it "
-        "or by a name that starts with a point"
-    ) from error
-
-
 def _describe(path: Path, root: Path) -> SourceFile:
     status = path.stat()
-    name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()  # names that are no text can be printed
-    return SourceFile(path, name, status.st_size, status.st_mtime_ns)
+    return SourceFile(path, printable(path, root), status.st_size, status.st_mtime_ns)
 
 
 def files_below(root: Path) -> list[SourceFile]:
@@ -167,5 +149,4 @@ def files_below(root: Path) -> list[SourceFile]:
     DataError
         If a folder in it cannot be read.
     """
-    paths = [Path(folder, name) for folder, _, names in _walk(root, ()) for name in names if not name.startswith(".")]
-    return sorted((_describe(path, root) for path in paths if path.is_file()), key=lambda file: file.name)
+    return sorted((_describe(path, root) for path in all_files(root)), key=lambda file: file.name)

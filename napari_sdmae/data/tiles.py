@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.config import TilesConfig
+from napari_sdmae.data.sources import which
 from napari_sdmae.io.images import UnusableImage, image_size, read_bands
 
 MIN_COLOUR = 16
@@ -67,7 +68,7 @@ def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
     return np.asarray(tissue.mean(axis=(1, 2)), np.float32)
 
 
-def cut(path: Path, edge: int, settings: TilesConfig) -> Iterator[tuple[Tiles, Positions]]:
+def cut(path: Path, edge: int, settings: TilesConfig, notes: list[str] | None = None) -> Iterator[tuple[Tiles, Positions]]:
     """Yield the tiles of an image, one row of the grid after the other, without those that show mostly glass.
 
     Parameters
@@ -77,7 +78,9 @@ def cut(path: Path, edge: int, settings: TilesConfig) -> Iterator[tuple[Tiles, P
     edge
         Edge of the tiles, in px.
     settings
-        Whether to leave out background, and the least tissue.
+        Whether to leave out background, and the least tissue; which scene and plane.
+    notes
+        What must be known of the image is appended; complete after the last row.
 
     Yields
     ------
@@ -91,9 +94,9 @@ def cut(path: Path, edge: int, settings: TilesConfig) -> Iterator[tuple[Tiles, P
     UnusableImage
         If the image cannot be read or is smaller than half a tile.
     """
-    height, width = image_size(path)
+    height, width = image_size(path, which(settings))
     rows, columns = grid_starts(height, edge), grid_starts(width, edge)
-    for row, band in zip(rows, _grid_bands(path, rows, height, edge), strict=True):
+    for row, band in zip(rows, _grid_bands(read_bands(path, edge, which(settings), notes), rows, height, edge), strict=True):
         tiles = np.stack([band[:, column : column + edge] for column in columns])
         positions = np.stack([np.full_like(columns, row), columns], axis=1)
         if settings.tissue_filter:
@@ -102,10 +105,10 @@ def cut(path: Path, edge: int, settings: TilesConfig) -> Iterator[tuple[Tiles, P
         yield tiles, positions
 
 
-def _grid_bands(path: Path, rows: NDArray[np.int32], height: int, edge: int) -> Iterator[Tiles]:
+def _grid_bands(bands: Iterator[Tiles], rows: NDArray[np.int32], height: int, edge: int) -> Iterator[Tiles]:
     """Yield for each row of the grid the full width of the image, `edge` px high and at least `edge` px wide."""
     above = last = None
-    for band in read_bands(path, edge):
+    for band in bands:
         above, last = last, band
         if len(band) == edge:
             yield _reflect(band, edge)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from math import ceil
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -22,11 +21,12 @@ from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.devices import devices as list_devices
-from napari_sdmae.inference.fields import RGB, Region, as_rgb, check_pixels, crop, fitting_downsample
+from napari_sdmae.inference.encode import encode_field
+from napari_sdmae.inference.fields import MAX_PIXELS, Region, check_patches, fitting_downsample
 from napari_sdmae.inference.memory import MEMORY, modified
 from napari_sdmae.inference.notes import reconstruction_note
+from napari_sdmae.inference.pictures import Picture, picture_of, read_field
 from napari_sdmae.inference.token_pca import PCABasis
-from napari_sdmae.io.images import UnusableImage, read_image
 from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, tensor_shapes
 
 Answer = dict[str, Any]
@@ -62,8 +62,7 @@ def reconstruct(
     """Return masked, reconstruction, error and mask of a field; see :func:`napari_sdmae.inference.reconstruct`."""
     start = perf_counter()
     described = model_info(model)
-    field = read_field(image, region)
-    check_pixels(field)
+    field = read_field(picture_of(image, region))
     network = _memory.model(described, choose_device(device))
     loaded = perf_counter()
     how = target_normalisation or described.target_normalisation
@@ -82,7 +81,7 @@ def reconstruct(
 
 def attention(
     model: str,
-    image: NDArray[np.uint8] | str,
+    image: NDArray[np.uint8] | str | Picture,
     region: Region | None = None,
     method: maps.Method = "received",
     block: int = -1,
@@ -93,18 +92,26 @@ def attention(
     pca_basis: dict[str, Any] | None = None,
     device: str = "auto",
 ) -> Answer:
-    """Return a map of a field; see :func:`napari_sdmae.inference.attention_maps`. Without a query, the centre."""
+    """Return a map of a field; see :func:`napari_sdmae.inference.attention_maps`. Without a query, the centre.
+
+    A field of more than ``fields.MAX_PIXELS`` is read in parts: `image` may be a picture that is open.
+    """
     start = perf_counter()
     described = model_info(model)
-    field = read_field(image, region)
-    factor = fitting_downsample(field.shape, described.patch_size) if downsample == "auto" else int(downsample)
+    picture = picture_of(image, region)
+    size = (picture.height, picture.width)
+    factor = fitting_downsample(size, described.patch_size) if downsample == "auto" else int(downsample)
+    check_patches(*size, described.patch_size, factor)
     place = choose_device(device)
-    _memory.encoder(described, place)
+    encoder = _memory.encoder(described, place)
     loaded = perf_counter()
-    state, known = _memory.field(described, place, field, factor)
+    if size[0] * size[1] > MAX_PIXELS:  # read in parts, and too large to be remembered by its pixels
+        state, known = encode_field(encoder, picture, downsample=factor), False
+    else:
+        state, known = _memory.field(described, place, read_field(picture), factor)
     encoded = perf_counter()
     if query is None and method in ("query", "similarity"):
-        query = ((field.shape[0] - 1) / 2, (field.shape[1] - 1) / 2)
+        query = ((size[0] - 1) / 2, (size[1] - 1) / 2)
     answer = maps.attention_maps(state, method=method, block=block, head=head, query=query, pca=_basis(pca_basis, described))
     seconds = {"load": loaded - start, "encode": encoded - loaded, "map": perf_counter() - encoded}
     return {
@@ -124,25 +131,6 @@ def attention(
 def contact_sheet(settings: dict[str, Any], tiles: int | None = None, seed: int | None = None, device: str = "auto") -> Answer:
     """Return a few augmented and masked tiles as training with `settings` would see them."""
     return draw_contact_sheet(PretrainConfig.model_validate(settings), tiles, seed)
-
-
-def read_field(image: NDArray[np.uint8] | str, region: Region | None = None) -> RGB:
-    """Return the pixels that were sent, or those of a file, or a region of them, uint8 (H, W, 3).
-
-    Raises
-    ------
-    UnusableImage, FieldError
-        If the file cannot be used, which the message names, or the region does not lie inside the image.
-    """
-    pixels = _read(image) if isinstance(image, str) else as_rgb(image)
-    return pixels if region is None else crop(pixels, region)
-
-
-def _read(path: str) -> RGB:
-    try:
-        return read_image(Path(path))
-    except UnusableImage as error:
-        raise UnusableImage(f"{path}: {error}") from error
 
 
 def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.augment import augment, draw_augmentation
-from napari_sdmae.data.sources import DataError, SourceFile, find_images, read_headers, survey
+from napari_sdmae.data.sources import DataError, SourceFile, find_images, read_headers, survey, which
 from napari_sdmae.data.tiles import cut
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.models import random_mask
@@ -66,7 +66,7 @@ def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: i
 def _some_tiles(config: PretrainConfig, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:
     """Return `count` tiles (N, E, E, 3) with the names of their images: one of each image, or more if there are few images."""
     images = find_images(config.data, config.tiles.leave_out)
-    edge = survey(read_headers(images[:: -(-len(images) // SAMPLE)]), config.tiles).edge
+    edge = survey(read_headers(images[:: -(-len(images) // SAMPLE)], which(config.tiles)), config.tiles).edge
     each = -(-count // len(images))
     found: list[NDArray[np.uint8]] = []
     names: list[str] = []

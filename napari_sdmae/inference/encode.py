@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_sdmae.inference.fields import RGB, Grid, fit_to_patches
+from napari_sdmae.inference.pictures import Picture, fit_picture
 from napari_sdmae.io.checkpoints import Encoder
 from napari_sdmae.models.encoder import is_plain
 
@@ -104,7 +106,7 @@ class AttentionState:
 
 
 @torch.inference_mode()
-def encode_field(encoder: Encoder, image: RGB, *, downsample: int = 1) -> AttentionState:
+def encode_field(encoder: Encoder, image: RGB | Picture, *, downsample: int = 1) -> AttentionState:
     """Run `encoder` on a field and keep what its attention maps are made of.
 
     Parameters
@@ -112,7 +114,8 @@ def encode_field(encoder: Encoder, image: RGB, *, downsample: int = 1) -> Attent
     encoder
         From :func:`napari_sdmae.io.checkpoints.load_encoder`.
     image
-        The field, uint8 (H, W, 3), of any size of at least one patch; reflected at the bottom and the right up to whole patches.
+        The field, uint8 (H, W, 3) or a picture that is read in parts, of any size of at least one patch; reflected at the
+        bottom and the right up to whole patches.
     downsample
         Integer by which the field is reduced first, for fields of more than ``fields.MAX_TOKENS`` patches.
 
@@ -126,7 +129,8 @@ def encode_field(encoder: Encoder, image: RGB, *, downsample: int = 1) -> Attent
     vit = encoder.vit
     if not is_plain(vit):
         raise ValueError(f"the attention of a {type(vit).__name__} cannot be read; use a plain vision transformer of timm")
-    picture, grid = fit_to_patches(image, encoder.patch_size, downsample)
+    fit = fit_to_patches if isinstance(image, np.ndarray) else fit_picture
+    picture, grid = fit(image, encoder.patch_size, downsample)  # type: ignore[arg-type]
     device = next(vit.parameters()).device
     with _recorded(vit) as record:
         vit.forward_features(encoder.normalise(torch.from_numpy(picture)[None].to(device)))

@@ -141,26 +141,39 @@ def fit_to_patches(image: RGB, patch: int, downsample: int = 1) -> tuple[RGB, Gr
     ValueError
         If the factor is less than 1.
     """
+    cell = patch * downsample
+    check_patches(image.shape[0], image.shape[1], patch, downsample)
+    padded = pad_to_multiple(image, cell)
+    rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
+    return reduce(padded, downsample), Grid(rows, columns, cell)
+
+
+def check_patches(height: int, width: int, patch: int, downsample: int) -> None:
+    """Raise FieldError if a field of `height` × `width` px has less than one patch, or more than :data:`MAX_TOKENS`.
+
+    Raises
+    ------
+    ValueError
+        If the factor is less than 1.
+    """
     if downsample < 1:
         raise ValueError(f"downsample {downsample}: expected auto, or an integer of at least 1")
     cell = patch * downsample
-    check_size(image, cell)
-    if (tokens := _tokens(image.shape, cell)) > MAX_TOKENS:
+    if min(height, width) < cell:
+        raise FieldError(f"the field is {height} x {width} px, less than one patch of {cell} px; choose a larger region")
+    if (tokens := _tokens((height, width), cell)) > MAX_TOKENS:
         side = int(MAX_TOKENS**0.5) * cell
         raise FieldError(
-            f"the field of {image.shape[0]} x {image.shape[1]} px is {tokens} patches of {cell} px, more than {MAX_TOKENS}: "
-            f"choose a region of at most {side} x {side} px, or downsample by {fitting_downsample(image.shape, patch)}"
+            f"the field of {height} x {width} px is {tokens} patches of {cell} px, more than {MAX_TOKENS}: "
+            f"choose a region of at most {side} x {side} px, or downsample by {fitting_downsample((height, width), patch)}"
         )
-    padded = pad_to_multiple(image, cell)
-    rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
-    return _reduce(padded, downsample), Grid(rows, columns, cell)
 
 
 def _tokens(shape: tuple[int, ...], cell: int) -> int:
     return ceil(shape[0] / cell) * ceil(shape[1] / cell)
 
 
-def _reduce(image: RGB, factor: int) -> RGB:
+def reduce(image: RGB, factor: int) -> RGB:
     """Return the mean over squares of `factor` pixels, rounded."""
     height, width = image.shape[0] // factor, image.shape[1] // factor
     means: NDArray[np.float64] = image.reshape(height, factor, width, factor, 3).mean((1, 3))

@@ -120,7 +120,7 @@ def segment(
         "task": described["task"],
         "precision": chosen,
         "seen_mpp": found.seen_mpp,
-        "warnings": list(found.warnings),
+        "warnings": [*found.warnings, *picture.notes],
         "note": NOTE,
         "seconds": {"load": loaded - start, "predict": predicted - loaded, "measure": perf_counter() - predicted},
     }
@@ -160,7 +160,7 @@ def _picture(image: NDArray[np.uint8] | str | None, path: str | None, mpp: float
     whole: Picture = ArrayPicture(as_rgb(np.asarray(image)), mpp) if file is None else FilePicture(Path(file), mpp)
     part = whole if region is None else Part(whole, region)
     check_size_of(part.height, part.width)
-    return ArrayPicture(part.read(0, 0, part.height, part.width), part.mpp, part.source, part.corner)
+    return ArrayPicture(part.read(0, 0, part.height, part.width), part.mpp, part.source, part.corner, part.notes)
 
 
 def _under(whole: Picture, labels: LabelMap) -> Picture:

@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_sdmae.inference.fields import RGB, FieldError, Region
-from napari_sdmae.io.images import UnusableImage, image_size, read_bands, read_mpp
+from napari_sdmae.inference.fields import (
+    RGB,
+    FieldError,
+    Grid,
+    Region,
+    as_rgb,
+    check_patches,
+    check_size_of,
+    fit_to_patches,
+    pad_to_multiple,
+    reduce,
+)
+from napari_sdmae.io.images import UnusableImage, image_size, read_about, read_bands
+from napari_sdmae.io.scale import is_doubt
+from napari_sdmae.io.tiff_planes import ANY, Which
 
 BAND = 256
 """Rows decoded at once."""
@@ -38,6 +52,10 @@ class Picture(Protocol):
     def corner(self) -> tuple[int, int]:
         """(row, column) of its first pixel in the source."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What must be known of it, a sentence each; complete when it was read to its end."""
+
     def read(self, row: int, column: int, height: int, width: int) -> RGB:
         """Return a rectangle, uint8 (height, width, 3); `row` is never above the one of an earlier call."""
 
@@ -50,6 +68,7 @@ class ArrayPicture:
     mpp: float | None = None
     source: str = ""
     corner: tuple[int, int] = (0, 0)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def height(self) -> int:
@@ -75,6 +94,8 @@ class FilePicture:
         PNG, JPEG, TIFF or BMP; of a pyramid the largest level.
     mpp
         µm per pixel; None: as the file states.
+    which
+        Scene and plane, where the file holds several.
 
     Raises
     ------
@@ -82,16 +103,18 @@ class FilePicture:
         If the file cannot be used; the message names it.
     """
 
-    def __init__(self, path: Path, mpp: float | None = None) -> None:
+    def __init__(self, path: Path, mpp: float | None = None, which: Which = ANY) -> None:
         self._path = path
         self.source = str(path)
         self.corner = (0, 0)
         try:
-            self.height, self.width = image_size(path)
-            self.mpp = mpp or read_mpp(path)
+            self.height, self.width = image_size(path, which)
+            about = read_about(path, which)
         except UnusableImage as error:
             raise UnusableImage(f"{path}: {error}") from error
-        self._bands = read_bands(path, BAND)
+        self.mpp = mpp or about.mpp
+        self.notes = [note for note in about.notes if mpp is None or not is_doubt(note)]
+        self._bands = read_bands(path, BAND, which, self.notes)
         self._held: list[RGB] = []
         self._first = self._below = 0
 
@@ -118,6 +141,8 @@ class FilePicture:
         if band is None:
             raise UnusableImage(f"{self._path}: ends after {self._below} of {self.height} rows; copy the file again")
         self._below += len(band)
+        if self._below >= self.height:
+            next(self._bands, None)  # its notes are complete now
         if self._below <= row:
             self._first = self._below
         else:
@@ -162,6 +187,66 @@ class Part:
         """File or layer, as text."""
         return self.whole.source
 
+    @property
+    def notes(self) -> list[str]:
+        """What must be known of the whole."""
+        return self.whole.notes
+
     def read(self, row: int, column: int, height: int, width: int) -> RGB:
         """Return a rectangle, uint8 (height, width, 3); `row` is never above the one of an earlier call."""
         return self.whole.read(self.region[0] + row, self.region[1] + column, height, width)
+
+
+def open_picture(path: Path, region: Region | None = None, mpp: float | None = None, which: Which = ANY) -> Picture:
+    """Open a file, or a `region` of it (row, column, height, width in px).
+
+    Raises
+    ------
+    UnusableImage, FieldError
+        If the file cannot be used, or the region does not lie inside the image.
+    """
+    whole = FilePicture(path, mpp, which)
+    return whole if region is None else Part(whole, region)
+
+
+def picture_of(image: NDArray[np.generic] | str | Picture, region: Region | None = None) -> Picture:
+    """Return what an answer is asked about, pixels, a file or a picture that is open, or a region of it."""
+    if isinstance(image, str):
+        return open_picture(Path(image), region)
+    whole = ArrayPicture(as_rgb(image)) if isinstance(image, np.ndarray) else image
+    return whole if region is None else Part(whole, region)
+
+
+def read_field(picture: Picture) -> RGB:
+    """Return all pixels of a picture, uint8 (H, W, 3), that is no larger than one field may be.
+
+    Raises
+    ------
+    FieldError
+        If it is larger: this is said before anything is read.
+    """
+    check_size_of(picture.height, picture.width)
+    return picture.read(0, 0, picture.height, picture.width)
+
+
+def fit_picture(picture: Picture, patch: int, downsample: int) -> tuple[RGB, Grid]:
+    """Return what :func:`~napari_sdmae.inference.fields.fit_to_patches` does of the whole, reading a row of patches at a time.
+
+    Memory follows from what the encoder sees, not from the size of the picture.
+
+    Raises
+    ------
+    FieldError
+        If the picture is smaller than a patch or larger than ``fields.MAX_TOKENS`` patches; before anything is read.
+    """
+    cell = patch * downsample
+    check_patches(picture.height, picture.width, patch, downsample)
+    if picture.height < 2 * cell:
+        return fit_to_patches(picture.read(0, 0, picture.height, picture.width), patch, downsample)
+    seen = []
+    for top in range(0, picture.height - cell + 1, cell):
+        last = top + 2 * cell > picture.height  # with what is left below it, from which the lower end is mirrored
+        rows = picture.height - top if last else cell
+        seen.append(reduce(pad_to_multiple(picture.read(top, 0, rows, picture.width), cell), downsample))
+    whole = np.concatenate(seen)
+    return whole, Grid(whole.shape[0] // patch, whole.shape[1] // patch, cell)

@@ -9,21 +9,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
 import simplejpeg
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_sdmae.io import tiff
-from napari_sdmae.io.intensity import as_rgb8
-from napari_sdmae.io.scale import plausible_mpp, tiff_mpp
+from napari_sdmae.io.intensity import Brightness, as_rgb8, brightness_notes
+from napari_sdmae.io.memory import TooLarge, check_memory
+from napari_sdmae.io.scale import GIVE, Scale, judge_dpi
+from napari_sdmae.io.tiff_planes import ANY, Which
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1_000_000_000
 """Largest image decoded in one piece (3 GB as RGB). Pillow's own, lower limit stays in force for PNG and BMP."""
+SMALLER = "cut it into smaller images, or save it as an 8-bit tiled TIFF, of which parts can be read"
+ORIENTATION = 0x0112
+"""Tag of EXIF and TIFF."""
 
 RGB = NDArray[np.uint8]
 
@@ -32,13 +37,17 @@ class UnusableImage(ValueError):
     """A file that cannot be used as an image; the message is the reason, in plain words, without the file's name."""
 
 
-def read_image(path: Path | str) -> RGB:
+def read_image(path: Path | str, which: Which = ANY, notes: list[str] | None = None) -> RGB:
     """Decode the image, or the largest level of a pyramid.
 
     Parameters
     ----------
     path
         PNG, JPEG, TIFF or BMP; 1, 8 or 16 bits or float; grey, RGB, palette or CMYK; transparency is laid on white.
+    which
+        Scene and plane of a TIFF that holds several.
+    notes
+        What was decided about its values, and what must be known of them, is appended.
 
     Returns
     -------
@@ -50,16 +59,20 @@ def read_image(path: Path | str) -> RGB:
     UnusableImage
         If the file is missing, empty, damaged, not an image, too large to decode in one piece, or of an unknown kind.
     """
-    path = Path(path)
+    path, told = Path(path), [] if notes is None else notes
     with plain_reasons(path):
         if is_tiff(path):
-            height, width = tiff.size(path)
-            _check_pixels(height, width, "cut it into smaller images")
-            return tiff.read(path)
-        return _read_jpeg(path) if _is_jpeg(path) else _read_other(path)
+            with tiff.picture(path, which) as one:
+                check_decoding(*one.size, *one.values)
+                image = one.read(told)
+        else:
+            _check_single(which)
+            image = _read_jpeg(path) if _is_jpeg(path) else _read_other(path, told)
+    told += brightness_notes(image)
+    return image
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
+def image_size(path: Path | str, which: Which = ANY) -> tuple[int, int]:
     """Return (height, width) in px of what :func:`read_image` returns, from the header alone.
 
     Raises
@@ -70,13 +83,22 @@ def image_size(path: Path | str) -> tuple[int, int]:
     path = Path(path)
     with plain_reasons(path):
         if is_tiff(path):
-            return tiff.size(path)
+            with tiff.picture(path, which) as one:
+                return one.size
+        _check_single(which)
         with Image.open(path) as image:
             return image.height, image.width
 
 
-def read_mpp(path: Path | str) -> float | None:
-    """Return the µm/px that the file states, or None where it states none or one outside 0.05-20 µm/px.
+class About(NamedTuple):
+    """What a header states: µm/px (None: nothing that is believed), and what must be known of the file, a sentence each."""
+
+    mpp: float | None
+    notes: list[str]
+
+
+def read_about(path: Path | str, which: Which = ANY) -> About:
+    """Return the scale, and what must be known: which picture of several is used, its orientation, why a scale is not believed.
 
     Raises
     ------
@@ -86,30 +108,65 @@ def read_mpp(path: Path | str) -> float | None:
     path = Path(path)
     with plain_reasons(path):
         if is_tiff(path):
-            with tifffile.TiffFile(path) as file:
-                return tiff_mpp(file)
+            with tiff.picture(path, which) as one:
+                return About(one.scale.mpp, one.notes)
         with Image.open(path) as image:
-            dpi = float(image.info.get("dpi", (0, 0))[0])
-            return plausible_mpp(25_400 / dpi) if dpi > 0 else None
+            scale = _flat_scale(image)
+            notes = tiff.orientation_note(_orientation(image))
+            frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
+            notes += [f"frame 1 of {frames} is used"] if frames > 1 else []
+            return About(scale.mpp, [*notes, *([scale.note] if scale.note else [])])
 
 
-def read_bands(path: Path | str, rows: int) -> Iterator[RGB]:
+def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # behind the pixels, if anywhere: Pillow would decode them to look
+    stated = image.getexif().get(ORIENTATION, 1)
+    return stated if isinstance(stated, int) else 1
+
+
+def read_mpp(path: Path | str) -> float | None:
+    """Return the µm/px that the file states; None where it states none, or one that is not believed (:func:`read_about`)."""
+    return read_about(path).mpp
+
+
+def _flat_scale(image: Image.Image) -> Scale:
+    """Return the scale of an image that is no TIFF."""
+    aspect = image.info.get("aspect")  # of PNG: pixels of a stated shape and of no stated size
+    if aspect and 0 < aspect[0] != aspect[1] > 0:
+        sides = f"{aspect[1]} to {aspect[0]} (width to height)"
+        return Scale(None, f"its pixels are not square: their sides are stated as {sides}; {GIVE}")
+    return judge_dpi(image.info.get("dpi"))
+
+
+def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str] | None = None) -> Iterator[RGB]:
     """Yield the image from top to bottom in bands of `rows` rows (the last may be lower), each uint8 RGB (rows, W, 3).
 
     An 8-bit TIFF in strips or tiles is decoded piece by piece, so that its size is limited by the disk alone; every other
     file is decoded in one piece first, up to `MAX_PIXELS`.
+
+    Parameters
+    ----------
+    which, notes
+        As of :func:`read_image`; the notes are complete when the last band came.
 
     Raises
     ------
     UnusableImage
         As :func:`read_image`.
     """
-    path = Path(path)
+    path, told = Path(path), [] if notes is None else notes
     with plain_reasons(path):
-        if is_tiff(path) and tiff.readable_in_bands(path):
-            yield from tiff.bands(path, rows)
-            return
-    image = read_image(path)
+        if is_tiff(path):
+            with tiff.picture(path, which) as one:
+                if one.in_bands:
+                    brightness = Brightness()
+                    for band in one.bands(rows):
+                        brightness.add(band)
+                        yield band
+                    told += brightness.notes
+                    return
+    image = read_image(path, which, told)
     for start in range(0, len(image), rows):
         yield image[start : start + rows]
 
@@ -131,34 +188,64 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _check_pixels(height: int, width: int, advice: str) -> None:
+def check_decoding(height: int, width: int, values: int = 3, bytes_each: int = 1, advice: str = SMALLER) -> None:
+    """Raise if an image is too large to be decoded in one piece: asked before it is, in every path that does so.
+
+    Parameters
+    ----------
+    height, width
+        px.
+    values, bytes_each
+        Values per pixel and their bytes, as they are stored.
+    advice
+        What to do instead.
+
+    Raises
+    ------
+    UnusableImage
+        If it has more than `MAX_PIXELS`.
+    TooLarge
+        If it needs more memory than there is.
+    """
     if height * width > MAX_PIXELS:
         raise UnusableImage(
             f"{width} × {height} px are {height * width / 1e6:,.0f} megapixels; at most {MAX_PIXELS / 1e6:,.0f} "
             f"can be decoded in one piece: {advice}"
         )
+    between = 0 if bytes_each == 1 else 4 * values  # scaled as float32
+    needed = height * width * (values * bytes_each + between + 2 * 3)
+    check_memory(needed, f"decoding {width} × {height} px in one piece", advice)
+
+
+def _check_single(which: Which) -> None:
+    """Raise if another scene or plane is asked of a file that holds one picture."""
+    for what, number in zip(which._fields, which, strict=True):
+        if number not in (None, 1):
+            raise UnusableImage(f"{what} {number} was asked for: the file has 1")
 
 
 def _read_jpeg(path: Path) -> RGB:
     data = path.read_bytes()
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        _check_pixels(height, width, "save it as an 8-bit tiled TIFF")
+        check_decoding(height, width, advice="save it as an 8-bit tiled TIFF")
         if space in ("YCbCr", "RGB", "Gray"):
             decoded: RGB = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
             return decoded
-    except UnusableImage:
+    except (UnusableImage, TooLarge):
         raise
     except ValueError:
         pass  # odd but readable JPEGs are left to Pillow, which also finds the reason if they are broken
-    return _read_other(path)
+    return _read_other(path, [])
 
 
-def _read_other(path: Path) -> RGB:
-    if _is_deep_png(_first_bytes(path)):
-        return as_rgb8(imagecodecs.png_decode(path.read_bytes()))
+def _read_other(path: Path, notes: list[str]) -> RGB:
     with Image.open(path) as image:
-        return _flatten(image)
+        deep = _is_deep_png(_first_bytes(path))
+        check_decoding(image.height, image.width, len(image.getbands()), 2 if deep else 1)
+        if not deep:
+            return _flatten(image, notes)
+    return as_rgb8(imagecodecs.png_decode(path.read_bytes()), notes)
 
 
 def _is_deep_png(start: bytes) -> bool:
@@ -166,9 +253,9 @@ def _is_deep_png(start: bytes) -> bool:
     return start.startswith(b"\x89PNG\r\n\x1a\n") and start[24] == 16
 
 
-def _flatten(image: Image.Image) -> RGB:
+def _flatten(image: Image.Image, notes: list[str]) -> RGB:
     if image.mode.startswith(("I", "F")):
-        return as_rgb8(np.asarray(image))
+        return as_rgb8(np.asarray(image), notes)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -197,7 +284,7 @@ def plain_reasons(path: Path) -> Iterator[None]:
         raise UnusableImage("not a PNG, JPEG, TIFF or BMP image, or its beginning is damaged") from None
     except MemoryError:
         raise UnusableImage("not enough memory to decode it in one piece: save it as an 8-bit tiled TIFF") from None
-    except tiff.UnknownKind as error:
+    except (tiff.UnknownKind, TooLarge) as error:
         raise UnusableImage(str(error)) from None
     except Exception as error:
         reason = str(error).strip().splitlines()

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from napari_sdmae.io.images import MAX_PIXELS, UnusableImage, is_tiff, plain_reasons
+from napari_sdmae.io.images import UnusableImage, is_tiff, plain_reasons
+from napari_sdmae.io.tiff_claims import check_series, opened
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
 """Ends of label pictures. JPEG is left out: it changes values."""
@@ -60,7 +61,7 @@ def label_pixels_size(path: Path) -> tuple[int, int]:
     """
     with plain_reasons(path):
         if is_tiff(path):
-            with tifffile.TiffFile(path) as file:
+            with opened(path) as file:
                 return _size(_only_level(file))
         with Image.open(path) as image:
             return image.height, image.width
@@ -74,9 +75,8 @@ def plane_of(level: Any) -> Pixels:
     UnusableImage
         As :func:`read_label_pixels`.
     """
-    height, width = _size(level)
-    if height * width > MAX_PIXELS:
-        raise UnusableImage(f"labels of {width:,} × {height:,} px: at most {MAX_PIXELS / 1e6:,.0f} megapixels can be read")
+    _size(level)
+    check_series(level)
     page = level.keyframe
     if page.compression in LOSSY:
         raise UnusableImage("the TIFF is compressed as JPEG, which changes the values of a mask: save it with LZW or deflate")
@@ -91,7 +91,7 @@ def plane_of(level: Any) -> Pixels:
 
 
 def _tiff(path: Path) -> Pixels:
-    with tifffile.TiffFile(path) as file:
+    with opened(path) as file:
         level = _only_level(file)
         return _flat(path) if level.keyframe.compression in FAX else plane_of(level)
 

@@ -19,7 +19,9 @@ from napari_sdmae.io.label_files import UnusableLabels, aside
 from napari_sdmae.io.label_objects import check_labels, smallest_type
 from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
 from napari_sdmae.io.label_pyramid import level, level_count, tiles
+from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.scale import tiff_mpp
+from napari_sdmae.io.tiff_claims import opened
 from napari_sdmae.label_map import LabelMap
 
 NAMESPACE = "napari-sdmae/labels"
@@ -107,7 +109,7 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
         If the file is no TIFF, damaged, or no picture of labels.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with opened(path) as file:
             description, stated = our_description(file), tiff_mpp(file)
             if description is None:
                 labels, nuclei = read_label_pixels(Path(path)), None
@@ -117,7 +119,7 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
                 nuclei = plane_of(beside[0].levels[0]) if beside else None
     except UnusableLabels:
         raise
-    except UnusableImage as error:
+    except (UnusableImage, TooLarge) as error:
         raise UnusableLabels(str(error)) from None
     except FileNotFoundError:
         raise UnusableLabels("there is no such file") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import KEY, as_labels, classes_of_values, restore
 from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.memory import TooLarge, check_memory
 from napari_sdmae.io.painting import check_size
+from napari_sdmae.io.scale import micrometres_in
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.spelling import one_form
 
-MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 NAMES = ("class", "name", "label", "description")
 """Properties that may hold what a label is called."""
 
@@ -53,6 +55,8 @@ def read_label_zarr(
         nuclei = _beside(chosen, description)
     except UnusableLabels:
         raise
+    except TooLarge as error:
+        raise UnusableLabels(str(error)) from None
     except FileNotFoundError:
         raise UnusableLabels("no OME-Zarr of that name") from None
     except Exception as error:  # zarr and its codecs raise nearly every exception there is
@@ -105,11 +109,13 @@ def _ome(group: zarr.Group) -> dict[str, Any]:
 
 def _pixels(group: zarr.Group) -> NDArray[np.int32]:
     dataset = _ome(group)["multiscales"][0]["datasets"][0]
-    array = group[dataset["path"]]
-    check_size(array.shape[-2:])
-    if any(length > 1 for length in array.shape[:-2]):
-        raise UnusableLabels(f"labels of shape {array.shape}: labels are one plane of rows and columns")
-    values = np.asarray(array[...])
+    stored = group[dataset["path"]]
+    check_size(stored.shape[-2:])
+    if any(length > 1 for length in stored.shape[:-2]):
+        raise UnusableLabels(f"labels of shape {stored.shape}: labels are one plane of rows and columns")
+    size = " × ".join(map(str, stored.shape))
+    check_memory(prod(stored.shape) * (stored.dtype.itemsize + 4), f"reading {size} labels", "cut them into smaller ones")
+    values = np.asarray(stored[...])
     return as_labels(values.reshape(values.shape[-2:]))
 
 
@@ -155,6 +161,6 @@ def _place(multiscale: Mapping[str, Any]) -> tuple[float | None, tuple[float, fl
     changes = multiscale["datasets"][0].get("coordinateTransformations", [])
     scale = next((one["scale"] for one in changes if one["type"] == "scale"), [1.0, 1.0])
     shift = next((one["translation"] for one in changes if one["type"] == "translation"), [0.0, 0.0])
-    factor = MICROMETRES.get(str(unit))
+    factor = micrometres_in(str(unit))
     row, column = (float(shift[axis]) / float(scale[axis]) for axis in (-2, -1))
     return None if factor is None else float(scale[-1]) * factor, (row, column)

@@ -10,7 +10,7 @@ import torch
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.crops import typical_edge
-from napari_sdmae.data.sources import DataError, find_images, missing_folders
+from napari_sdmae.data.sources import DataError, find_images, list_source, missing_folders
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
@@ -128,6 +128,9 @@ def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked
         yield report_unusable(cache.quarantine, folder)
     if world.rank == 0 and (missing := missing_folders(config.data, config.tiles.leave_out)):
         yield Warned("data", f"There is no folder {' or '.join(missing)} to leave out in {config.data}")
+    if world.rank == 0:
+        told = [*list_source(config.data, config.tiles.leave_out)[1].warnings, *cache.warnings]
+        yield from (Warned("images", one) for one in told)
     schedule, warnings = plan(config, len(cache.tiles), world.size)
     yield from warnings
     saved, damaged = saved_state(folder, world)

@@ -1,0 +1,147 @@
+"""Everything in a folder of images, counted: what can be used, what is a picture of another kind, what cannot be reached."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_sdmae.io.images import IMAGE_SUFFIXES
+
+SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"}
+MICROSCOPES = {".czi", ".lif", ".nd2", ".vsi", ".oir", ".zvi", ".lsm", ".dcm", ".dicom", ".zarr"}
+CAMERAS = {".webp", ".jp2", ".jpx", ".j2k", ".jpf", ".jxl", ".jxr", ".avif", ".heic", ".heif", ".gif", ".psd", ".dng", ".ppm"}
+OTHER_PICTURES = frozenset(SLIDES | MICROSCOPES | CAMERAS)
+"""Ends of the names of pictures that are not read: slides, other formats of microscopes and of cameras."""
+CONVERT = "convert them to TIFF or PNG to use them"
+_HIDDEN = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "@eadir"})
+"""What macOS, Windows and network disks add to a folder, beside names that start with a point; in small letters."""
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message says what came, what was expected and what to do (exit code 3)."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder and the folders below it.
+
+    Attributes
+    ----------
+    images
+        Files that end as the images that are read do.
+    unreachable
+        (name, reason) of such files that cannot be opened.
+    other_pictures
+        How many pictures of each other kind there are, by the end of the name.
+    rest
+        How many other files there are, by the end of the name.
+    left_out
+        Names of the folders that were left out as asked.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    unreachable: list[tuple[str, str]] = field(default_factory=list)
+    other_pictures: Counter[str] = field(default_factory=Counter)
+    rest: Counter[str] = field(default_factory=Counter)
+    left_out: set[str] = field(default_factory=set)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What must be said: pictures that are there and are not used."""
+        if not self.other_pictures:
+            return []
+        return [f"left out, as pictures of these kinds are not read: {_counted(self.other_pictures)}; {CONVERT}"]
+
+    @property
+    def words(self) -> list[str]:
+        """All that is there beside images, a line each."""
+        return [*self.warnings, *([f"no pictures: {_counted(self.rest)}"] if self.rest else [])]
+
+
+def list_folder(root: Path, leave_out: Collection[str] = ()) -> Listing:
+    """Count the files below the folder `root`; hidden ones, and folders called as in `leave_out`, are not looked at.
+
+    Links are followed; a folder that is reached twice, as in a loop of links, is read once.
+
+    Raises
+    ------
+    DataError
+        If a folder cannot be read: training on a part of the data without knowing of it would be worse.
+    """
+    found = Listing()
+    left_out = {name.casefold() for name in leave_out}
+    for folder, left, names in _walk(root, left_out):
+        found.left_out.update(left)
+        for name in names:
+            _take(found, Path(folder, name), root)
+    return found
+
+
+def all_files(root: Path) -> list[Path]:
+    """Return the files below the folder `root` that are not hidden, of whatever kind; the rest is as in :func:`list_folder`."""
+    return [path for folder, _, names in _walk(root, set()) for name in names if (path := Path(folder, name)).is_file()]
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is one that people do not see, such as the ``._`` files of macOS."""
+    return name.startswith(".") or name.casefold() in _HIDDEN
+
+
+def printable(path: Path, root: Path) -> str:
+    """Return the name of a file below `root` with forward slashes; also one that is no text can be printed."""
+    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def _take(found: Listing, path: Path, root: Path) -> None:
+    end = path.suffix.lower()
+    if end in OTHER_PICTURES:
+        found.other_pictures[end] += 1
+    elif end not in IMAGE_SUFFIXES:
+        found.rest[end or "no end"] += 1
+    elif reason := _unreachable(path):
+        found.unreachable.append((printable(path, root), reason))
+    else:
+        found.images.append(path)
+
+
+def _unreachable(path: Path) -> str:
+    """Return why a file cannot be opened, or an empty text."""
+    try:
+        if path.is_file():
+            return ""
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that is not there"
+    return "no file, but a device, a pipe or a socket" if path.exists() else "cannot be reached"
+
+
+def _walk(root: Path, left_out: Collection[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each folder that is looked into, the names of the folders in it that are left out, and of its files."""
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        left = [name for name in folders if name.casefold() in left_out]
+        pictures = [name for name in folders if Path(name).suffix.lower() in OTHER_PICTURES]  # .zarr: a folder that is a picture
+        folders[:] = sorted(name for name in folders if not is_hidden(name) and name not in left and name not in pictures)
+        yield folder, left, [name for name in [*names, *pictures] if not is_hidden(name)]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(
+        f"the folder {error.filename} cannot be read ({error.strerror}): allow reading it, or leave it out by moving it "
+        "or by a name that starts with a point"
+    ) from error
+
+
+def _counted(kinds: Counter[str]) -> str:
+    """Return numbers by kind, the most frequent first."""
+    shown = ", ".join(f"{count:,} {end}" for end, count in kinds.most_common(8))
+    return f"{shown}, …" if len(kinds) > 8 else shown
