@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.about_model import SHIPPED, describe_model
 from napari_sdmae.io.model_info import ModelInfo, model_info, shipped_models
+from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._scroll import say
@@ -80,6 +82,7 @@ class ModelInput(QWidget):
         line.setPlaceholderText("none" if optional else "run or model folder")
         line.editingFinished.connect(self._look)
         self.button.clicked.connect(self._browse)
+        accept_drop(self, self.take)
         self._look()
 
     @property
@@ -98,6 +101,13 @@ class ModelInput(QWidget):
         """Choose `model`."""
         self.box.setCurrentText(self._title(str(model)))
         self._look()
+
+    def take(self, path: Path) -> None:
+        """Choose the model that was dropped: its folder, or a file in it such as the status.json of a run."""
+        if path.is_file() and look_at(str(path.parent))[0] is None:
+            show_warning(f"{path.name}: not a model. Drop the folder of a run or model here, and pictures on the canvas.")
+        else:
+            self.choose(holder(path))
 
     def used(self) -> None:
         """Put the model first in the list of recent ones: a question about it was asked."""

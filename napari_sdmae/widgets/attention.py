@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QWidget
 from napari_sdmae.layers import Field
 from napari_sdmae.widgets._attention_controls import AttentionControls
 from napari_sdmae.widgets._attention_view import KEYS, Shown, View, attention_layers, places, question
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._field import FieldError, Taken
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._pointer import Pointer
@@ -38,6 +39,7 @@ class AttentionWidget(Dock):
         self._viewer = napari_viewer
         self.controls = AttentionControls(napari_viewer, self)
         self.set_content(self.controls)
+        accept_drop(self, self.controls.model.take)
         self._taken: Taken | None = None
         self._query: tuple[float, float] | None = None
         self._places: list[Field] = []

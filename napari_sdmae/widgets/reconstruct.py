@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.layers import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._editors import FloatBox, IntBox
 from napari_sdmae.widgets._failure import FailureLine
 from napari_sdmae.widgets._field import FieldError, Taken
@@ -74,6 +75,7 @@ class ReconstructWidget(Dock):
         self._worker = query_worker()
         self._lay_out(content)
         self.set_content(content)
+        accept_drop(self, self.model.take)
         self._connect()
         say(self.state, "")
         self._enable()

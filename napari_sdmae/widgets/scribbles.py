@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_sdmae.layers import KEY, Field
 from napari_sdmae.widgets import _strokes as strokes
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._field import FieldError, Taken, take
 from napari_sdmae.widgets._label_edit import mark_of
@@ -39,6 +40,7 @@ class ScribblesWidget(Dock):
         self._viewer = napari_viewer
         self.controls = ScribbleControls(napari_viewer, self)
         self.set_content(self.controls)
+        accept_drop(self, self.controls.model.take)
         self.desk = StrokeDesk(napari_viewer, self.controls.classes, self)
         self.keeper = ScribbleKeeper(napari_viewer, self.controls, self)
         self.memory = StrokeMemory()

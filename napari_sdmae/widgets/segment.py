@@ -11,10 +11,13 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_sdmae.label_contributions import labels_at
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._ask import ask_replace_corrected
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._head_input import is_head
 from napari_sdmae.widgets._label_desk import LabelDesk
 from napari_sdmae.widgets._query import Failure, query_worker
 from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
@@ -44,6 +47,7 @@ class SegmentWidget(Dock):
         column.addWidget(self.desk)
         column.addStretch(1)
         self.set_content(content)
+        accept_drop(self, self.take_dropped)
         self.controls.button.clicked.connect(lambda: self.segment())
         self.controls.cancel.clicked.connect(self.cancel)
         self.controls.changed.connect(self._enable)
@@ -52,6 +56,16 @@ class SegmentWidget(Dock):
     def choose_head(self, path: Path) -> None:
         """Choose the head in the run folder or head folder `path`."""
         self.controls.head.choose(path)
+
+    def take_dropped(self, path: Path) -> None:
+        """Open the labels, or choose the head, that were dropped on the dock."""
+        files = [] if is_head(path) else labels_at(path)
+        if len(files) == 1:
+            self.desk.exporting.open(files[0])
+        elif files:
+            self.controls.failure.say(f"{path.name} holds {len(files)} files of labels. Drop the one that is meant.")
+        else:
+            self.controls.head.take(path)
 
     def segment(self) -> None:
         """Ask the head about the chosen part of the picture."""
