@@ -14,7 +14,7 @@ from napari_sdmae.io.about_model import SHIPPED
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_info import model_info, shipped_heads
 from napari_sdmae.widgets._drop import holder
-from napari_sdmae.widgets._model_input import ModelInput, look_at
+from napari_sdmae.widgets._model_input import ModelInput, identity_of, look_at
 from napari_sdmae.widgets._scroll import say
 
 RECENT = "heads"
@@ -49,14 +49,15 @@ class HeadInput(ModelInput):
         column.insertWidget(column.indexOf(self.card), self.classes)
 
     def _look(self) -> None:
-        before = (self.head, self.problem)
+        before = (self.head, self.problem, self.identity)
         self.head, self.problem = look_at_head(self.model)
         self.info = look_at(self.model)[0] if self.head else None
+        self.identity = identity_of(self.folder)
         begin = f"{SHIPPED.capitalize()} · " if self.info and self.info.shipped else ""
         say(self.about, begin + describe_head(self.head) if self.head else self.problem)
         say(self.classes, chips(self.head) if self.head else "")
         self.card.show_model(self.info)
-        if before != (self.head, self.problem):
+        if before != (self.head, self.problem, self.identity):
             self.changed.emit()
 
 

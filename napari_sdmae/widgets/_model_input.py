@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.about_model import SHIPPED, describe_model
-from napari_sdmae.io.model_info import ModelInfo, model_info, shipped_models
+from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, shipped_models
 from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label
@@ -28,7 +28,7 @@ class ModelInput(QWidget):
     so that a newcomer has only to press the button.
 
     Emits ``changed`` when another model is chosen; ``info`` is None while it is none that can be used,
-    and ``problem`` then says why.
+    and ``problem`` then says why. ``identity`` is another one when another model is chosen, or was found in the same folder.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ class ModelInput(QWidget):
         self._shipped = shipped()
         self.info: ModelInfo | None = None
         self.problem = ""
+        self.identity: tuple[str, int] = ("", 0)
         self.box = QComboBox(self)
         self.box.setEditable(True)
         self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -143,14 +144,21 @@ class ModelInput(QWidget):
             self.choose(folder)
 
     def _look(self) -> None:
-        before = (self.info, self.problem)
+        before = (self.info, self.problem, self.identity)
         self.info, self.problem = look_at(self.model)
+        self.identity = identity_of(self.folder)
         if not self.model:
             self.problem = "" if self._optional else "Choose a model: a run folder or a model folder."
         say(self.about, describe_model(self.info) if self.info else self.problem)
         self.card.show_model(self.info)
-        if before != (self.info, self.problem):
+        if before != (self.info, self.problem, self.identity):
             self.changed.emit()
+
+
+def identity_of(folder: str) -> tuple[str, int]:
+    """Return the folder of a model, and when its weights were written."""
+    weights = Path(folder) / WEIGHTS
+    return folder, weights.stat().st_mtime_ns if weights.is_file() else 0
 
 
 def look_at(model: str) -> tuple[ModelInfo | None, str]:

@@ -117,14 +117,15 @@ def test_every_dock_takes_what_is_dropped_anywhere_on_it(viewer, title, fresh_me
 
 def test_segment_takes_labels_and_heads(viewer, fresh_memory, tmp_path, head_folders, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget("napari-sdmae", "Segment")
-    label_map = cases.objects(cases.hard())
-    viewer.add_image(np.zeros((*label_map.labels.shape, 3), np.uint8))
+    label_map = cases.objects(cases.hard(), origin=(0.0, 0.0))
+    viewer.add_image(np.zeros((512, 512, 3), np.uint8))
     label = widget.controls.note  # on the head field everything is a head
     assert drop(label, head_folders / "segmentation")
     assert widget.controls.head.model == str(head_folders / "segmentation")
     export_labels(label_map, tmp_path / "a.ome.zarr")
     drop(label, tmp_path / "a.ome.zarr" / "labels")
     qtbot.waitUntil(lambda: not query_worker().busy, timeout=90000)
+    assert widget.desk.export.failure.failure is None
     assert widget.desk.labels.layer.name.endswith("a.ome.zarr")
     export_labels(label_map, tmp_path / "b.geojson")
     drop(label, tmp_path)
