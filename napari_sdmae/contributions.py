@@ -34,6 +34,8 @@ NUCLEI_SOURCE = {
 NUCLEI_NAME = "H&E nuclei (HautaniemiLab, BSD-3)"
 REGION, REGION_MPP = "regions/skin_morphea.jpg", 0.527
 TILES_PER_ORGAN = 6
+STATUS = "status.json"
+Paths = str | list[str]
 
 
 def tissue_folder() -> Path:
@@ -89,22 +91,40 @@ def _sample(picture: NDArray[np.uint8], name: str, mpp: float, file: Path | None
     )
 
 
-def get_run_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return the reader of run folders when `path` is one (or its status.json) and has previews, else None."""
-    return read_run if not isinstance(path, list) and latest_preview(run_of(path)) is not None else None
+def get_run_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return the reader of runs when `path` is a status.json, or the folder of a run with previews, else None.
+
+    Whatever is wrong with a status.json the reader says: napari would only tell that nobody could read it.
+    """
+    first = path if isinstance(path, str) else path[0]
+    ours = Path(first).name == STATUS or latest_preview(run_of(first)) is not None
+    return read_run if ours else None
 
 
-def read_run(path: str | list[str]) -> list[LayerData]:
-    """Return the latest previews of the run folder `path` as four layers: input, masked, reconstruction, error."""
-    run = run_of(path if isinstance(path, str) else path[0])
+def read_run(path: Paths) -> list[LayerData]:
+    """Return the latest previews of each run at `path` (a status.json or a run folder): input, masked, reconstruction, error.
+
+    Raises
+    ------
+    ValueError
+        If it is no run, or one without previews.
+    """
+    return [layer for one in ([path] if isinstance(path, str) else path) for layer in _previews_of(run_of(one), one)]
+
+
+def _previews_of(run: RunFolder, path: str) -> list[LayerData]:
+    if not run.exists():
+        raise ValueError(f"{path}: not a run of SD-MAE (no config.yaml beside it). Open the status.json of a run folder.")
     preview = latest_preview(run)
-    return [] if preview is None else preview_layers(run.path, preview)
+    if preview is None:
+        raise ValueError(f"{run.path.name} has no previews yet. Watch it in the dock widget Pre-train or Fine-tune, page Runs.")
+    return preview_layers(run.path, preview)
 
 
-def run_of(path: str) -> RunFolder:
+def run_of(path: str | Path) -> RunFolder:
     """Return the run folder that `path`, the folder itself or its status.json, belongs to."""
     place = Path(path)
-    return RunFolder(place.parent if place.name == "status.json" else place)
+    return RunFolder(place.parent if place.name == STATUS else place)
 
 
 def latest_preview(run: RunFolder) -> Path | None:

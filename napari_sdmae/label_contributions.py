@@ -1,6 +1,8 @@
-"""Labels and shapes from and to files through napari's own File > Open and File > Save.
+"""Labels and shapes from and to files through napari's own File > Open and File > Save, and from folders by a command.
 
-A writer replaces what is there: napari's dialog has asked. Nothing is computed but the file.
+No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0130).
+A reader takes all files that it is offered for, or says what is wrong with them. A writer replaces what is there: napari's
+dialog has asked. Nothing is computed but the file.
 """
 
 from __future__ import annotations
@@ -11,31 +13,62 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tifffile
-
 from napari_sdmae.io.geojson_features import Shape
 from napari_sdmae.io.geojson_reader import OBJECTS, labels_of_shapes, shapes_in_source
-from napari_sdmae.io.label_png import classes_file
-from napari_sdmae.io.label_tiff import NAMESPACE
-from napari_sdmae.io.label_zarr_reader import described_labels
-from napari_sdmae.io.labels import export_labels, import_labels
+from napari_sdmae.io.labels import FORMATS, UnusableLabels, export_labels, import_labels
 from napari_sdmae.label_layers import labels_layer, layer_label_map
 from napari_sdmae.layers import LayerData
 from napari_sdmae.shape_layers import shapes_layer, write_shapes
 
 CLASSES = ".classes.json"
+GEOJSON = (".geojson", ".geojson.gz")
+LABELS = (CLASSES, "labels.ome.tif", "labels.ome.tiff")
+"""Ends of names that nothing but labels has; napari.yaml offers the readers for the same."""
+READABLE = tuple(sorted({suffix for one in FORMATS.values() if one.keeps for suffix in one.suffixes} | {CLASSES}))
 Paths = str | list[str]
 Reader = Callable[[Paths], list[LayerData]]
 
 
 def get_geojson_reader(path: Paths) -> Reader | None:
-    """Return the reader of GeoJSON when `path` is one file of it, else None."""
-    return read_geojson_layers if isinstance(path, str) and path.lower().endswith((".geojson", ".geojson.gz")) else None
+    """Return the reader of GeoJSON when `path` is GeoJSON by its name, else None."""
+    return read_geojson_layers if _named(path, GEOJSON) else None
 
 
 def get_labels_reader(path: Paths) -> Reader | None:
-    """Return the reader of labels when `path` is an OME-TIFF, OME-Zarr, PNG or its classes JSON that we wrote, else None."""
-    return read_labels_layer if isinstance(path, str) and _is_ours(Path(path)) else None
+    """Return the reader of labels when `path` is called as labels are: ``….classes.json``, ``…labels.ome.tif``; else None."""
+    return read_labels_layers if _named(path, LABELS) else None
+
+
+def read_folder(folder: Path) -> list[LayerData]:
+    """Return the labels in a folder: an OME-Zarr (or a part of one), or all files of labels that lie in it.
+
+    Raises
+    ------
+    UnusableLabels
+        If there are none, or one of them is damaged.
+    """
+    files = labels_at(folder)
+    if not files:
+        raise UnusableLabels(
+            f"{folder}: no labels in this folder. Expected an OME-Zarr, or files called *.geojson, *labels.ome.tif or "
+            "*.classes.json (with their PNG)."
+        )
+    return [layer for file in files for layer in _layers_in(file)]
+
+
+def labels_at(path: Path) -> list[Path]:
+    """Return the files of labels that `path` is or, being a folder, holds: an OME-Zarr is one, as is a part of it."""
+    zarr = next((one for one in (path, *path.parents) if one.name.lower().endswith(".zarr")), None)
+    if zarr is not None:
+        return [zarr]
+    if not path.is_dir():
+        return [_picture(path)] if _named(str(path), READABLE) else []
+    named = [one for one in path.iterdir() if _named(str(one), (".zarr", *GEOJSON, *LABELS))]
+    return sorted(_picture(one) for one in named if not one.name.startswith("."))
+
+
+def _layers_in(file: Path) -> list[LayerData]:
+    return _geojson_layers(file) if _named(str(file), GEOJSON) else [_as_labels(file)]
 
 
 def read_geojson_layers(path: Paths) -> list[LayerData]:
@@ -43,8 +76,14 @@ def read_geojson_layers(path: Paths) -> list[LayerData]:
 
     A file with holes becomes labels, as shapes of napari have none. Where the file says no µm, pixels are the unit.
     """
-    file = Path(path if isinstance(path, str) else path[0])
-    contents = shapes_in_source(file)
+    return [layer for file in _files(path) for layer in _geojson_layers(file)]
+
+
+def _geojson_layers(file: Path) -> list[LayerData]:
+    try:
+        contents = shapes_in_source(file)
+    except UnusableLabels as error:
+        raise UnusableLabels(f"{file}: {error}") from None
     ours = contents.description is not None
     outlines = [] if ours else [one for one in contents.shapes if _is_outline(one)]
     others = contents.shapes if ours else [one for one in contents.shapes if not _is_outline(one)]
@@ -56,9 +95,9 @@ def read_geojson_layers(path: Paths) -> list[LayerData]:
     return layers
 
 
-def read_labels_layer(path: Paths) -> list[LayerData]:
-    """Return the labels in a file of ours as a layer with all that was kept."""
-    return [_as_labels(_picture(Path(path if isinstance(path, str) else path[0])))]
+def read_labels_layers(path: Paths) -> list[LayerData]:
+    """Return the labels in each file as a layer with all that was kept, also of other programs' files."""
+    return [_as_labels(_picture(file)) for file in _files(path)]
 
 
 def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
@@ -117,18 +156,9 @@ def _picture(path: Path) -> Path:
     return path.with_name(name.removesuffix(CLASSES) + ".png") if name.endswith(CLASSES) else path
 
 
-def _is_ours(path: Path) -> bool:
-    name = path.name.lower()
-    if name.endswith(".zarr"):
-        return described_labels(path)
-    if name.endswith((".png", CLASSES)):
-        return _picture(path).exists() and classes_file(_picture(path)).exists()
-    return name.endswith((".tif", ".tiff")) and _is_our_tiff(path)
+def _files(path: Paths) -> list[Path]:
+    return [Path(one) for one in ([path] if isinstance(path, str) else path)]
 
 
-def _is_our_tiff(path: Path) -> bool:
-    try:
-        with tifffile.TiffFile(path) as file:
-            return bool(file.is_ome and NAMESPACE in (file.ome_metadata or ""))
-    except (OSError, tifffile.TiffFileError):
-        return False
+def _named(path: Paths, ends: tuple[str, ...]) -> bool:
+    return all(file.name.lower().endswith(ends) for file in _files(path))

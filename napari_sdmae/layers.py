@@ -59,14 +59,40 @@ class Source:
             tuple(layer.axis_labels),
         )
 
+    def without(self, axis: int) -> Source:
+        """Return the place in the other axes: layers derived from it are shown at every position along `axis`."""
+        kept = [one for one in range(len(self.scale)) if one != axis]
+        square = np.ix_(kept, kept)
+        return replace(
+            self,
+            scale=self.scale[kept],
+            translate=self.translate[kept],
+            rotate=self.rotate[square],
+            shear=self.shear_matrix[square],
+            affine=self.affine[np.ix_([*kept, len(self.scale)], [*kept, len(self.scale)])],
+            units=tuple(self.units[one] for one in kept),
+            axis_labels=tuple(self.axis_labels[one] for one in kept),
+        )
+
+    def same_place(self, other: Source) -> bool:
+        """Tell whether both lie at the same place in the same scale and units, whatever they are called."""
+        names = ("scale", "translate", "rotate", "shear", "affine")
+        same = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return same and [str(unit) for unit in self.units] == [str(unit) for unit in other.units]
+
+    @property
+    def shear_matrix(self) -> Floats:
+        """The shear as a matrix (N, N)."""
+        if self.shear.ndim > 1:
+            return self.shear
+        shear = np.eye(len(self.scale))
+        shear[np.triu_indices(len(self.scale), 1)] = self.shear
+        return shear
+
     @property
     def linear(self) -> Floats:
         """Matrix (N, N) that takes a step in data to a step before the affine: rotate · shear · scale."""
-        shear = self.shear
-        if shear.ndim == 1:
-            shear = np.eye(len(self.scale))
-            shear[np.triu_indices(len(self.scale), 1)] = self.shear
-        product: Floats = self.rotate @ shear @ np.diag(self.scale)
+        product: Floats = self.rotate @ self.shear_matrix @ np.diag(self.scale)
         return product
 
     @property

@@ -64,14 +64,6 @@ def read_label_zarr(
     return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
 
 
-def described_labels(path: Path) -> bool:
-    """Tell whether the OME-Zarr at `path` is one that we wrote."""
-    try:
-        return KEY in zarr.open_group(path, mode="r").attrs.asdict()
-    except Exception:  # whatever is wrong with it, it is not ours
-        return False
-
-
 def _chosen(group: zarr.Group, name: str | None) -> zarr.Group:
     about = _ome(group)
     if "image-label" in about:

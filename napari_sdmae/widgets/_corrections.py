@@ -21,11 +21,13 @@ PAUSE = 800
 class CorrectionPanel(QWidget):
     """Tools for one Labels layer.
 
-    Emits ``edited`` with the layer when a person has changed its labels or classes and paused or left it, and ``save_asked``
-    when the corrections are to be saved.
+    Emits ``touched`` with the first stroke, ``edited`` with the layer when a person has changed its labels or classes and paused
+    or left it (``untouched`` when they are as before), and ``save_asked`` when the corrections are to be saved.
     """
 
     edited = Signal(object)
+    touched = Signal()
+    untouched = Signal()
     save_asked = Signal()
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
@@ -56,6 +58,7 @@ class CorrectionPanel(QWidget):
         if layer is not self.layer:
             self.flush()
             self._disconnect()
+            say(self.state, "")
             self.layer = layer
             if layer is not None:
                 layer.events.set_data.connect(self._touched)
@@ -67,9 +70,9 @@ class CorrectionPanel(QWidget):
         """Look at the layer again: new labels or classes have come."""
         self._timer.stop()
         layer = self.layer
-        self._seen = edit.signature(layer) if layer is not None else 0
         objects = layer is not None and edit.has_objects(layer)
-        meaning = layer is not None and edit.has_meaning(layer)
+        meaning = layer is not None and edit.has_meaning(layer)  # of others, of any size, nothing is read
+        self._seen = edit.signature(layer) if layer is not None and meaning else 0
         self._fill(layer)
         for button in (self.new, self.split):
             button.setVisible(objects)
@@ -155,15 +158,19 @@ class CorrectionPanel(QWidget):
             self.layer.undo()
 
     def _touched(self, _event: object = None) -> None:
+        if not self._timer.isActive():
+            self.touched.emit()
         self._timer.start()
 
     def _tell(self) -> None:
-        if self.layer is None:
+        if self.layer is None or not edit.has_meaning(self.layer):
             return
         now = edit.signature(self.layer)
         if now != self._seen:
             self._seen = now
             self.edited.emit(self.layer)
+        else:
+            self.untouched.emit()
 
     def _disconnect(self) -> None:
         if self.layer is not None:

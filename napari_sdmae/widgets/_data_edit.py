@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
@@ -9,13 +11,17 @@ from napari_sdmae.widgets._folder_edit import FolderEdit
 
 
 class DataEdit(FolderEdit):
-    """A folder or a file: typed, or picked with the button, which asks which of the two."""
+    """A folder or a file: typed, dropped on it, or picked with the button, which asks which of the two."""
 
     def __init__(self, caption: str = "Choose the labelled images", parent: QWidget | None = None) -> None:
         super().__init__(caption, parent)
         self.menu = QMenu(self)
         self.menu.addAction("Choose a folder…").triggered.connect(lambda: super(DataEdit, self).browse())
         self.menu.addAction("Choose a table or COCO file…").triggered.connect(lambda: self.browse_file())
+
+    def take(self, path: Path) -> None:
+        """Show the folder or file that was dropped."""
+        self.set(path)
 
     def browse(self) -> None:
         """Ask whether a folder or a file is to be picked."""

@@ -88,9 +88,10 @@ class ExportDesk(QObject):
     def open(self, path: Path) -> None:
         """Show the labels in the file or folder `path` on the chosen image."""
         self._form.failure.clear()
+        image = self._image.layer
         path = next((one for one in (path, *path.parents) if one.name.endswith(".zarr")), path)
         self._begin("Reading…")
-        self._ask("open", {"kind": "import_labels", "path": str(path)}, partial(self._opened, path))
+        self._ask("open", {"kind": "import_labels", "path": str(path)}, partial(self._opened, path, image))
 
     def command(self) -> str:
         """Return the command that writes these labels, from the file they are in; empty where there is none."""
@@ -137,13 +138,13 @@ class ExportDesk(QObject):
             edit.write_mark(layer, file=str(wanted.path), file_signature=signature)
         self.enable()
 
-    def _opened(self, path: Path, answer: dict[str, Any]) -> None:
+    def _opened(self, path: Path, image: Any, answer: dict[str, Any]) -> None:
         self._writing = False
         label_map = label_map_from_answer(answer)
         try:
-            if self._image.layer is None:
+            if image is None or image not in self._viewer.layers:
                 raise FieldError("Open the picture to which these labels belong, and choose it above.")
-            field = jobs.place_in(label_map, self._image.layer, self._viewer.dims.point)
+            field = jobs.place_in(label_map, image, self._viewer.dims.point)
         except FieldError as error:
             self._failed(Failure(str(error), ""))
             return

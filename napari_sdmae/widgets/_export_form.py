@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.labels import FORMATS
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._editors import TextEdit
 from napari_sdmae.widgets._failure import FailureLine
 from napari_sdmae.widgets._notes import CommandLine, text_label
@@ -88,6 +89,7 @@ class ExportForm(QWidget):
         self._lay_out()
         self._connect()
         self._fit_format()
+        accept_drop(self.file, self.take)
 
     @property
     def format(self) -> str:
@@ -116,6 +118,10 @@ class ExportForm(QWidget):
         """Choose the file `path`; the format's suffix is added where none of its suffixes is there."""
         self.file.set(str(_with_suffix(path, self.format)))
         self._chosen = True
+
+    def take(self, path: Path) -> None:
+        """Choose the file, or the folder for the file, that was dropped."""
+        self.choose(path / Path(self.file.get() or "labels").name if path.is_dir() and path.suffix != ".zarr" else path)
 
     def fit_slide(self, file: str) -> None:
         """Say which slide the labels belong to; without one there are no bounds."""

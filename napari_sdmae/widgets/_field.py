@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.inference.fields import MAX_PIXELS
-from napari_sdmae.layers import Field, Source
+from napari_sdmae.layers import Field
+from napari_sdmae.widgets._picture import FieldError as FieldError
+from napari_sdmae.widgets._picture import LayerPicture, picture_of
 
 Box = tuple[float, float, float, float]
-
-
-class FieldError(ValueError):
-    """The layer or region cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,48 @@ class Taken:
     layer: Any
     level: int
     window: tuple[slice, slice]
+    array: Any
+    picture: LayerPicture
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """The field as uint8 RGB (rows, columns, 3)."""
-        data = self.layer.data[self.level] if self.layer.multiscale else self.layer.data
+        """The field as uint8 RGB (rows, columns, 3), a copy: a person may paint in the layer."""
+        return self._read().copy()
+
+    def difference(self) -> str:
+        """Return what became of the layer since, or an empty text while its place, scale and pixels are as they were taken.
+
+        Pixels are compared where they are in memory and have been read; of others it is told when they are replaced.
+        """
+        name = f"“{self.layer.name}”"
+        try:
+            picture = picture_of(self.layer)
+        except FieldError as error:
+            return str(error).rstrip(".")
+        if picture.axis != self.picture.axis:
+            return f"the planes of {name} were given another meaning"
+        if not self.field.source.same_place(picture.source(self.layer)):
+            return f"{name} was moved, or given another scale"
+        replaced = _array(self.layer, self.level) is not self.array
+        known = self.__dict__.get("pixels")
+        if not isinstance(self.array, np.ndarray) or known is None:
+            return f"the pixels of {name} were replaced" if replaced else ""
+        try:
+            same = np.array_equal(self._read(), known)
+        except (IndexError, ValueError):  # of another shape now
+            same = False
+        return "" if same else f"the pixels of {name} were changed"
+
+    def renamed(self) -> Taken:
+        """Return the same pixels under the name that the layer has now."""
+        taken = replace(self, field=replace(self.field, source=replace(self.field.source, name=self.layer.name)))
+        if "pixels" in self.__dict__:
+            taken.__dict__["pixels"] = self.pixels
+        return taken
+
+    def _read(self) -> NDArray[np.uint8]:
         index = tuple(round(value) for value in self.field.index)
-        limits = tuple(self.layer.contrast_limits)
-        return rgb8(np.asarray(data[(*index, *self.window)]), bool(self.layer.rgb), (float(limits[0]), float(limits[1])))
+        return self.picture.rgb8(_array(self.layer, self.level), index, self.window)
 
 
 def take(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float | None) -> Taken:
@@ -60,33 +92,29 @@ def take(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float |
     FieldError
         If the layer is no picture, the region lies outside of it, or there are too many pixels.
     """
-    source = Source.of(layer)
-    shapes = [tuple(shape)[: layer.ndim] for shape in (layer.level_shapes if layer.multiscale else [layer.data.shape])]
-    _check_picture(layer, shapes[0])
-    top, left, bottom, right = clip_box(box, shapes[0][-2:])
+    picture = picture_of(layer)
+    source, shapes = picture.source(layer), picture.shapes
+    top, left, bottom, right = clip_box(box, shapes[0])
     steps = [shapes[0][-1] / shape[-1] for shape in shapes]
     level = choose_level(steps, (bottom - top) * (right - left), source.mpp, model_mpp)
     step = steps[level]
     rows, columns = _window(top, bottom, step, shapes[level][-2]), _window(left, right, step, shapes[level][-1])
-    index = np.clip(np.round(layer.world_to_data(point)[:-2]), 0, np.array(shapes[0][:-2]) - 1)
+    index = picture.index(layer.world_to_data(point))
     origin = (round(rows.start * step), round(columns.start * step))
     size = (rows.stop - rows.start, columns.stop - columns.start)
     whole = box is None
     field = Field(source, origin, size, step, tuple(float(value) for value in index), 0 if whole else int(shapes[0][-1]))
-    return Taken(field, whole and level == 0, layer, level, (rows, columns))
+    return Taken(field, whole and level == 0, layer, level, (rows, columns), _array(layer, level), picture)
+
+
+def _array(layer: Any, level: int) -> Any:
+    return layer.data[level] if layer.multiscale else layer.data
 
 
 def _window(low: int, high: int, step: float, length: int) -> slice:
     """Return the pixels of a level of `length` pixels that hold the full-resolution pixels `low` to `high`."""
     first = min(int(low / step), length - 1)
     return slice(first, min(max(math.ceil(high / step), first + 1), length))
-
-
-def _check_picture(layer: Any, shape: Sequence[int]) -> None:
-    if len(shape) < 2:
-        raise FieldError(f"Layer “{layer.name}” has {len(shape)} axis; a picture has rows and columns.")
-    if not layer.rgb and len(shape) > 2 and shape[-1] in (3, 4):
-        raise FieldError(f"Layer “{layer.name}” has shape {tuple(shape)} but is not shown in colour. Open it again as RGB.")
 
 
 def clip_box(box: Box | None, shape: Sequence[int]) -> tuple[int, int, int, int]:
@@ -134,30 +162,6 @@ def choose_level(steps: Sequence[float], area: float, mpp: float | None, wanted_
         f"The region has {area / steps[-1] ** 2 / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} can be "
         "used at once. Choose the current view or a rectangle."
     )
-
-
-def rgb8(array: NDArray[Any], rgb: bool, limits: tuple[float, float]) -> NDArray[np.uint8]:
-    """Return a picture as people see it in the viewer, as uint8 RGB.
-
-    Colours are taken as they are (floats in [0, 1], alpha composited on white, as slides are); 8-bit grey too,
-    other grey values are scaled by the contrast limits `limits`.
-    """
-    if not rgb:
-        grey = array if array.dtype == np.uint8 else _scaled(array, *limits)
-        return np.repeat(grey[..., np.newaxis], 3, axis=-1)
-    if array.dtype != np.uint8:
-        array = _scaled(array, 0.0, 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max))
-    if array.shape[-1] == 4:
-        alpha = array[..., 3:].astype(np.float32) / 255
-        array = np.round(array[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return np.ascontiguousarray(array)
-
-
-def _scaled(array: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    span = high - low if high > low else 1.0
-    scaled = np.clip((array.astype(np.float32) - low) / span, 0, 1)
-    whole: NDArray[np.uint8] = np.round(np.nan_to_num(scaled) * 255).astype(np.uint8)
-    return whole
 
 
 def bounding_box(corners: NDArray[np.float64]) -> Box:

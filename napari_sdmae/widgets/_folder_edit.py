@@ -7,11 +7,12 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._editors import TextEdit
 
 
 class FolderEdit(QWidget):
-    """A folder (never a file): typed, or picked with the button. Empty is None."""
+    """A folder (never a file): typed, picked with the button, or dropped on it. Empty is None."""
 
     edited = Signal()
 
@@ -29,6 +30,7 @@ class FolderEdit(QWidget):
         row.addWidget(self.button)
         self.text.edited.connect(self.edited)
         self.button.clicked.connect(self.browse)
+        accept_drop(self, self.take)
 
     def get(self) -> Path | None:
         """Return the folder, or None."""
@@ -39,6 +41,10 @@ class FolderEdit(QWidget):
         """Show `value`."""
         self.text.set("" if value is None else str(value))
         self.text.setToolTip(self.text.get() or self._caption)
+
+    def take(self, path: Path) -> None:
+        """Show what was dropped; of a file, the folder it lies in."""
+        self.set(holder(path))
 
     def browse(self) -> None:
         """Let a person pick the folder."""

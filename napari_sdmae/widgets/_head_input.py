@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -12,10 +13,12 @@ from napari_sdmae.head_spec import HeadSpec
 from napari_sdmae.io.about_model import SHIPPED
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_info import model_info, shipped_heads
-from napari_sdmae.widgets._model_input import ModelInput, look_at
+from napari_sdmae.widgets._drop import holder
+from napari_sdmae.widgets._model_input import ModelInput, identity_of, look_at
 from napari_sdmae.widgets._scroll import say
 
 RECENT = "heads"
+HEAD_FILES = ("status.json", "config.json")
 MISSING = "Choose a head: the folder of a fine-tuning run, or a head folder."
 TASKS = {
     "segmentation": "a class for each pixel",
@@ -46,14 +49,15 @@ class HeadInput(ModelInput):
         column.insertWidget(column.indexOf(self.card), self.classes)
 
     def _look(self) -> None:
-        before = (self.head, self.problem)
+        before = (self.head, self.problem, self.identity)
         self.head, self.problem = look_at_head(self.model)
         self.info = look_at(self.model)[0] if self.head else None
+        self.identity = identity_of(self.folder)
         begin = f"{SHIPPED.capitalize()} · " if self.info and self.info.shipped else ""
         say(self.about, begin + describe_head(self.head) if self.head else self.problem)
         say(self.classes, chips(self.head) if self.head else "")
         self.card.show_model(self.info)
-        if before != (self.head, self.problem):
+        if before != (self.head, self.problem, self.identity):
             self.changed.emit()
 
 
@@ -66,6 +70,11 @@ def look_at_head(head: str) -> tuple[HeadSpec | None, str]:
     except (OSError, ValueError, KeyError) as error:
         line = " ".join(str(error).split())
     return None, _pretrained(head) or line
+
+
+def is_head(path: Path) -> bool:
+    """Tell whether `path` is the folder of a head, or the file in it that says so."""
+    return (path.is_dir() or path.name in HEAD_FILES) and look_at_head(str(holder(path)))[0] is not None
 
 
 def _pretrained(model: str) -> str:

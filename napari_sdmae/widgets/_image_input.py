@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._field import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets._planes_input import PlanesInput
 from napari_sdmae.widgets._repeat import NotRepeatable
 from napari_sdmae.widgets._scroll import narrow_combo
 
@@ -38,16 +39,24 @@ class ImageInput(QObject):
         self._taken: Taken | None = None
         self.layer_box = narrow_combo("The picture to look at: grey or RGB; of a stack its current slice.")
         self.region_box = narrow_combo("Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        self.planes = PlanesInput(viewer)
+        self._image = QWidget()
+        column = QVBoxLayout(self._image)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.layer_box, self.planes):
+            column.addWidget(widget)
         for event in ("inserted", "removed", "reordered", "renamed"):
             connect_while_alive(self, getattr(viewer.layers.events, event), self._refresh)
         self._refresh()
+        self.planes.changed.connect(self._change)
+        self.planes.merged.connect(self.choose)
         self.layer_box.currentIndexChanged.connect(lambda _: self._change())
         self.region_box.currentIndexChanged.connect(lambda _: self._change())
 
     @property
     def rows(self) -> list[tuple[str, QWidget]]:
         """Titles and boxes, for a form."""
-        return [("Image", self.layer_box), ("Region", self.region_box)]
+        return [("Image", self._image), ("Region", self.region_box)]
 
     @property
     def layer(self) -> Any:
@@ -98,12 +107,15 @@ class ImageInput(QObject):
 
     def _change(self) -> None:
         self._taken = None
+        self.planes.show_layer(self.layer)
         self.changed.emit()
 
     def _choose(self, model_mpp: float | None) -> Taken:
         layer = self.layer
         if layer is None:
             raise FieldError("Open a picture first, for example with File > Open Sample > SD-MAE.")
+        if wrong := self.planes.problem():
+            raise FieldError(wrong)
         dims = self._viewer.dims
         if dims.ndisplay != 2 or tuple(dims.displayed) != (dims.ndim - 2, dims.ndim - 1):
             raise FieldError("Show the picture in 2D with its rows and columns (buttons below the layer list).")
@@ -128,6 +140,7 @@ class ImageInput(QObject):
         layers = list(self._viewer.layers)
         fill_box(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
         regions: list[tuple[str, Any]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
+        self.planes.show_layer(self.layer)
         fill_box(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
 
 

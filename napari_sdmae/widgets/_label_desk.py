@@ -92,8 +92,9 @@ class LabelDesk(QWidget):
             self.measuring.clear()
             self.table.wait("Measuring…")
         self._under_way.add(layer)
+        signature = edit.signature(layer)
         question = partial(jobs.measure_question, label_map, taken, preference("device"))
-        answered, failed = partial(self._measured, layer), partial(self._not_measured, layer)
+        answered, failed = partial(self._measured, layer, signature), partial(self._not_measured, layer)
         self._worker.ask(question, answered, failed, user=self, purpose=f"measure {layer.unique_id}")
 
     def save_corrections(self, *, replace: bool = False) -> None:
@@ -137,13 +138,16 @@ class LabelDesk(QWidget):
     def _pixels(self, layer: Labels, label_map: LabelMap) -> Taken | None:
         """Return the pixels under the labels: those they were computed on, else those of the chosen image; None without any."""
         taken = self._taken.get(str(layer.unique_id))
-        if taken is not None and taken.layer in self._viewer.layers:
+        if taken is not None and taken.layer in self._viewer.layers and not taken.difference():
             return taken
         if self._image.layer is None:
             return None
         return jobs.pixels_under(label_map, self._image.layer, self._viewer.dims.point)
 
-    def _measured(self, layer: Labels, answer: dict[str, Any]) -> None:
+    def _measured(self, layer: Labels, signature: int, answer: dict[str, Any]) -> None:
+        if signature != edit.signature(layer):
+            self.measure(layer)  # what was measured is not what is there
+            return
         layer.features = label_features(label_map_from_answer(answer))  # the link shows them
         self._no_longer_measuring(layer)
 
@@ -181,6 +185,8 @@ class LabelDesk(QWidget):
     def _connect(self) -> None:
         self.labels.changed.connect(self._chosen)
         self.corrections.edited.connect(self.measure)
+        self.corrections.touched.connect(lambda: self.table.wait("The labels have changed: measured again when you pause."))
+        self.corrections.untouched.connect(self.link.refresh)
         self.corrections.save_asked.connect(lambda: self.save_corrections())
         self.export.export_asked.connect(self._export)
         self.table.failed.connect(self.measuring.say)

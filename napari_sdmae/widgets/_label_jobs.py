@@ -69,9 +69,9 @@ def place_in(label_map: LabelMap, image: Any, point: Sequence[float]) -> Field:
     """
     taken = take(image, point, edges(label_map), None)
     (row, column), (height, width) = label_map.origin, label_map.labels.shape
-    whole = image.level_shapes[0] if image.multiscale else image.data.shape
     origin = (round(row), round(column))
-    return Field(Source.of(image), origin, (height, width), label_map.step, taken.field.index, int(whole[image.ndim - 1]))
+    source, edge = taken.field.source, taken.picture.shapes[0][1]
+    return Field(source, origin, (height, width), label_map.step, taken.field.index, edge)
 
 
 def measure_question(label_map: LabelMap, taken: Taken | None, device: str) -> Question:

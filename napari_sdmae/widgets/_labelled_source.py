@@ -15,6 +15,7 @@ from napari_sdmae.widgets._data_edit import DataEdit
 from napari_sdmae.widgets._editors import TextEdit
 from napari_sdmae.widgets._finetune_words import SOURCES
 from napari_sdmae.widgets._painted import classes_of, drawn_pictures, find_pairs, painted_pictures
+from napari_sdmae.widgets._picture import grouped
 from napari_sdmae.widgets._pieces import Pair
 from napari_sdmae.widgets._source import SourcePicker
 
@@ -73,7 +74,7 @@ class LabelledSource(SourcePicker):
         among = [layer for layer in selected if isinstance(layer, Image)] or [
             layer for layer in layers if isinstance(layer, Image)
         ]
-        pairs = find_pairs(layers, labels, among)
+        pairs = find_pairs(layers, labels, grouped(among))
         if not pairs:
             self.refuse("These labels lie over no image layer. Open the image they belong to, or select it with them.")
             return

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sdmae.layers import Source
-from napari_sdmae.widgets._field import rgb8
+from napari_sdmae.widgets._picture import FieldError, grouped, picture_of
 
 MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken from its next pyramid level
 
@@ -21,21 +21,21 @@ MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken fro
 def write_layers(layers: Sequence[Any], folder: Path) -> list[Path]:
     """Write every plane of the image `layers` into `folder` as RGB TIFF with its µm/px; return the files.
 
-    A stack (…, H, W[, 3]) becomes one file per plane. Of a pyramid, the finest level with at most
+    A stack becomes one file per plane; what a plane is, ``picture_of`` says. Of a pyramid, the finest level with at most
     :data:`MOST_PIXELS` is written, with the µm/px of that level.
 
     Raises
     ------
     ValueError
-        If there is no layer.
+        If there is no layer, or one that holds no picture, or one too large.
     """
     if not layers:
         raise ValueError("no image layer is selected: select one or more in the layer list")
+    layers = grouped(layers)
+    pictures = [(layer, stem, _level(layer)) for layer, stem in zip(layers, _stems(layers), strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _write(plane, folder / name, mpp)
-        for layer, stem in zip(layers, _stems(layers), strict=True)
-        for plane, name, mpp in _planes(layer, stem)
+        _write(plane, folder / name, mpp) for layer, stem, level in pictures for plane, name, mpp in _planes(layer, stem, level)
     ]
 
 
@@ -44,19 +44,29 @@ def finest_level(shapes: Sequence[tuple[int, int]], most: int = MOST_PIXELS) -> 
     return next((index for index, (height, width) in enumerate(shapes) if height * width <= most), len(shapes) - 1)
 
 
-def _planes(layer: Any, stem: str) -> Iterator[tuple[NDArray[np.uint8], str, float | None]]:
+def _level(layer: Any) -> int:
+    """Return the level that is written, before anything is."""
+    picture = picture_of(layer)
+    index = finest_level(picture.shapes)
+    height, width = picture.shapes[index]
+    if height * width > MOST_PIXELS:
+        raise FieldError(
+            f"“{layer.name}” has {height * width / 1e6:,.0f} million pixels, at most {MOST_PIXELS / 1e6:.0f} are written. "
+            "Choose the folder of its file as images instead."
+        )
+    return index
+
+
+def _planes(layer: Any, stem: str, index: int) -> Iterator[tuple[NDArray[np.uint8], str, float | None]]:
     levels = list(layer.data) if layer.multiscale else [layer.data]
-    trailing = 3 if layer.rgb else 2
-    shapes = [tuple(level.shape[level.ndim - trailing :][:2]) for level in levels]
-    index = finest_level(shapes)
+    picture = picture_of(layer)
+    width = picture.shapes[index][1]
     mpp = Source.of(layer).mpp
-    mpp = mpp * shapes[0][1] / shapes[index][1] if mpp else None
-    data = levels[index]
-    leading = data.shape[: data.ndim - trailing]
-    limits = float(layer.contrast_limits[0]), float(layer.contrast_limits[1])
-    for number, place in enumerate(np.ndindex(*leading)):
-        name = f"{stem}.tif" if math.prod(leading) == 1 else f"{stem}-{number:04d}.tif"
-        yield rgb8(np.asarray(data[place]), bool(layer.rgb), limits), name, mpp
+    mpp = mpp * picture.shapes[0][1] / width if mpp else None
+    whole = (slice(None), slice(None))
+    for number, place in enumerate(np.ndindex(*picture.planes)):
+        name = f"{stem}.tif" if math.prod(picture.planes) == 1 else f"{stem}-{number:04d}.tif"
+        yield picture.rgb8(levels[index], place, whole), name, mpp
 
 
 def _stems(layers: Iterable[Any]) -> list[str]:

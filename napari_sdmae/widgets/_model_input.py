@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.about_model import SHIPPED, describe_model
-from napari_sdmae.io.model_info import ModelInfo, model_info, shipped_models
+from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, shipped_models
+from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._scroll import say
@@ -26,7 +28,7 @@ class ModelInput(QWidget):
     so that a newcomer has only to press the button.
 
     Emits ``changed`` when another model is chosen; ``info`` is None while it is none that can be used,
-    and ``problem`` then says why.
+    and ``problem`` then says why. ``identity`` is another one when another model is chosen, or was found in the same folder.
 
     Parameters
     ----------
@@ -54,6 +56,7 @@ class ModelInput(QWidget):
         self._shipped = shipped()
         self.info: ModelInfo | None = None
         self.problem = ""
+        self.identity: tuple[str, int] = ("", 0)
         self.box = QComboBox(self)
         self.box.setEditable(True)
         self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -80,6 +83,7 @@ class ModelInput(QWidget):
         line.setPlaceholderText("none" if optional else "run or model folder")
         line.editingFinished.connect(self._look)
         self.button.clicked.connect(self._browse)
+        accept_drop(self, self.take)
         self._look()
 
     @property
@@ -98,6 +102,13 @@ class ModelInput(QWidget):
         """Choose `model`."""
         self.box.setCurrentText(self._title(str(model)))
         self._look()
+
+    def take(self, path: Path) -> None:
+        """Choose the model that was dropped: its folder, or a file in it such as the status.json of a run."""
+        if path.is_file() and look_at(str(path.parent))[0] is None:
+            show_warning(f"{path.name}: not a model. Drop the folder of a run or model here, and pictures on the canvas.")
+        else:
+            self.choose(holder(path))
 
     def used(self) -> None:
         """Put the model first in the list of recent ones: a question about it was asked."""
@@ -133,14 +144,21 @@ class ModelInput(QWidget):
             self.choose(folder)
 
     def _look(self) -> None:
-        before = (self.info, self.problem)
+        before = (self.info, self.problem, self.identity)
         self.info, self.problem = look_at(self.model)
+        self.identity = identity_of(self.folder)
         if not self.model:
             self.problem = "" if self._optional else "Choose a model: a run folder or a model folder."
         say(self.about, describe_model(self.info) if self.info else self.problem)
         self.card.show_model(self.info)
-        if before != (self.info, self.problem):
+        if before != (self.info, self.problem, self.identity):
             self.changed.emit()
+
+
+def identity_of(folder: str) -> tuple[str, int]:
+    """Return the folder of a model, and when its weights were written."""
+    weights = Path(folder) / WEIGHTS
+    return folder, weights.stat().st_mtime_ns if weights.is_file() else 0
 
 
 def look_at(model: str) -> tuple[ModelInfo | None, str]:

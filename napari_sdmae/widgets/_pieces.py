@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.labelled_writer import Box
 from napari_sdmae.layers import Source
-from napari_sdmae.widgets._field import rgb8
 from napari_sdmae.widgets._layer_source import finest_level
+from napari_sdmae.widgets._picture import picture_of
 
 Floats = NDArray[np.float64]
 
@@ -63,15 +63,14 @@ def planes_of(pair: Pair, slices: Iterable[tuple[int, ...]], point: Sequence[flo
         if len(placed) > 2:
             world[-len(placed) : -2] = placed[:-2]
         index = _image_index(pair.image, world)
-        corners = [_to_labels(pair, (*index, *corner), world) for corner in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
+        leading = picture_of(pair.image).leading(index)
+        corners = [_to_labels(pair, (*leading, *corner), world) for corner in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
         matrix = np.stack([corners[1] - corners[0], corners[2] - corners[0]], axis=1)
         yield Plane(pair, index, label_index, corners[0], matrix)
 
 
 def _image_index(image: Any, world: Floats) -> tuple[int, ...]:
-    position = np.asarray(image.world_to_data(world), float)[: image.ndim - 2]
-    shape = (image.data[0] if image.multiscale else image.data).shape
-    return tuple(int(np.clip(round(value), 0, length - 1)) for value, length in zip(position, shape, strict=False))
+    return picture_of(image).index(image.world_to_data(world))
 
 
 def _to_labels(pair: Pair, position: tuple[float, ...], world: Floats) -> Floats:
@@ -83,9 +82,7 @@ def _to_labels(pair: Pair, position: tuple[float, ...], world: Floats) -> Floats
 
 def image_shape(image: Any) -> tuple[int, int]:
     """Return (H, W) of an image layer in px, of a pyramid at full resolution."""
-    data = image.data[0] if image.multiscale else image.data
-    height, width = data.shape[image.ndim - 2 : image.ndim]
-    return int(height), int(width)
+    return picture_of(image).shapes[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +99,8 @@ class Piece:
 
     @property
     def name(self) -> str:
-        place = "".join(f"-{number:03d}" for number in self.plane.index)
+        numbers = self.plane.index if len(self.plane.index) == self.plane.pair.image.ndim - 2 else self.plane.label_index
+        place = "".join(f"-{number:03d}" for number in numbers)
         return f"{self.plane.pair.image.name}{place}-{self.top}-{self.left}"
 
     @property
@@ -111,10 +109,8 @@ class Piece:
         return None if mpp is None else mpp * self.step
 
     def pixels(self) -> NDArray[np.uint8]:
-        image = self.plane.pair.image
         window = (slice(self.top, self.top + self.height), slice(self.left, self.left + self.width))
-        limits = float(image.contrast_limits[0]), float(image.contrast_limits[1])
-        return rgb8(np.asarray(self.level[(*self.plane.index, *window)]), bool(image.rgb), limits)
+        return picture_of(self.plane.pair.image).rgb8(self.level, self.plane.index, window)
 
     def full(self, rows: Floats, columns: Floats) -> tuple[Floats, Floats]:
         """Return full-resolution coordinates of the centres of the piece's rows and columns."""
@@ -134,7 +130,7 @@ class Pieces:
     def __init__(self, plane: Plane, box: Sequence[float], margin: int, edge: int, *, in_image: bool = False) -> None:
         image = plane.pair.image
         levels = list(image.data) if image.multiscale else [image.data]
-        shapes = [tuple(level.shape[image.ndim - 2 : image.ndim]) for level in levels]
+        shapes = picture_of(image).shapes
         chosen = finest_level(shapes)
         self._plane, self._level, self._shape = plane, levels[chosen], shapes[chosen]
         self._step = shapes[0][1] / shapes[chosen][1]

@@ -20,6 +20,8 @@ TILES = 8
 IMAGES = ("data", "tiles")
 MEMORY = ("model", "loss", "batch_size", "micro_batch", "mask_ratio", "device", "precision")
 """Settings on which the two answers depend: changing another asks nothing."""
+SHEET = (*IMAGES, "model", "mask_ratio", "augmentation", "seed")
+"""Settings on which the contact sheet depends."""
 
 
 class Preflight(QWidget):
@@ -39,6 +41,7 @@ class Preflight(QWidget):
         self._asked: dict[str, Any] = {}
         self._estimated: dict[str, Any] = {}
         self._draw = 0
+        self._drawn: dict[str, Any] = {}
         self.checking = False
         self.found: Found | None = None
         self.failed = ""
@@ -63,17 +66,24 @@ class Preflight(QWidget):
         self._config = config
         if config is None or not config.data.is_dir():
             self._timer.stop()
+            self._forget_sheet()
             self._worker.forget(self, "inspect")
             self._asked = {}
             self._become(checking=False, found=None)
             return
         self._show()
         relevant = _chosen(config, IMAGES)
+        if _chosen(config, SHEET) != self._drawn:
+            self._forget_sheet()
         if relevant != self._asked:
             self._asked = relevant
+            self._worker.forget(self, "inspect")  # an answer about other images must not be taken for one about these
             self._become(checking=True, found=None)
             self._timer.start()
         elif self.found is not None and _chosen(config, MEMORY) != self._estimated:
+            self._worker.forget(self, "training_memory")
+            self.memory_note.setText("")
+            self._show()
             self._timer.start()
 
     def show_sheet(self) -> None:
@@ -84,6 +94,7 @@ class Preflight(QWidget):
         self.sheet_note.setText("Drawing tiles…")
         question = {"kind": "contact_sheet", "settings": self._config.model_dump(mode="json"), "tiles": TILES, "seed": self._draw}
         self._draw += 1
+        self._drawn = _chosen(self._config, SHEET)
         self._worker.ask(question, self._show_sheet, self._sheet_failed, user=self, purpose="contact_sheet")
 
     def show_unusable(self) -> None:
@@ -164,6 +175,15 @@ class Preflight(QWidget):
             return
         self.sheet.show_array(contact_sheet(answer["tiles"], answer["masked"]))
         self.sheet_note.setText(f"{answer['tile_size']} px tiles, below each what the encoder is shown of it.")
+        self._show()
+
+    def _forget_sheet(self) -> None:
+        """Show no tiles, and await none: they would be drawn otherwise now."""
+        self._worker.forget(self, "contact_sheet")
+        self._drawn = {}
+        self.sheet_button.setEnabled(True)
+        self.sheet.show_array(None)
+        self.sheet_note.setText("")
         self._show()
 
     def _sheet_failed(self, failure: Failure) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from napari_sdmae.layers import KEY, PREVIEW_GAP, LayerData, preview_layers
-from napari_sdmae.widgets._show import show_layers
+from napari_sdmae.widgets._show import restore_layers, show_layers, withdraw_layers
 
 FAILED = " (failed)"
 
@@ -26,7 +26,10 @@ class PreviewLayers:
         self._offset = 0.0
 
     def attach(self, run: Path) -> None:
-        """Show the previews of `run` from now on; layers it already has in the viewer are used again."""
+        """Show the previews of `run` from now on, in the layers that it already has in the viewer; hide those of another run."""
+        if run != self._run:
+            withdraw_layers(self._viewer, f"{self._run}/")
+            restore_layers(self._viewer, [layer.metadata[KEY]["id"] for layer in self._layers_of(run)])
         self._run = run
         self._made = set(self._layers())
 
@@ -56,8 +59,11 @@ class PreviewLayers:
                 layer.name = plain + FAILED if failed else plain
 
     def _layers(self) -> dict[str, Any]:
+        return {layer.metadata[KEY]["preview"]: layer for layer in self._layers_of(self._run)}
+
+    def _layers_of(self, run: Path) -> list[Any]:
         marks = ((layer.metadata.get(KEY, {}), layer) for layer in self._viewer.layers)
-        return {mark["preview"]: layer for mark, layer in marks if mark.get("run") == str(self._run) and "preview" in mark}
+        return [layer for mark, layer in marks if mark.get("run") == str(run) and "preview" in mark]
 
     def _free_row(self) -> float:
         """Return the first row below all layers, so that probe tiles cover nothing."""

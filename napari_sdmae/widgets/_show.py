@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_sdmae.layers import KEY, LayerData
+from napari_sdmae.widgets._label_edit import is_corrected, set_aside
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
 OUTDATED = " (out of date)"
@@ -79,19 +80,39 @@ def is_shown(layer: Layer | None) -> bool:
 def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> None:
     """Hide and mark the layers whose id starts with `prefix` and is not in `keep`: they no longer say what is true.
 
-    They come back in place with the next answer. They are not removed: napari 0.9 on software OpenGL crashes when several
+    Labels that a person corrected are no answer any more: they become a layer of their own. The others come back in place with
+    the next answer, or by :func:`restore_layers`. They are not removed: napari 0.9 on software OpenGL crashes when several
     image layers are removed and others added (docs/decisions/0064).
     """
     for layer in viewer.layers:
         mark = layer.metadata.get(KEY, {})
         identity = mark.get("id", "")
-        if identity.startswith(prefix) and identity not in keep and not mark.get("withdrawn"):
-            layer.visible = False
-            mark = mark | {"withdrawn": True}
-            if layer.name == mark["name"]:
-                layer.name = mark["name"] + OUTDATED
-                mark["name"] = layer.name
-            layer.metadata = {**layer.metadata, KEY: mark}
+        if not identity.startswith(prefix) or identity in keep or mark.get("withdrawn"):
+            continue
+        if isinstance(layer, Labels) and is_corrected(layer):
+            set_aside(layer)
+            continue
+        mark = mark | {"withdrawn": True, "visible": layer.visible}
+        layer.visible = False
+        _rename(layer, mark, mark["name"] + OUTDATED)
+
+
+def restore_layers(viewer: Any, identities: Collection[str]) -> None:
+    """Show the layers `identities` again where they were withdrawn: their answer is true after all."""
+    for layer in viewer.layers:
+        mark = layer.metadata.get(KEY, {})
+        if mark.get("id") in identities and mark.get("withdrawn"):
+            mark = {name: value for name, value in mark.items() if name not in ("withdrawn", "visible")}
+            layer.visible = layer.metadata[KEY].get("visible", True)
+            _rename(layer, mark, mark["name"].removesuffix(OUTDATED))
+
+
+def _rename(layer: Layer, mark: dict[str, Any], name: str) -> None:
+    """Keep `mark` with the layer, and call it `name` unless a person has called it otherwise."""
+    if layer.name == mark["name"]:
+        layer.name = name
+        mark = mark | {"name": layer.name}
+    layer.metadata = {**layer.metadata, KEY: mark}
 
 
 def next_limits(current: Limits, given: Limits | None, new: Limits | None) -> Limits | None:
@@ -143,7 +164,7 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     if untouched:
         layer.name = attributes["name"]
     if before.get("withdrawn"):
-        layer.visible = True
+        layer.visible = before.get("visible", True)
     layer.metadata = _mark(layer, attributes, None if untouched else before["name"])
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
 
+from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.widgets._drop import holder
 from napari_sdmae.widgets._folder_edit import FolderEdit
 from napari_sdmae.widgets._layer_source import write_layers
 from napari_sdmae.widgets._notes import text_label
@@ -74,6 +76,11 @@ class SourcePicker(QWidget):
             return "Writing the layers…"
         return self.words.no_layers
 
+    def use(self, path: Path) -> None:
+        """Use the images at `path`."""
+        self.from_folder.setChecked(True)
+        self.folder.take(path)
+
     def take(self, layers: list[Any], folder: Path) -> None:
         """Write the image `layers` into `folder`, which then is the source."""
 
@@ -120,3 +127,12 @@ class SourcePicker(QWidget):
         self.folder.edited.connect(self.changed)
         self.take_button.clicked.connect(self.layers_requested)
         self._written.connect(self._show_written)
+
+
+def take_run_or_images(dock: Any, path: Path) -> None:
+    """Let a dock that trains watch the run that was dropped on it; anything else is what the next run learns from."""
+    if RunFolder(holder(path)).status() is not None:
+        dock.attach(holder(path))
+    else:
+        dock.new_run.source.use(path)
+        dock.tabs.setCurrentIndex(0)

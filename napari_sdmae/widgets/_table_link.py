@@ -51,6 +51,10 @@ class TableLink(QObject):
                 layer.events.selected_label.connect(self._selected)
         self._fill()
 
+    def refresh(self) -> None:
+        """Show the features again."""
+        self._fill()
+
     def show_object(self, label: int) -> None:
         """Select the object `label`, move the view onto it and mark it."""
         layer = self.layer
@@ -132,10 +136,10 @@ class TableLink(QObject):
 
 def label_at(layer: Labels, position: Any) -> int:
     """Return the label of `layer` at a world position, 0 outside; also of a layer that is hidden under boxes."""
-    plane = plane_of(layer)
+    data = layer.data[0] if layer.multiscale else layer.data
     row, column = (round(float(at)) for at in layer.world_to_data(position)[-2:])
-    inside = 0 <= row < plane.shape[0] and 0 <= column < plane.shape[1]
-    return int(plane[row, column]) if inside else 0
+    inside = 0 <= row < data.shape[-2] and 0 <= column < data.shape[-1]
+    return int(np.asarray(data[(*(0,) * (data.ndim - 2), row, column)])) if inside else 0
 
 
 def extent_of(labels: NDArray[Any], label: int) -> Extent | None:

@@ -11,9 +11,10 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.layers import Field
+from napari_sdmae.layers import KEY, Field
 from napari_sdmae.widgets._attention_controls import AttentionControls
 from napari_sdmae.widgets._attention_view import KEYS, Shown, View, attention_layers, places, question
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._field import FieldError, Taken
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._pointer import Pointer
@@ -21,7 +22,8 @@ from napari_sdmae.widgets._query import Failure, query_worker
 from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
 from napari_sdmae.widgets._scroll import Dock, say
 from napari_sdmae.widgets._settings import device_arguments, output_folder, preference
-from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
+from napari_sdmae.widgets._show import find_layer, look_at, show_layers
+from napari_sdmae.widgets._standing import Asked, Standing
 from napari_sdmae.widgets._statistics import HINT, as_html, table
 
 SLOTS = ("a", "b")
@@ -38,11 +40,13 @@ class AttentionWidget(Dock):
         self._viewer = napari_viewer
         self.controls = AttentionControls(napari_viewer, self)
         self.set_content(self.controls)
+        accept_drop(self, self.controls.model.take)
         self._taken: Taken | None = None
+        self.standing = Standing(napari_viewer, KEYS, lambda: self.controls.image.layer, self._choices, self)
         self._query: tuple[float, float] | None = None
         self._places: list[Field] = []
         self._arrangement: list[tuple[tuple[int, int], bool]] = []
-        self._shown: dict[str, Shown] = {}
+        self._waiting: dict[str, Shown] = {}
         self._bases: dict[tuple[str, int], Any] = {}
         self._asked_at = 0.0
         self._pointer = Pointer(self, napari_viewer, self._point_at)
@@ -58,7 +62,8 @@ class AttentionWidget(Dock):
         controls.look_changed.connect(self._look_changed)
         controls.model.changed.connect(self._model_changed)
         controls.second.changed.connect(self._model_changed)
-        controls.image.changed.connect(self._enable)
+        controls.image.changed.connect(self._image_changed)
+        self.standing.changed.connect(self._tell)
         controls.hover.toggled.connect(lambda _: self._enable())
         controls.keep_colours.toggled.connect(lambda _: self._enable())
 
@@ -95,17 +100,17 @@ class AttentionWidget(Dock):
         if taken is None or "a" not in models:
             return
         self._asked_at = time.perf_counter()
-        self._shown = self._shown if live else {}
+        self._waiting = self._waiting if live else {}
+        asked = Asked(taken, self._choices())
         self.controls.failure.clear()
         for slot, model in models.items():
             assert model.info is not None
             view = self.view.fitted(model.info.depth, model.info.heads)
-            ask = partial(self._question, taken, view, model.folder, self._query)
-            self._worker.ask(
-                ask,
-                partial(self._receive, slot, taken, view, model.folder),
-                self._fail,
-                user=self,
+            self.standing.ask(
+                asked,
+                partial(self._question, taken, view, model.folder, self._query),
+                partial(self._receive, slot, asked, view, model.folder),
+                partial(self._fail, taken),
                 purpose=f"map {slot}",
                 live=live,
             )
@@ -115,47 +120,54 @@ class AttentionWidget(Dock):
         basis = self._bases.get((model, view.block)) if self.controls.keep_colours.isChecked() else None
         return question(view, model, taken.pixels, query, mpp=taken.field.mpp, device=preference("device"), basis=basis)
 
-    def _receive(self, slot: str, taken: Taken, view: View, model: str, answer: dict[str, Any]) -> None:
-        self._shown[slot] = Shown(slot, taken.field, view, answer)
+    def _choices(self) -> tuple[Any, ...]:
+        return tuple((slot, model.identity) for slot, model in self._models().items())
+
+    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: Taken, answer: dict[str, Any]) -> None:
+        self._waiting[slot] = Shown(slot, taken.field, view, answer)
         if answer.get("pca_basis") is not None:
             self._bases[model, view.block] = answer["pca_basis"]
         if slot == "a" and view.pointed:
             self._query = answer["query"]
-        if set(self._shown) == set(self._models()):
-            self._draw(taken)
+        if set(self._waiting) == set(self._models()):
+            self._draw(asked, taken)
 
-    def _draw(self, taken: Taken) -> None:
-        shown = [self._shown[slot] for slot in sorted(self._shown)]
+    def _draw(self, asked: Asked, taken: Taken) -> None:
+        shown = [self._waiting[slot] for slot in sorted(self._waiting)]
         controls = self.controls
         layers = attention_layers(shown, taken.pixels, opacity=controls.opacity, interpolation=controls.interpolation)
-        wanted = {attributes["metadata"]["sdmae"]["id"] for _, attributes, _ in layers}
-        withdraw_layers(self._viewer, self._prefix(taken), wanted)
         drawn = show_layers(self._viewer, layers)
         self._places = places(shown)
         arrangement = [(place.origin, one.view.grid) for place, one in zip(self._places, shown, strict=True)]
         if arrangement != self._arrangement:  # maps came or went beside the picture: mostly off screen
             look_at(self._viewer, [layer for layer in drawn if isinstance(layer, Image)])
         self._arrangement = arrangement
-        self._tell(shown)
+        milliseconds = (time.perf_counter() - self._asked_at) * 1000
+        self.standing.show(asked, (shown, milliseconds), [attributes["metadata"][KEY]["id"] for _, attributes, _ in layers])
 
     def _prefix(self, taken: Taken) -> str:
         return f"{taken.field.source.id}/{KEYS}"
 
-    def _tell(self, shown: list[Shown]) -> None:
+    def _tell(self) -> None:
+        """Say what is true of the chosen picture."""
+        current = self.standing.current
+        if current is None:
+            say(self.controls.numbers, "")
+            if not self.standing.waiting("map a"):
+                say(self.controls.state, self.standing.note)
+            return
+        shown, milliseconds = current.answer
         titles = [one.answer["model"]["name"] if len(shown) > 1 else "" for one in shown]
         numbers = [as_html(*table(one.answer), title) for title, one in zip(titles, shown, strict=True)]
         say(self.controls.numbers, "".join(numbers))
         self.controls.numbers.setToolTip(HINT)
         warnings = [line for one in shown for line in one.answer.get("warnings", [])]
-        milliseconds = (time.perf_counter() - self._asked_at) * 1000
         say(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, taken: Taken, failure: Failure) -> None:
+        self._waiting = {}
         self.controls.failure.fail(failure)
-        say(self.controls.state, "")
-        if self._taken is not None:
-            withdraw_layers(self._viewer, self._prefix(self._taken))
-        self._shown = {}
+        self.standing.withdraw(taken.field.source.id)
 
     def _point_at(self, position: Any) -> bool:
         """Move the query patch to a world position; False when it lies outside of the field."""
@@ -173,10 +185,21 @@ class AttentionWidget(Dock):
         self._ask()
 
     def _model_changed(self) -> None:
-        self._shown = {}
+        self._waiting = {}
+        self.standing.check()
         self.controls.fit_model()
         self._enable()
         self._ask()
+
+    def _image_changed(self) -> None:
+        """Go on with what was asked of the picture that is chosen now, not with that of another."""
+        self.standing.check()
+        current = self.standing.current
+        if self._taken is not None and self._taken.layer is not self.controls.image.layer:
+            self._taken = current.asked.taken if current is not None else None
+            self._query = current.answer[0][0].answer["query"] if current is not None else None
+            self._places = places(current.answer[0]) if current is not None else []
+        self._enable()
 
     def _look_changed(self) -> None:
         prefix = self._prefix(self._taken) if self._taken is not None else ""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from qtpy.QtWidgets import QMessageBox
 
 from napari_sdmae.finetune_config import FinetuneConfig, Task
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._finetune_monitor import FinetuneMonitor
 from napari_sdmae.widgets._finetune_page import FinetunePage
 from napari_sdmae.widgets._query import QueryWorker, query_worker
 from napari_sdmae.widgets._run_dock import RunDock
+from napari_sdmae.widgets._source import take_run_or_images
 
 SEGMENT = ("napari-sdmae", "Segment")
 
@@ -30,6 +33,7 @@ class FinetuneWidget(RunDock):
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
         super().__init__(napari_viewer, "finetune", FinetunePage(worker or query_worker()), FinetuneMonitor())
         self.monitor.segment_requested.connect(self.open_in_segment)
+        accept_drop(self, partial(take_run_or_images, self))
 
     def take_labels(
         self, folder: Path, task: str = "segmentation", model: str | None = None, ignore_value: int | None = None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.layers import Image
 
 from napari_sdmae.config import PretrainConfig
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._new_run import NewRunPage
 from napari_sdmae.widgets._query import QueryWorker, query_worker
 from napari_sdmae.widgets._run_dock import RunDock
 from napari_sdmae.widgets._run_monitor import RunMonitor
+from napari_sdmae.widgets._source import take_run_or_images
 
 
 class PretrainWidget(RunDock):
@@ -26,6 +29,7 @@ class PretrainWidget(RunDock):
 
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
         super().__init__(napari_viewer, "pretrain", NewRunPage(worker or query_worker()), RunMonitor())
+        accept_drop(self, partial(take_run_or_images, self))
 
     def take_layers(self) -> None:
         """Take the image layers selected in the viewer."""

@@ -12,18 +12,21 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.layers import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._editors import FloatBox, IntBox
 from napari_sdmae.widgets._failure import FailureLine
 from napari_sdmae.widgets._field import FieldError, Taken
 from napari_sdmae.widgets._image_input import ImageInput
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._notes import CommandLine, text_label
-from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._query import Failure
 from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
 from napari_sdmae.widgets._scroll import Dock, form_layout, say
 from napari_sdmae.widgets._settings import device_arguments, output_folder, preference, remember, remembered
-from napari_sdmae.widgets._show import find_layer, look_at, show_layers, withdraw_layers
+from napari_sdmae.widgets._show import find_layer, look_at, show_layers
+from napari_sdmae.widgets._standing import Asked, Standing
 
+KEYS = "reconstruct/"
 PICTURES = ("masked", "reconstruction", "error")
 NOTE = "Visible patches show the input. Not a medical device."
 
@@ -42,7 +45,7 @@ def reconstruction_layers(field: Field, answer: dict[str, Any], side_by_side: bo
         )
         style |= {} if side_by_side else {"visible": name == "reconstruction"}
         where = beside(field, place) if side_by_side else field
-        layers.append(derived(where, answer[name], name, f"reconstruct/{name}", provenance, **style))
+        layers.append(derived(where, answer[name], name, f"{KEYS}{name}", provenance, **style))
     return layers
 
 
@@ -70,10 +73,10 @@ class ReconstructWidget(Dock):
         self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
         self.failure = FailureLine(content)
         self.command_line = CommandLine(content)
-        self._answered: tuple[Taken, dict[str, Any]] | None = None
-        self._worker = query_worker()
+        self.standing = Standing(napari_viewer, KEYS, lambda: self.image.layer, self._choices, self)
         self._lay_out(content)
         self.set_content(content)
+        accept_drop(self, self.model.take)
         self._connect()
         say(self.state, "")
         self._enable()
@@ -104,7 +107,9 @@ class ReconstructWidget(Dock):
         self.new_mask.clicked.connect(self._next_mask)
         self.side_by_side.toggled.connect(self._rearrange)
         for signal in (self.image.changed, self.model.changed, self.mask_ratio.edited, self.seed.edited):
+            signal.connect(self.standing.check)
             signal.connect(self._enable)
+        self.standing.changed.connect(self._tell)
 
     def reconstruct(self) -> None:
         """Hide patches of the chosen field and ask for the reconstruction."""
@@ -118,9 +123,13 @@ class ReconstructWidget(Dock):
         self.failure.clear()
         self._enable()
         say(self.state, "Reconstructing…")
-        ask = partial(_question, taken, self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device"))
-        self._worker.ask(
-            ask, partial(self._receive, taken, time.perf_counter()), partial(self._fail, taken), user=self, purpose="reconstruct"
+        asked = Asked(taken, self._choices())
+        self.standing.ask(
+            asked,
+            partial(_question, taken, self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")),
+            partial(self._receive, asked, time.perf_counter()),
+            partial(self._fail, taken),
+            purpose="reconstruct",
         )
 
     def command(self) -> str:
@@ -150,20 +159,25 @@ class ReconstructWidget(Dock):
         self.seed.set(self.seed.get() + 1)
         self.reconstruct()
 
-    def _receive(self, taken: Taken, asked_at: float, answer: dict[str, Any]) -> None:
-        self._answered = (taken, answer)
-        self._draw()
+    def _choices(self) -> tuple[Any, ...]:
+        return self.model.identity, self.mask_ratio.get(), self.seed.get()
+
+    def _receive(self, asked: Asked, asked_at: float, taken: Taken, answer: dict[str, Any]) -> None:
         lines = [
             f"Mean error of the hidden pixels: {answer['mean_error']:.3f} (0 to 1). "
             f"Done in {time.perf_counter() - asked_at:.1f} s.",
             *answer.get("warnings", []),
         ]
-        say(self.state, "\n".join(lines))
+        ids = self._draw(taken, answer)
+        self.standing.show(asked, (taken, answer, "\n".join(lines)), ids)
 
-    def _draw(self, look: bool = False) -> None:
-        if self._answered is None:
-            return
-        taken, answer = self._answered
+    def _tell(self) -> None:
+        """Say what is true of the chosen picture."""
+        shown = self.standing.current
+        if not self.standing.waiting("reconstruct"):
+            say(self.state, self.standing.note if shown is None else shown.answer[2])
+
+    def _draw(self, taken: Taken, answer: dict[str, Any], look: bool = False) -> list[str]:
         layers = reconstruction_layers(taken.field, answer, self.side_by_side.isChecked())
         side_by_side = self.side_by_side.isChecked()
         found = [find_layer(self._viewer, attributes["metadata"][KEY]["id"]) for _, attributes, _ in layers]
@@ -171,21 +185,23 @@ class ReconstructWidget(Dock):
         shown = show_layers(self._viewer, layers)
         if look:  # they came or went beside the picture: mostly off screen
             look_at(self._viewer, [*shown, *([] if taken.field.width else [taken.layer])])
+        return [layer.metadata[KEY]["id"] for layer in shown]
 
     def _rearrange(self, side_by_side: bool) -> None:
         """Move the pictures; on top of each other only one can be seen."""
-        self._draw(look=True)
-        source = self._answered[0].field.source.id if self._answered is not None else ""
+        shown = self.standing.current
+        if shown is None:
+            return
+        taken, answer, _ = shown.answer
+        self._draw(taken, answer, look=True)
         for name in PICTURES:
-            layer = find_layer(self._viewer, f"{source}/reconstruct/{name}")
+            layer = find_layer(self._viewer, f"{taken.field.source.id}/{KEYS}{name}")
             if layer is not None:
                 layer.visible = side_by_side or name == "reconstruction"
 
     def _fail(self, taken: Taken, failure: Failure) -> None:
-        self._answered = None
         self.failure.fail(failure)
-        say(self.state, "")
-        withdraw_layers(self._viewer, f"{taken.field.source.id}/reconstruct/")
+        self.standing.withdraw(taken.field.source.id)
 
     def _reason(self) -> str:
         if self.image.layer is None:

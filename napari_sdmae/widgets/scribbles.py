@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_sdmae.layers import KEY, Field
 from napari_sdmae.widgets import _strokes as strokes
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._field import FieldError, Taken, take
 from napari_sdmae.widgets._label_edit import mark_of
@@ -22,10 +23,13 @@ from napari_sdmae.widgets._scribble_view import ANSWER, agreement_line, answer_l
 from napari_sdmae.widgets._scroll import Dock, say
 from napari_sdmae.widgets._segment_view import source_text
 from napari_sdmae.widgets._settings import preference, remember
-from napari_sdmae.widgets._show import active_layer, show_layers, withdraw_layers
+from napari_sdmae.widgets._show import active_layer, show_layers
+from napari_sdmae.widgets._standing import Asked, Shown, Standing
 from napari_sdmae.widgets._stroke_desk import StrokeDesk
 from napari_sdmae.widgets._stroke_memory import StrokeMemory
 
+PURPOSE = "scribble"
+PAINTED = "The strokes have changed: press Segment."
 PAUSE = 150
 """Milliseconds without a stroke after which the field is segmented anew."""
 TWO = "Paint at least one stroke of two classes: choose a class, press Paint, and draw on the picture."
@@ -39,13 +43,15 @@ class ScribblesWidget(Dock):
         self._viewer = napari_viewer
         self.controls = ScribbleControls(napari_viewer, self)
         self.set_content(self.controls)
+        accept_drop(self, self.controls.model.take)
         self.desk = StrokeDesk(napari_viewer, self.controls.classes, self)
         self.keeper = ScribbleKeeper(napari_viewer, self.controls, self)
         self.memory = StrokeMemory()
         self._taken: Taken | None = None
-        self._answered: tuple[Taken, dict[str, Any]] | None = None
         self._elsewhere = 0
         self._worker = query_worker()
+        self._fresh = True
+        self.standing = Standing(napari_viewer, ANSWER, lambda: self.controls.image.layer, self._choices, self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)
@@ -71,6 +77,7 @@ class ScribblesWidget(Dock):
             signal.connect(self._seen_otherwise)
         controls.probability.currentIndexChanged.connect(lambda _: self._probability_changed())
         controls.live.toggled.connect(lambda on: remember("scribbles.live", on))
+        self.standing.changed.connect(self._tell)
         for event in ("inserted", "removed"):
             connect_while_alive(self, getattr(self._viewer.layers.events, event), lambda _event=None: self._enable())
         self.desk.painted.connect(self._timer.start)
@@ -125,8 +132,8 @@ class ScribblesWidget(Dock):
             taken = taken or self._take()
             layer = self._strokes_for(taken)
         except FieldError as error:
-            if self._answered is not None:
-                self._withdraw(self._answered[0])
+            if controls.image.layer is not None:
+                self.standing.withdraw(str(controls.image.layer.unique_id))
             controls.failure.say(str(error))
             return
         info = controls.model.info
@@ -137,58 +144,70 @@ class ScribblesWidget(Dock):
         more = self.memory.elsewhere(seen, taken.field, self.desk.layers)
         self._taken, self._elsewhere = taken, strokes.paint_count(layer) - len(painted.values)
         if len({*painted.values.tolist(), *(value for part in more for value in part["values"].tolist())}) < 2:
-            self._withdraw(taken)
-            say(controls.state, TWO)
+            self.standing.withdraw(taken.field.source.id, TWO)
             return
         controls.used()
         controls.failure.clear()
         if not live:
             say(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
         options = {"classes": [one.model_dump() for one in classes], **controls.options, "device": preference("device")}
-        self._worker.ask(
+        self._fresh = True
+        asked = Asked(taken, self._choices(), (layer,))
+        self.standing.ask(
+            asked,
             partial(question, taken, controls.model.folder, painted, more, options),
-            partial(self._receive, taken, layer, painted, seen, time.perf_counter()),
+            partial(self._receive, asked, layer, painted, seen, time.perf_counter()),
             partial(self._fail, taken),
-            user=self,
-            purpose="scribble",
+            purpose=PURPOSE,
         )
 
     def _receive(
-        self, taken: Taken, layer: Labels, painted: strokes.Painted, seen: Any, asked_at: float, answer: dict[str, Any]
+        self,
+        asked: Asked,
+        layer: Labels,
+        painted: strokes.Painted,
+        seen: Any,
+        asked_at: float,
+        taken: Taken,
+        answer: dict[str, Any],
     ) -> None:
         self.memory.keep(seen, taken.field, layer, painted, answer["samples"])
-        self._answered = (taken, answer)
-        self._draw()
         seconds = time.perf_counter() - asked_at
         once = "" if answer["cached"] else " The next stroke takes less: the field is known now."
-        say(self.controls.state, "\n".join([f"Segmented in {seconds:.1f} s.{once}", *answer.get("warnings", [])]))
-        say(self.controls.agreement, agreement_line(answer, self.controls.classes.classes))
+        told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *answer.get("warnings", [])])
+        self.standing.show(asked, (taken, answer, told), self._draw(taken, answer))
+
+    def _choices(self) -> tuple[Any, ...]:
+        controls = self.controls
+        return controls.model.identity, controls.detail.get(), controls.method.get()
+
+    def _tell(self) -> None:
+        """Say what is true of the chosen picture and its strokes."""
+        shown, controls = self.standing.current, self.controls
+        if shown is None or not self._fresh:
+            say(controls.agreement, "")
+        else:
+            say(controls.agreement, agreement_line(shown.answer[1], controls.classes.classes))
+        if not self.standing.waiting(PURPOSE):
+            painted = "" if controls.live.isChecked() else PAINTED
+            say(controls.state, self.standing.note if shown is None else shown.answer[2] if self._fresh else painted)
         self._enable()
 
-    def _draw(self) -> None:
-        if self._answered is None:
-            return
-        taken, answer = self._answered
-        if taken.layer not in self._viewer.layers:
-            return
+    def _draw(self, taken: Taken, answer: dict[str, Any]) -> list[str]:
         source = source_text(self.controls.image.file_of(taken.layer), taken.layer)
         layers = answer_layers(taken.field, answer, self.controls.classes.classes, self.controls.probability_of, source)
-        wanted = {attributes["metadata"][KEY]["id"] for _, attributes, _ in layers}
-        withdraw_layers(self._viewer, f"{taken.field.source.id}/{ANSWER}", wanted)
         show_layers(self._viewer, layers)
         self.desk.bring_to_top()
+        return [attributes["metadata"][KEY]["id"] for _, attributes, _ in layers]
+
+    def _draw_again(self, shown: Shown) -> None:
+        """Show the answer with the names, colours and probability that are wanted now."""
+        taken, answer, _ = shown.answer
+        self.standing.show(shown.asked, shown.answer, self._draw(taken, answer))
 
     def _fail(self, taken: Taken, failure: Failure) -> None:
         self.controls.failure.fail(failure)
-        say(self.controls.state, "")
-        self._withdraw(taken)
-
-    def _withdraw(self, taken: Taken) -> None:
-        """Hide and mark the answer: it no longer says what is true."""
-        self._answered = None
-        say(self.controls.agreement, "")
-        withdraw_layers(self._viewer, f"{taken.field.source.id}/{ANSWER}")
-        self._enable()
+        self.standing.withdraw(taken.field.source.id)
 
     def _take(self) -> Taken:
         return self.controls.image.take(self.controls.mpp)
@@ -221,44 +240,39 @@ class ScribblesWidget(Dock):
 
     def _strokes_changed(self) -> None:
         """Count the strokes, and segment anew if that is wanted."""
-        self._enable()
-        if not self.controls.live.isChecked():
-            say(self.controls.state, "The strokes have changed: press Segment." if self._answered else "")
-        elif self._usable():
+        self._fresh = False
+        self._tell()
+        if self.controls.live.isChecked() and self._usable():
             self.segment(live=True)
 
     def _classes_changed(self) -> None:
         """Show new names and colours everywhere; nothing is asked for them."""
         self.controls.fit_classes()
         self.desk.show_classes()
-        if self._answered is not None:
-            self._draw()
-            say(self.controls.agreement, agreement_line(self._answered[1], self.controls.classes.classes))
+        shown = self.standing.current
+        if shown is not None:
+            self._draw_again(shown)
         self._enable()
 
     def _image_changed(self) -> None:
         self._taken = None
-        self._enable()
+        self.standing.check()
 
     def _seen_otherwise(self) -> None:
-        """Withdraw an answer that another model, classifier or detail gave; ask anew where nothing has to be encoded for it."""
-        answered = self._answered
-        if answered is not None:
-            taken, answer = answered
-            self._withdraw(taken)
-            info = self.controls.model.info
-            same = info is not None and str(info.folder) == answer["model"]["folder"]
-            if same and self.controls.detail.get() == answer["detail"] and self.controls.live.isChecked() and self._usable():
+        """Take an answer back that another model, classifier or detail gave; ask anew where nothing has to be encoded for it."""
+        before = self.standing.newest
+        self.standing.check()
+        if before is not None and self.standing.current is None:
+            seen = self._choices()[:2] == before.asked.choices[:2]  # type: ignore[index]
+            if seen and self.controls.live.isChecked() and self._usable():
                 self.segment(live=True)
-            else:
-                say(self.controls.state, "Press Segment.")
-        self._enable()
 
     def _probability_changed(self) -> None:
-        if self._answered is None:
+        shown = self.standing.current
+        if shown is None:
             return
-        if self.controls.probability_of is None or self._answered[1]["probabilities"] is not None:
-            self._draw()
+        if self.controls.probability_of is None or shown.answer[1]["probabilities"] is not None:
+            self._draw_again(shown)
         elif self._usable():
             self.segment(live=True)
 
@@ -271,7 +285,8 @@ class ScribblesWidget(Dock):
         self.controls.classes.show_counts(counts)
         self.controls.fit_scale(whole is None or whole.source.mpp is not None)
         self.controls.enable(whole is not None and self.desk.on_picture(whole) is not None)
-        self.keeper.enable(self._answered, counts)
+        shown = self.standing.current
+        self.keeper.enable(None if shown is None else shown.answer[:2], counts)
 
     def _warm(self) -> None:
         """Let the worker import torch while a person is still painting."""

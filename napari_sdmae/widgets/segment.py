@@ -11,18 +11,22 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_sdmae.label_contributions import labels_at
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._ask import ask_replace_corrected
+from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._field import FieldError, Taken
+from napari_sdmae.widgets._head_input import is_head
 from napari_sdmae.widgets._label_desk import LabelDesk
-from napari_sdmae.widgets._query import Failure, query_worker
+from napari_sdmae.widgets._query import Failure
 from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
 from napari_sdmae.widgets._scroll import Dock, say
 from napari_sdmae.widgets._segment_controls import SegmentControls
 from napari_sdmae.widgets._segment_view import KEYS, LABELS, answer_layers, question, source_text, summary
 from napari_sdmae.widgets._settings import device_arguments, output_folder, preference
-from napari_sdmae.widgets._show import find_layer, is_shown, show_layers, withdraw_layers
+from napari_sdmae.widgets._show import find_layer, is_shown, show_layers
+from napari_sdmae.widgets._standing import Asked, Standing
 
 PURPOSE = "segment"
 
@@ -36,22 +40,34 @@ class SegmentWidget(Dock):
         content = QWidget(self)
         self.controls = SegmentControls(napari_viewer, content)
         self.desk = LabelDesk(napari_viewer, self.controls.image, content)
-        self._worker = query_worker()
-        self._waiting = False
+        image = self.controls.image
+        self.standing = Standing(napari_viewer, KEYS, lambda: image.layer, self._choices, self, kept=True)
         column = QVBoxLayout(content)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.controls)
         column.addWidget(self.desk)
         column.addStretch(1)
         self.set_content(content)
+        accept_drop(self, self.take_dropped)
         self.controls.button.clicked.connect(lambda: self.segment())
         self.controls.cancel.clicked.connect(self.cancel)
-        self.controls.changed.connect(self._enable)
-        self._enable()
+        self.controls.changed.connect(self.standing.check)
+        self.standing.changed.connect(self._tell)
+        self._tell()
 
     def choose_head(self, path: Path) -> None:
         """Choose the head in the run folder or head folder `path`."""
         self.controls.head.choose(path)
+
+    def take_dropped(self, path: Path) -> None:
+        """Open the labels, or choose the head, that were dropped on the dock."""
+        files = [] if is_head(path) else labels_at(path)
+        if len(files) == 1:
+            self.desk.exporting.open(files[0])
+        elif files:
+            self.controls.failure.say(f"{path.name} holds {len(files)} files of labels. Drop the one that is meant.")
+        else:
+            self.controls.head.take(path)
 
     def segment(self) -> None:
         """Ask the head about the chosen part of the picture."""
@@ -60,27 +76,27 @@ class SegmentWidget(Dock):
             taken = controls.image.take(controls.mpp)
         except FieldError as error:
             controls.failure.say(str(error))
-            self._withdraw(str(controls.image.layer.unique_id) if controls.image.layer is not None else None)
+            if controls.image.layer is not None:
+                self.standing.withdraw(str(controls.image.layer.unique_id))
             return
         if not self._may_replace(taken):
             return
         controls.used()
         controls.failure.clear()
-        self._wait(True)
         say(controls.state, "Segmenting…")
-        self._worker.ask(
+        asked = Asked(taken, self._choices())
+        self.standing.ask(
+            asked,
             partial(question, taken, controls.head.folder, controls.options, preference("device")),
-            partial(self._receive, taken, time.perf_counter()),
+            partial(self._receive, asked, time.perf_counter()),
             partial(self._fail, taken),
-            user=self,
             purpose=PURPOSE,
         )
+        self._tell()
 
     def cancel(self) -> None:
         """Stop computing; what was shown before stays."""
-        self._worker.cancel(self, PURPOSE)
-        self._wait(False)
-        say(self.controls.state, "Cancelled.")
+        self.standing.cancel(PURPOSE)
 
     def command(self) -> str:
         """Return the command that writes the same labels.
@@ -95,30 +111,31 @@ class SegmentWidget(Dock):
         parts = ["sdmae", "predict", controls.head.model, *image_arguments(taken, controls.image.file), *device_arguments()]
         return shlex.join([*parts, "--output", str(output_folder() / "segment"), *controls.arguments])
 
-    def _receive(self, taken: Taken, asked_at: float, answer: dict[str, Any]) -> None:
-        self._wait(False)
+    def _choices(self) -> tuple[Any, ...]:
+        return self.controls.head.identity, tuple(sorted(self.controls.options.items()))
+
+    def _receive(self, asked: Asked, asked_at: float, taken: Taken, answer: dict[str, Any]) -> None:
         file = self.controls.image.file_of(taken.layer)
         layers = answer_layers(taken.field, answer, source_text(file, taken.layer))
         shown = show_layers(self._viewer, layers)
-        keep = {layer.metadata[KEY]["id"] for layer in shown}
-        withdraw_layers(self._viewer, f"{taken.field.source.id}/{KEYS}", keep)
         labels = next(layer for layer in shown if isinstance(layer, Labels))
         edit.keep_as_shown(labels)
         self.desk.show_labels(labels, taken)
-        say(self.controls.state, summary(answer, time.perf_counter() - asked_at))
-        self._enable()
+        told = summary(answer, time.perf_counter() - asked_at)
+        self.standing.show(asked, told, [layer.metadata[KEY]["id"] for layer in shown])
 
     def _fail(self, taken: Taken, failure: Failure) -> None:
-        self._wait(False)
         self.controls.failure.fail(failure)
-        say(self.controls.state, "")
-        self._withdraw(taken.field.source.id)
+        self.standing.withdraw(taken.field.source.id)
 
-    def _withdraw(self, source: str | None) -> None:
-        """Hide and mark the layers of `source`: they no longer say what is true."""
-        if source is not None:
-            withdraw_layers(self._viewer, f"{source}/{KEYS}")
-            self.desk.refresh()
+    def _tell(self) -> None:
+        """Say what is true of the chosen picture."""
+        waiting, shown = self.standing.waiting(PURPOSE), self.standing.current
+        if not waiting:
+            say(self.controls.state, self.standing.note if shown is None else shown.answer)
+        self.controls.busy(waiting)
+        self.desk.refresh()
+        self._enable()
 
     def _may_replace(self, taken: Taken) -> bool:
         """Ask what becomes of labels corrected by hand; tell whether to go on."""
@@ -130,15 +147,10 @@ class SegmentWidget(Dock):
             edit.set_aside(layer)
         return answer != "cancel"
 
-    def _wait(self, waiting: bool) -> None:
-        self._waiting = waiting
-        self.controls.busy(waiting)
-        self._enable()
-
     def _enable(self) -> None:
         controls = self.controls
         reason = controls.reason()
-        controls.button.setEnabled(not reason and not self._waiting)
+        controls.button.setEnabled(not reason and not self.standing.waiting(PURPOSE))
         say(controls.reason_line, reason)
         try:
             controls.command_line.show_command("" if reason else self.command())

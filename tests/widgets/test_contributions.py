@@ -2,13 +2,19 @@
 
 import sys
 
+import label_cases as cases
 import numpy as np
 import pytest
 from npe2 import PluginManager
+from PIL import Image
+from qtpy.QtWidgets import QFileDialog
 
-from napari_sdmae.contributions import get_run_reader
+from napari_sdmae.contributions import get_run_reader, read_run
+from napari_sdmae.io.labels import export_labels
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets import _settings
+from napari_sdmae.widgets._open_folder import show_folder
+from napari_sdmae.widgets._settings import remembered
 
 pytestmark = pytest.mark.gui
 
@@ -56,21 +62,67 @@ def test_labelled_nuclei_open_with_their_types(viewer):
     )
 
 
-def test_a_run_folder_opens_as_its_latest_previews(viewer, tmp_path):
+def test_a_run_opens_by_its_status_as_its_latest_previews(viewer, tmp_path):
     run = make_run(tmp_path / "run 7")
-    layers = viewer.open(run, plugin="napari-sdmae")
+    layers = viewer.open(run / "status.json", plugin=None)
     assert [layer.name for layer in layers] == [f"run 7 · {name}" for name in ("input", "masked", "reconstruction", "error")]
     assert layers[0].data.max() == 2
     assert layers[0].metadata[KEY]["run"] == str(run)
-    assert viewer.open(run / "status.json", plugin="napari-sdmae")[0].data.max() == 2
-
-
-def test_other_folders_are_left_to_other_readers(tmp_path):
+    assert len(read_run([str(run), str(make_run(tmp_path / "run 8") / "status.json")])) == 8
+    young, other = make_run(tmp_path / "young", ()), tmp_path / "other" / "status.json"
+    other.parent.mkdir()
+    other.write_text("{}")
+    for path, told in ((young / "status.json", "young has no previews yet"), (other, "not a run of SD-MAE")):
+        with pytest.raises(Exception, match="napari-sdmae") as caught:
+            viewer.open(path, plugin=None)
+        assert told in str(caught.value.__cause__)
     assert get_run_reader(str(tmp_path)) is None
-    assert get_run_reader(str(make_run(tmp_path / "young", ()))) is None
-    assert get_run_reader([str(make_run(tmp_path / "run"))]) is None
-    readers = PluginManager.instance().iter_compatible_readers(str(tmp_path / "slide.tif"))
-    assert "napari-sdmae.read_run" not in [reader.command for reader in readers]
+
+
+def test_a_folder_of_pictures_opens_without_us_and_without_a_question(viewer, tmp_path):
+    """Dropping calls ``viewer.open``, and asks a person only when that raises."""
+    for folder in (tmp_path / "tiles", make_run(tmp_path / "run"), tmp_path / "labels.zarr"):
+        folder.mkdir(exist_ok=True)
+        assert offered(folder) == {"napari"}
+    for number in range(3):
+        Image.fromarray(np.full((8, 9, 3), number, np.uint8)).save(tmp_path / "tiles" / f"{number}.png")
+    (layer,) = viewer.open(tmp_path / "tiles", plugin=None)
+    assert layer.data.shape == (3, 8, 9, 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["slide.ome.tif", "label-free.ome.tif", "labels.png", "a.json", "classes.json", "a.csv", "a.npy"]
+)
+def test_ordinary_files_are_left_to_other_readers(name):
+    assert "napari-sdmae" not in offered(name)
+
+
+def offered(path):
+    return {reader.plugin_name for reader in PluginManager.instance().iter_compatible_readers(str(path))}
+
+
+def test_a_command_of_the_file_menu_opens_folders(viewer, tmp_path, monkeypatch, fresh_memory):
+    from napari._app_model import get_app_model
+
+    app = get_app_model()
+    menu = app.menus.get_menu("napari/file/io_utilities")
+    assert "napari-sdmae.open_folder" in {item.command.id for item in menu if hasattr(item, "command")}
+    label_map = cases.objects(cases.hard())
+    (tmp_path / "many").mkdir()
+    for name in ("labels.ome.zarr", "many/a-labels.ome.tif", "many/b.png"):
+        export_labels(label_map, tmp_path / name)
+    expected = {"labels.ome.zarr": 1, "labels.ome.zarr/labels": 1, "many": 2, ".": 1, "run": 4}
+    make_run(tmp_path / "run")
+    for name, count in expected.items():
+        viewer.layers.clear()
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, name=name: str(tmp_path / name))
+        app.commands.execute_command("napari-sdmae.open_folder").result()
+        assert len(viewer.layers) == count, name
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match=r"no labels in this folder. Expected an OME-Zarr"):
+        show_folder(viewer, empty)
+    assert remembered("open.folder", "") == str(tmp_path)
 
 
 @pytest.mark.parametrize("title", ["Pre-train", "Reconstruct", "Attention", "Fine-tune", "Scribbles", "Segment"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_sdmae.widgets._field import FieldError, bounding_box, choose_level, clip_box, rgb8, take
+from napari_sdmae.widgets._field import FieldError, bounding_box, choose_level, clip_box, take
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 255, (80, 60, 3), np.uint8)
@@ -23,7 +23,7 @@ def test_a_region_is_cut_at_pixel_edges():
 
 
 def test_the_current_slice_of_a_stack_is_taken():
-    stack = RNG.integers(0, 255, (4, 64, 64), np.uint8)
+    stack = RNG.integers(0, 255, (5, 64, 64), np.uint8)
     taken = take(Image(stack, scale=(2, 1, 1)), (6.2, 0, 0), None, None)
     assert taken.field.index == (3.0,)
     np.testing.assert_array_equal(taken.pixels[..., 1], stack[3])
@@ -77,14 +77,6 @@ def test_regions_outside_say_so():
 def test_an_rgb_picture_opened_without_colours_says_so():
     with pytest.raises(FieldError, match="not shown in colour"):
         take(Image(RGB, rgb=False), (0, 0, 0), None, None)
-
-
-def test_colours_become_what_people_see():
-    assert rgb8(np.full((1, 1), 7, np.uint8), False, (5, 9)).tolist() == [[[7, 7, 7]]]
-    assert rgb8(np.array([[0, 500, 2000]], np.uint16), False, (0, 1000))[0, :, 0].tolist() == [0, 128, 255]
-    assert rgb8(np.array([[[0.0, 0.5, 1.5]]]), True, (0, 1)).tolist() == [[[0, 128, 255]]]
-    assert rgb8(np.array([[[0, 0, 0, 0], [10, 20, 30, 255]]], np.uint8), True, (0, 1)).tolist() == [[[255] * 3, [10, 20, 30]]]
-    assert rgb8(np.array([[[0, 65535, 257]]], np.uint16), True, (0, 1)).tolist() == [[[0, 255, 1]]]
 
 
 def test_bounding_box_uses_the_last_two_axes():

@@ -9,13 +9,15 @@ import label_cases as cases
 import numpy as np
 import pytest
 import qupath_reader as qupath
+import tifffile
 from napari.layers import Labels
-from npe2 import PluginManager
+from npe2.io_utils import read as read_layer_data
 
-from napari_sdmae.io.labels import export_labels, import_labels
+from napari_sdmae.io.labels import UnusableLabels, export_labels, import_labels
 from napari_sdmae.label_layers import labels_layer, layer_label_map, probability_layers
 from napari_sdmae.layers import KEY, Field, Source
 from napari_sdmae.shape_layers import shapes_label_map
+from napari_sdmae.widgets._open_folder import show_folder
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-sdmae"
@@ -23,7 +25,7 @@ ENDS = [".geojson", ".geojson.gz", ".ome.tif", ".ome.zarr", ".png", ".json"]
 REOPENED = {
     ".geojson": "labels.geojson",
     ".ome.tif": "labels.ome.tif",
-    ".ome.zarr": "labels.ome.zarr",
+    ".ome.zarr": "",
     ".png": "labels.classes.json",
 }
 
@@ -96,7 +98,7 @@ def save_and_open(viewer, layer, end, tmp_path):
     kept = label_map if end != ".json" else cases.objects(cases.hard())
     cases.assert_same(import_labels(path), kept, measurements=end not in (".ome.tif", ".json"))
     if end in REOPENED:
-        (opened,) = viewer.open(str(tmp_path / REOPENED[end]), plugin=PLUGIN)
+        (opened,) = viewer.open(str(tmp_path / REOPENED[end]), plugin=PLUGIN) if REOPENED[end] else show_folder(viewer, path)
         assert opened.name.startswith("labels")
         cases.assert_same(of_layer(opened), label_map, measurements=end != ".ome.tif")
         np.testing.assert_allclose(opened.extent.world, layer.extent.world)
@@ -220,20 +222,17 @@ def test_holes_and_detections_open_as_labels(viewer, tmp_path):
     assert np.bincount(labels.data.ravel()).tolist()[1:] == [72, 16]
 
 
-def test_files_that_are_not_ours_are_left_to_others(viewer, tmp_path):
-    import tifffile
-
-    from napari_sdmae.label_contributions import get_geojson_reader, get_labels_reader
-
+def test_a_reader_takes_whatever_it_is_offered_for_or_says_what_is_wrong(tmp_path):
     tifffile.imwrite(tmp_path / "my labels.ome.tif", cases.hard().astype(np.uint8))
-    (tmp_path / "labels.zarr").mkdir()
+    data, _, kind = read_layer_data([str(tmp_path / "my labels.ome.tif")], stack=False, plugin_name=PLUGIN)[0]
+    np.testing.assert_array_equal(data, cases.hard())
+    assert kind == "labels"
+    tifffile.imwrite(tmp_path / "picture-labels.ome.tif", np.zeros((9, 9), np.float32))
     (tmp_path / "a.classes.json").write_text("{}")
-    for name in ("my labels.ome.tif", "labels.zarr", "a.classes.json", "none label.ome.tif"):
-        assert get_labels_reader(str(tmp_path / name)) is None
-    assert get_labels_reader([str(tmp_path / "a.png")]) is None
-    assert get_geojson_reader(str(tmp_path / "a.json")) is None
-    readers = PluginManager.instance().iter_compatible_readers(str(tmp_path / "slide.ome.tif"))
-    assert not [one for one in readers if one.command.startswith("napari-sdmae.read_labels")]
+    (tmp_path / "b.geojson").write_text("[")
+    for name, told in (("picture-labels.ome.tif", "float32"), ("a.classes.json", "a.png"), ("b.geojson", "b.geojson")):
+        with pytest.raises(UnusableLabels, match=told):
+            read_layer_data([str(tmp_path / name)], stack=False, plugin_name=PLUGIN)
 
 
 def test_no_warning_and_no_torch_while_exporting(tmp_path):
