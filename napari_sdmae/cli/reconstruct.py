@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Reconstruct, write the files and return their paths."""
     check_scale(arguments.mpp)
-    model = named_or_default(PROG, arguments.model)
+    model = named_or_default(PROG, arguments.model, arguments.image)
     paths = free_paths(arguments.output, [f"{arguments.image.stem}-{name}" for name in PICTURES], arguments.overwrite)
     from napari_sdmae.inference.answers import read_field, reconstruct
     from napari_sdmae.io.images import read_mpp
