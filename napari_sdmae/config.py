@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_sdmae import documents
+from napari_sdmae.model_limits import check_pixel_statistics, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -47,6 +48,15 @@ def setting(default: Any, title: str, description: str, *, unit: str = "", basic
     """
     extra: dict[str, Any] = {"unit": unit, "basic": basic}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that settings from a file were refused for, in a few words: where, what, and what came."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(shown(str(part)) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    came = "" if first["type"] in ("value_error", "missing", "extra_forbidden") else f", got {shown(first['input'])}"
+    return f"{place}: {message}{came}" if place else f"{message}{came}"
 
 
 class Settings(BaseModel):
@@ -97,6 +107,7 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        check_pixel_statistics(self.mean, self.std)
         if self.tile_size % self.patch_size:
             raise ValueError(
                 f"tile size {self.tile_size} px is not a multiple of the patch size {self.patch_size} px; "

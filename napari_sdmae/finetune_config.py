@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from napari_sdmae.config import Device, OptimizerConfig, Precision, Settings, read_yaml, setting
+from napari_sdmae.model_limits import check_encoder_arguments, check_pixel_statistics
 
 Task = Literal["segmentation", "instances", "classification", "detection"]
 Part = Literal["train", "validation", "test"]
@@ -221,6 +222,14 @@ class EncoderSpec(Settings):
     arguments: dict[str, Any]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    patch_size: int
-    tile_size: int
+    patch_size: int = Field(ge=1, le=256)
+    tile_size: int = Field(ge=1, le=16384)
     fixed_position: bool = False
+
+    @model_validator(mode="after")
+    def _is_plausible(self) -> Self:
+        check_pixel_statistics(self.mean, self.std)
+        check_encoder_arguments(self.arguments)
+        if self.tile_size < self.patch_size:
+            raise ValueError(f"tile_size {self.tile_size} is smaller than patch_size {self.patch_size}")
+        return self

@@ -6,13 +6,14 @@ copied to another machine and used there by itself.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_sdmae.config import Settings
 from napari_sdmae.finetune_config import EncoderSpec, HeadConfig, Task
 from napari_sdmae.label_map import LabelClass
+from napari_sdmae.model_limits import check_mpp, shown
 
 HEAD_FORMAT = "napari-sdmae-head"
 
@@ -43,8 +44,18 @@ class HeadSpec(Settings):
     classes: tuple[LabelClass, ...]
     head: HeadConfig
     encoder: EncoderSpec
-    tile_size: int
+    tile_size: int = Field(ge=1, le=16384)
     mpp: float | None = None
-    fitted_px: float | None = None
+    fitted_px: float | None = Field(default=None, gt=0, le=1e6)
     metrics: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_plausible(self) -> Self:
+        check_mpp(self.mpp)
+        values = [one.value for one in self.classes]
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"classes have the values {shown(values)}; expected at least one, and each value once")
+        if self.tile_size % self.encoder.patch_size:
+            raise ValueError(f"tile_size {self.tile_size} is no multiple of the encoder's patch_size {self.encoder.patch_size}")
+        return self

@@ -7,18 +7,31 @@ from pathlib import Path
 
 from napari_sdmae.cli._output import Refused
 from napari_sdmae.io.about_model import SHIPPED
-from napari_sdmae.io.model_info import default_model, find_model
+from napari_sdmae.io.model_info import default_model, find_model, resembles_model
 
 
-def named_or_default(prog: str, model: str | None) -> str:
+def named_or_default(prog: str, model: str | None, *images: Path) -> str:
     """Return `model`, or where none is named the shipped one, which is said.
+
+    Parameters
+    ----------
+    prog
+        Name of the command, for the note.
+    model
+        What was named, None if nothing was.
+    images
+        What else was given. A model among these was meant as one, and nothing else answers in its place.
 
     Raises
     ------
     Refused
-        If none is named and none is shipped.
+        If none is named and none is shipped, or a model stands where an image is expected.
     """
+    for image in images:
+        if resembles_model(image):
+            raise Refused(f"{image} is a model or run folder, not an image: name the model first, then the image")
     if model is not None:
+        find_model(model)
         return model
     name = default_model()
     if name is None:
@@ -28,24 +41,18 @@ def named_or_default(prog: str, model: str | None) -> str:
 
 
 def split_inputs(model: str | None, inputs: list[Path]) -> tuple[str | None, list[Path]]:
-    """Return the model, if one was named, and the inputs of [MODEL] INPUT…: a first word that exists and is no model is one.
+    """Return the model, if one was named, and the inputs of [MODEL] INPUT….
+
+    A first word is an input only if it is there and nothing about it resembles a model: one that lacks its weights is refused by
+    :func:`find_model`, and never read as a folder of images with another model.
 
     Raises
     ------
     Refused
         If a model was named and nothing else.
     """
-    if model is None and is_model(inputs[0]):
+    if model is None and resembles_model(inputs[0]):
         raise Refused(f"{inputs[0]} is a model: name images after it")
-    if model is not None and Path(model).exists() and not is_model(Path(model)):
+    if model is not None and Path(model).exists() and not resembles_model(Path(model)):
         return None, [Path(model), *inputs]
     return model, inputs
-
-
-def is_model(path: Path) -> bool:
-    """Return whether `path` is a run or model folder, or the name of a shipped model."""
-    try:
-        find_model(path)
-    except FileNotFoundError:
-        return (path / "status.json").is_file()
-    return True

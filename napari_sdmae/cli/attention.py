@@ -76,7 +76,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
 
     _check(arguments)
     which = which_of(arguments)
-    model = named_or_default(PROG, arguments.model)
+    model = named_or_default(PROG, arguments.model, arguments.image)
     name = _name(arguments, model_info(model).depth)
     paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
     from napari_sdmae.inference.answers import attention

@@ -36,6 +36,9 @@ class ConvertArguments(Settings):
     mpp: float | None = Field(
         None, ge=0.05, le=20, description="Scale of what the model saw in µm/px, where the source does not say it, or wrongly."
     )
+    weights: str | None = Field(
+        None, description="Which weights are meant, where a checkpoint holds those of several models: teacher, model_ema …"
+    )
     overwrite: bool = Field(False, description="Write into a folder that is not empty.")
     tile_size: int | None = Field(None, ge=16, le=2048, description="Tile size in px, where the file does not say it (224).")
     encoder_heads: int | None = Field(

@@ -12,11 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from tyro.conf import Positional, arg
 
 from napari_sdmae.cli._arguments import parse, refuse
-from napari_sdmae.cli._models import is_model
 from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, TilesConfig, load_preset, preset_names
 from napari_sdmae.io.about_model import about_model
 from napari_sdmae.io.model_card import read_card
-from napari_sdmae.io.model_info import model_info
+from napari_sdmae.io.model_info import model_info, resembles_model
 
 PROG = "sdmae inspect"
 UNUSABLE_DATA = 3
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> int:
     try:
         arguments = parse(Arguments, argv, prog=PROG, description=DESCRIPTION)
         load_preset(arguments.preset)
-        if is_model(arguments.source):
+        if resembles_model(arguments.source):
             return _tell_model(str(arguments.source), arguments.as_json)
     except (ValueError, FileNotFoundError) as error:
         return refuse(PROG, str(error))

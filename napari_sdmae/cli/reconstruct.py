@@ -27,7 +27,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     """Reconstruct, write the files and return their paths."""
     check_scale(arguments.mpp)
     which = which_of(arguments)
-    model = named_or_default(PROG, arguments.model)
+    model = named_or_default(PROG, arguments.model, arguments.image)
     paths = free_paths(arguments.output, [f"{arguments.image.stem}-{name}" for name in PICTURES], arguments.overwrite)
     from napari_sdmae.inference.answers import reconstruct
     from napari_sdmae.inference.pictures import open_picture, read_field

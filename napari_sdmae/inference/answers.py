@@ -23,11 +23,12 @@ from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.devices import devices as list_devices
 from napari_sdmae.inference.encode import encode_field
 from napari_sdmae.inference.fields import MAX_PIXELS, Region, check_patches, fitting_downsample
-from napari_sdmae.inference.memory import MEMORY, modified
+from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.inference.pictures import Picture, picture_of, read_field
 from napari_sdmae.inference.token_pca import PCABasis
-from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, tensor_shapes
+from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, fingerprint, model_info
+from napari_sdmae.io.safetensors_header import tensor_shapes
 
 Answer = dict[str, Any]
 
@@ -116,7 +117,7 @@ def attention(
     seconds = {"load": loaded - start, "encode": encoded - loaded, "map": perf_counter() - encoded}
     return {
         **_map_answer(answer, mpp),
-        "pca_basis": None if answer.pca is None else {**asdict(answer.pca), "modified": modified(described)},
+        "pca_basis": None if answer.pca is None else {**asdict(answer.pca), "modified": fingerprint(described.folder)},
         "blocks": state.blocks,
         "heads": state.heads,
         "downsample": factor,
@@ -154,7 +155,7 @@ def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:
 
 def _basis(given: dict[str, Any] | None, model: ModelInfo) -> PCABasis | None:
     """Return the basis of an earlier answer, or None if the model was trained on since: its colours would mean nothing."""
-    now = modified(model)
+    now = fingerprint(model.folder)
     if given is None or given.get("modified", now) != now:
         return None
     return PCABasis(**{name: value for name, value in given.items() if name != "modified"})
@@ -165,7 +166,7 @@ def _described(model: ModelInfo) -> Answer:
     tensors = tensor_shapes(model.folder / WEIGHTS)
     class_token = "cls_token" in tensors or "encoder.cls_token" in tensors
     folder = str(model.folder)
-    return {**asdict(model), "folder": folder, "model": folder, "class_token": class_token, "modified": modified(model)}
+    return {**asdict(model), "folder": folder, "model": folder, "class_token": class_token, "modified": fingerprint(model.folder)}
 
 
 def _scale_warning(model: ModelInfo, mpp: float | None, downsample: int) -> list[str]:

@@ -21,7 +21,7 @@ from napari_sdmae.inference.label_answers import label_map_from_answer, label_ma
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.inference.prediction import NOTE
 from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_info import CONFIG, WEIGHTS, find_model
+from napari_sdmae.io.model_info import find_model, fingerprint
 from napari_sdmae.label_map import LabelMap
 
 Answer = dict[str, Any]
@@ -33,7 +33,7 @@ def head_info(head: str, device: str = "auto") -> Answer:
     return {
         "name": folder.parent.name if folder.name == "model" else folder.name,
         "folder": str(folder),
-        "modified": max((folder / name).stat().st_mtime for name in (CONFIG, WEIGHTS)),
+        "modified": fingerprint(folder),
         "task": spec.task,
         "classes": [one.model_dump() for one in spec.classes],
         "mpp": spec.mpp,

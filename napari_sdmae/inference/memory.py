@@ -16,7 +16,7 @@ from napari_sdmae.inference.fields import RGB
 from napari_sdmae.inference.scribbles import WindowTokens, encode_windows
 from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
 from napari_sdmae.io.head_folder import load_head
-from napari_sdmae.io.model_info import CONFIG, WEIGHTS
+from napari_sdmae.io.model_info import fingerprint
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.finetuned import Finetuned
 
@@ -47,7 +47,7 @@ class Recent(Generic[Value]):
 
 
 class Memory:
-    """Models by folder, time of change and device; fields by their pixels and their model.
+    """Models by folder, fingerprint of their files and device; fields by their pixels and their model.
 
     Two encoders, two heads and four fields are kept, so that two models can be compared on two fields without waiting.
     """
@@ -67,9 +67,9 @@ class Memory:
         """Return a model with its decoder."""
         return self._models.get(_key(info, device), lambda: load_model(info.folder, device))
 
-    def head(self, folder: Path, changed: float, device: str) -> Finetuned:
-        """Return a head with its encoder; `changed` is when its files last did."""
-        return self._heads.get((str(folder.resolve()), changed, device), lambda: load_head(folder, device))
+    def head(self, folder: Path, files: str, device: str) -> Finetuned:
+        """Return a head with its encoder; `files` is the fingerprint of its files."""
+        return self._heads.get((str(folder.resolve()), files, device), lambda: load_head(folder, device))
 
     def field(self, info: ModelInfo, device: str, image: RGB, downsample: int) -> tuple[AttentionState, bool]:
         """Return an encoded field, and whether it was there already."""
@@ -96,14 +96,9 @@ MEMORY = Memory()
 """What this process remembers."""
 
 
-def modified(info: ModelInfo) -> float:
-    """Return when the files of a model last changed: a running job replaces them."""
-    return max((info.folder / name).stat().st_mtime for name in (CONFIG, WEIGHTS))
-
-
 def _pixels(image: RGB) -> tuple[bytes, tuple[int, ...]]:
     return blake2b(np.ascontiguousarray(image).data).digest(), image.shape
 
 
-def _key(info: ModelInfo, device: str) -> tuple[str, float, str]:
-    return str(info.folder.resolve()), modified(info), device
+def _key(info: ModelInfo, device: str) -> tuple[str, str, str]:
+    return str(info.folder.resolve()), fingerprint(info.folder), device

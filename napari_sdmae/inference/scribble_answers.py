@@ -18,12 +18,12 @@ from napari_sdmae.inference import scribbles
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.fields import RGB, as_rgb, check_size_of
 from napari_sdmae.inference.label_answers import label_map_to_answer
-from napari_sdmae.inference.memory import MEMORY, modified
+from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.pictures import ArrayPicture
 from napari_sdmae.inference.resampling import Seen, label_grids, linear
 from napari_sdmae.inference.scribbles import Samples
 from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.model_info import ModelInfo, model_info
+from napari_sdmae.io.model_info import ModelInfo, fingerprint, model_info
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.label_map import LabelClass, LabelMap
 
@@ -237,4 +237,4 @@ def _warnings(info: ModelInfo, mpp: float | None, detail: int) -> list[str]:
 
 
 def _described(info: ModelInfo) -> Answer:
-    return {"name": info.name, "folder": str(info.folder), "modified": modified(info), "patch_size": info.patch_size}
+    return {"name": info.name, "folder": str(info.folder), "modified": fingerprint(info.folder), "patch_size": info.patch_size}

@@ -9,10 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from napari_sdmae.config import ModelConfig
-from napari_sdmae.io.foreign import Foreign, Tensors, block_count
+from napari_sdmae.io.foreign import Foreign, block_count, shape_of
 from napari_sdmae.io.model_info import usual_heads
+from napari_sdmae.io.tensor_files import Tensors
+from napari_sdmae.model_limits import check_encoder_arguments, shown
 from napari_sdmae.models.encoder import encoder_arguments
 
+_BRIDGE = {"decoder_embed.weight": 2, "decoder_embed.bias": 1, "decoder_pos_embed": 3, "mask_token": 3}
+"""Tensors of a MAE that join encoder and decoder, with their dimensions."""
+_HIDDEN = "blocks.0.mlp.fc1.weight"
 _NAMES = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 
 
@@ -40,14 +45,14 @@ def trunk_architecture(foreign: Foreign, hints: Mapping[str, int]) -> tuple[str,
             "this is a CLIP encoder, whose activation the tensors do not tell: its config.json is needed; convert its folder"
         )
     prefix = _prefix_tokens(trunk)
-    length = trunk["pos_embed"].shape[1] if "pos_embed" in trunk else 0
+    length = shape_of(trunk, "pos_embed", 3)[1] if "pos_embed" in trunk else 0
     grid = math.isqrt(length - prefix) if length > prefix else 0
     no_embed_class = bool(prefix) and grid**2 != length - prefix
     grid = math.isqrt(length) if no_embed_class else grid
     if not grid or grid**2 + (0 if no_embed_class else prefix) != length:
         raise ValueError(f"the position code has {length} entries, which is no square of patches and {prefix} further tokens")
     options = {
-        "reg_tokens": trunk["reg_token"].shape[1] if "reg_token" in trunk else 0,
+        "reg_tokens": _registers(trunk),
         "no_embed_class": no_embed_class,
         "init_values": 1e-5 if "blocks.0.ls1.gamma" in trunk else None,
         "qkv_bias": "blocks.0.attn.qkv.bias" in trunk,
@@ -62,9 +67,9 @@ def full_config(foreign: Foreign, hints: Mapping[str, int]) -> ModelConfig:
     """Return the model settings of an authors' or MAE checkpoint, read from its tensors, its arguments and `hints`."""
     sizes, rest = _trunk_sizes(foreign, hints), foreign.rest
     mae = foreign.kind == "mae"
-    width = rest["decoder_embed.weight" if mae else "encoder_to_decoder.weight"].shape[0]
+    width = shape_of(rest, "decoder_embed.weight" if mae else "encoder_to_decoder.weight", 2)[0]
     depth = block_count(rest, "decoder_blocks" if mae else "decoder.blocks")
-    heads = hints.get("decoder_heads") or foreign.args.get("decoder_num_heads") or _decoder_heads(width, depth, mae)
+    heads = hints.get("decoder_heads") or _number(foreign, "decoder_num_heads") or _decoder_heads(width, depth, mae)
     settings = {
         "encoder": _timm_name(sizes["embed_dim"]),
         "tile_size": _tile_size(foreign, hints, sizes["patch_size"]),
@@ -118,6 +123,8 @@ def _from_mae(rest: Tensors) -> Tensors:
 
     MAE: visible tokens W·x + b + code, mask tokens m + code. Here: W·x + (code + b) and (m - b) + (code + b).
     """
+    for name, dimensions in _BRIDGE.items():
+        shape_of(rest, name, dimensions)
     bias = rest["decoder_embed.bias"]
     renamed = {
         "encoder_to_decoder.weight": rest["decoder_embed.weight"],
@@ -135,27 +142,43 @@ def _from_mae(rest: Tensors) -> Tensors:
 
 def _trunk_sizes(foreign: Foreign, hints: Mapping[str, int]) -> dict[str, Any]:
     """Return width, patch, depth, heads and MLP ratio of the encoder."""
-    width, _, patch, _ = foreign.trunk["patch_embed.proj.weight"].shape
-    hidden = foreign.trunk.get("blocks.0.mlp.fc1.weight")
-    return {
+    width, channels, patch, columns = shape_of(foreign.trunk, "patch_embed.proj.weight", 4)
+    if channels != 3 or patch != columns:
+        raise ValueError(f"patches of {patch} × {columns} px with {channels} channels; expected square patches of RGB")
+    hidden = shape_of(foreign.trunk, _HIDDEN, 2)[0] if _HIDDEN in foreign.trunk else 4 * width
+    sizes = {
         "embed_dim": width,
         "patch_size": patch,
         "depth": block_count(foreign.trunk),
-        "num_heads": hints.get("encoder_heads") or foreign.args.get("encoder_num_heads") or usual_heads(width),
-        "mlp_ratio": 4.0 if hidden is None else hidden.shape[0] / width,
+        "num_heads": hints.get("encoder_heads") or _number(foreign, "encoder_num_heads") or usual_heads(width),
+        "mlp_ratio": hidden / width,
     }
+    check_encoder_arguments(sizes)
+    return sizes
+
+
+def _number(foreign: Foreign, name: str) -> int | None:
+    """Return a whole number from the arguments in the file, None where it has none."""
+    value = foreign.args.get(name)
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"the file's args state {name} {shown(value)}; expected a whole number")
+    return value
 
 
 def _tile_size(foreign: Foreign, hints: Mapping[str, int], patch: int) -> int:
     """Return the tile size: as told, as in the file's arguments, by the saved position code, or 224 px."""
-    code = foreign.trunk.get("pos_embed")
-    saved = None if code is None else math.isqrt(code.shape[1] - _prefix_tokens(foreign.trunk)) * patch
-    args = foreign.args
-    return int(hints.get("tile_size") or saved or args.get("img_size") or args.get("input_size") or 224)
+    trunk = foreign.trunk
+    patches = max(shape_of(trunk, "pos_embed", 3)[1] - _prefix_tokens(trunk), 0) if "pos_embed" in trunk else 0
+    saved = math.isqrt(patches) * patch
+    return hints.get("tile_size") or saved or _number(foreign, "img_size") or _number(foreign, "input_size") or 224
 
 
 def _prefix_tokens(trunk: Mapping[str, Tensor]) -> int:
-    return ("cls_token" in trunk) + (trunk["reg_token"].shape[1] if "reg_token" in trunk else 0)
+    return ("cls_token" in trunk) + _registers(trunk)
+
+
+def _registers(trunk: Mapping[str, Tensor]) -> int:
+    return shape_of(trunk, "reg_token", 3)[1] if "reg_token" in trunk else 0
 
 
 def _decoder_heads(width: int, depth: int, mae: bool) -> int:
@@ -168,9 +191,9 @@ def _decoder_heads(width: int, depth: int, mae: bool) -> int:
 def _head_sizes(rest: Mapping[str, Tensor]) -> dict[str, int]:
     if "encoder_proj_head.mlp.0.weight" not in rest:
         return {}
-    outputs, bottleneck = rest["encoder_proj_head.last_layer.weight_v"].shape
+    outputs, bottleneck = shape_of(rest, "encoder_proj_head.last_layer.weight_v", 2)
     return {
-        "head_hidden": rest["encoder_proj_head.mlp.0.weight"].shape[0],
+        "head_hidden": shape_of(rest, "encoder_proj_head.mlp.0.weight", 2)[0],
         "head_bottleneck": bottleneck,
         "head_outputs": outputs,
     }

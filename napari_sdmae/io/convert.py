@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.documents import read_json
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.files import write_atomically
@@ -20,8 +20,9 @@ from napari_sdmae.io.foreign import Foreign, read_foreign
 from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_card import CARD, draft_card, read_card, read_card_file
+from napari_sdmae.io.model_checks import MAX_CONFIG, check_timm
 from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_head, is_sdmae, read_config
-from napari_sdmae.io.sdmae_folder import differences, load_sdmae, save_model, summary
+from napari_sdmae.io.sdmae_folder import differences, fits, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 from napari_sdmae.models.left_out import leave_out_heads
@@ -47,6 +48,7 @@ def convert_checkpoint(
     mean: Colour | None = None,
     std: Colour | None = None,
     mpp: float | None = None,
+    weights: str | None = None,
     compact: bool = False,
     card: Path | None = None,
 ) -> Path:
@@ -70,6 +72,8 @@ def convert_checkpoint(
         ``config.json`` beside it; ImageNet's where there is none, with a warning, and for the authors' and MAE checkpoints.
     mpp
         Scale of what the model saw, µm per pixel, where the source does not say it, or says it wrongly.
+    weights
+        Which weights are meant where a checkpoint file holds those of several models, such as ``teacher``.
     compact
         For sharing: 16-bit weights, without the heads of self-distillation, which only training needs; and with a model card.
     card
@@ -87,21 +91,23 @@ def convert_checkpoint(
     FileExistsError
         If the destination has something in it.
     ValueError
-        If the source would run code, cannot be read, or does not fit; the message lists the tensors. If mean or std are given
-        for a folder, which tells its own.
+        If the source would run code, cannot be read, or does not fit; the message lists the tensors. If it holds the weights of
+        several models and none is chosen. If mean, std or weights are given for a folder, which tells its own.
     """
     source, destination = Path(source), Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())) and not overwrite:
         raise FileExistsError(f"{destination} is not empty; choose another folder, or overwrite")
     text, run = None if card is None else read_card_file(card), None
     if not source.is_file():
-        if mean or std:
-            raise ValueError(f"mean and std are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out")
+        if mean or std or weights:
+            raise ValueError(
+                f"mean, std and weights are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out"
+            )
         folder = find_model(source)
         _convert_folder(folder, source.name, destination, to, mpp, compact)
         text, run = text or read_card(folder), folder.parent
     else:
-        foreign = read_foreign(source)
+        foreign = read_foreign(source, weights)
         told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
         hints = {name: value for name, value in told.items() if value is not None}
         statistics = _statistics(source, foreign, mean, std)
@@ -171,12 +177,15 @@ def _statistics(source: Path, foreign: Foreign, mean: Colour | None, std: Colour
 
 def _timm_statistics(config: Path) -> dict[str, Colour]:
     """Return mean and std of a timm ``config.json``, as far as it has them."""
+    if not config.is_file():
+        return {}
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict) or "architecture" not in content:
-        return {}
+        content = read_json(config, MAX_CONFIG)
+        if not isinstance(content, dict) or "architecture" not in content:
+            return {}
+        check_timm(content)
+    except ValueError as error:
+        raise ValueError(f"{config}, beside the checkpoint: {error}; mend it or move it away") from error
     told = content.get("pretrained_cfg", content)
     return {name: tuple(told[name]) for name in ("mean", "std") if name in told}
 
@@ -239,7 +248,7 @@ def fit_trunk(vit: VisionTransformer, trunk: Mapping[str, Tensor]) -> None:
     given = {name: tensor for name, tensor in trunk.items() if name in expected or not name.startswith(_NOT_TRUNK)}
     given.setdefault("pos_embed", expected["pos_embed"])
     problems = differences(expected, given)
-    fitting = {name: given[name] for name in expected if name in given and given[name].shape == expected[name].shape}
+    fitting = {name: given[name] for name in expected if name in given and fits(expected[name], given[name])}
     share = len(fitting) / len(expected.keys() | given.keys())
     if share < LEAST_MATCH:
         raise ValueError(f"only {share:.0%} of the encoder's tensors fit, {LEAST_MATCH:.0%} are needed: {summary(problems)}")

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.io.model_info import CONFIG, FORMAT, WEIGHTS
+from napari_sdmae.io.safetensors_header import check_finite
 from napari_sdmae.io.sdmae_folder import write_folder
 from napari_sdmae.models.encoder import is_plain
 
@@ -81,6 +82,7 @@ def load_vit(folder: Path) -> VisionTransformer:
     """
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"{folder} has {CONFIG} but no {WEIGHTS}; only safetensors are loaded from timm folders")
+    check_finite(folder / WEIGHTS)
     try:
         vit = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0, dynamic_img_size=True)
     except (RuntimeError, TypeError, KeyError, AssertionError, SafetensorError) as error:

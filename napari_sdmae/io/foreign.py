@@ -7,22 +7,21 @@ that holds a plain vision transformer under timm's names.
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-Kind = Literal["sdmae", "mae", "vit"]
-Tensors = dict[str, Tensor]
+from napari_sdmae.io.state_dict import BRIDGE, StateDict, find_state_dict
+from napari_sdmae.io.tensor_files import Tensors, check_tensors_finite, read_safetensors, read_torch_file
+from napari_sdmae.model_limits import shown
 
-_WRAPPERS = ("model", "state_dict", "model_state_dict", "teacher", "student")
+Kind = Literal["sdmae", "mae", "vit"]
 
 
 @dataclass(frozen=True)
@@ -47,50 +46,59 @@ class Foreign:
     args: dict[str, Any]
 
 
-def read_foreign(path: Path) -> Foreign:
+def read_foreign(path: Path, weights: str | None = None) -> Foreign:
     """Read and recognise a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    weights
+        Which weights are meant where it holds those of several models, such as ``teacher``.
 
     Raises
     ------
     ValueError
-        If the file wants to run code, is damaged, or holds no vision transformer.
+        If the file would run code, is damaged or beyond the limits, holds no vision transformer, or several of which none is
+        chosen.
     """
-    content = read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
-    tensors = _find_tensors(content)
+    safetensors = path.suffix.lower() == ".safetensors"
+    content: Mapping[str, Any] = read_safetensors(path) if safetensors else read_torch_file(path)
+    found = find_state_dict(content, str(path), path.stat().st_size, weights)
+    if not safetensors:  # those were checked when they were read
+        check_tensors_finite(found.tensors, path)
+    _note(found, path)
     args = content.get("args")
     arguments = vars(args) if isinstance(args, argparse.Namespace) else dict(args) if isinstance(args, dict) else {}
-    prefix = _trunk_prefix(tensors, path)
-    if "encoder_to_decoder.weight" in tensors:
-        trunk = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-        rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.")}
+    trunk = {name.removeprefix(found.trunk): tensor for name, tensor in found.tensors.items() if name.startswith(found.trunk)}
+    if BRIDGE in found.tensors:
+        rest = {name: tensor for name, tensor in found.tensors.items() if not name.startswith(found.trunk)}
         return Foreign("sdmae", join_biases(trunk), join_biases(rest), arguments)
-    trunk = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     rest = {name: trunk.pop(name) for name in list(trunk) if name == "mask_token" or name.startswith("decoder_")}
     return Foreign("mae" if "decoder_pred.weight" in rest else "vit", join_biases(trunk), rest, arguments)
 
 
-def read_torch_file(path: Path) -> dict[str, Any]:
-    """Read a ``torch.save`` file that holds tensors, plain values and at most an ``argparse.Namespace``; run nothing in it.
+def _note(found: StateDict, path: Path) -> None:
+    """Warn about what was left out of a file."""
+    if found.left_out:
+        listed = ", ".join(shown(name) for name in found.left_out[:5])
+        warnings.warn(f"{path.name}: {len(found.left_out)} entries among the weights are no tensors: {listed}", stacklevel=3)
+
+
+def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
+    """Return the shape of a tensor.
 
     Raises
     ------
     ValueError
-        If it holds anything else, or is no such file.
+        If it is missing, empty, or has not so many dimensions.
     """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} was refused: it holds Python objects other than tensors, plain values and argparse.Namespace, and such "
-            f"files can run code when opened. Nothing in it was run. Ask for the weights alone, best as safetensors "
-            f"({_reason(error)})"
-        ) from error
-    except Exception as error:  # a damaged file fails anywhere in the reader, in any way
-        raise ValueError(f"{path} is not a readable PyTorch checkpoint ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected a dictionary of tensors")
-    return content
+    if name not in tensors:
+        raise ValueError(f"{name} is missing; this is no checkpoint of a model known here")
+    shape = tuple(tensors[name].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"{name} is {shape}; expected {dimensions} dimensions, none of them empty")
+    return shape
 
 
 def join_biases(tensors: Tensors) -> Tensors:
@@ -108,35 +116,3 @@ def join_biases(tensors: Tensors) -> Tensors:
 def block_count(tensors: Mapping[str, Tensor], name: str = "blocks") -> int:
     """Return how many different blocks ``name.N.`` there are."""
     return len({match[1] for key in tensors if (match := re.match(rf"{re.escape(name)}\.(\d+)\.", key))})
-
-
-def read_safetensors(path: Path) -> Tensors:
-    """Return the tensors of a safetensors file; ValueError if it is damaged or none."""
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error}); copy or convert the model again") from error
-
-
-def _find_tensors(content: dict[str, Any]) -> Tensors:
-    """Return the tensors of a checkpoint, from inside the dictionaries in which programs wrap them."""
-    for name in _WRAPPERS:
-        if isinstance(content.get(name), dict):
-            return _find_tensors(content[name])
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-
-
-def _trunk_prefix(tensors: Tensors, path: Path) -> str:
-    """Return what stands before ``patch_embed.proj.weight``, such as ``backbone.``; the shortest where there are several."""
-    end = "patch_embed.proj.weight"
-    found = sorted((name.removesuffix(end) for name in tensors if name.endswith(end)), key=len)
-    if not found:
-        listed = ", ".join(list(tensors)[:8]) or "no tensors"
-        raise ValueError(f"{path} holds no plain vision transformer ({end} was not found); it has {listed}")
-    return found[0]
-
-
-def _reason(error: Exception) -> str:
-    """Return what PyTorch objected to, without its advice on how to switch the check off."""
-    match = re.search(r"(Unsupported (?:global|operand|class)[^.\n]*|GLOBAL [\w.]+)", str(error))
-    return match[1] if match else type(error).__name__

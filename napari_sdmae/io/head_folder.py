@@ -8,10 +8,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.finetune_config import EncoderSpec
-from napari_sdmae.io.foreign import Tensors, read_safetensors
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_info import WEIGHTS, find_model
 from napari_sdmae.io.sdmae_folder import load_exactly, write_folder
+from napari_sdmae.io.tensor_files import Tensors, read_safetensors
 from napari_sdmae.models.classification import NearestNeighbours
 from napari_sdmae.models.encoder import create_plain_vit
 from napari_sdmae.models.finetuned import Finetuned
@@ -53,6 +53,8 @@ def load_head(head: str | Path, device: str | torch.device = "cpu") -> Finetuned
     if isinstance(model.head, NearestNeighbours) and "head.labels" in tensors:
         model.head.reserve(len(tensors["head.labels"]))
     load_exactly(model, tensors, str(folder))
+    if isinstance(model.head, NearestNeighbours):
+        _check_votes(model.head, folder)
     return model.eval().to(device)
 
 
@@ -83,3 +85,10 @@ def empty_encoder(spec: EncoderSpec) -> VisionTransformer:
 def _encoder_tensors(tensors: Tensors) -> Tensors:
     start = "encoder."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _check_votes(head: NearestNeighbours, folder: Path) -> None:
+    """Raise ValueError unless every labelled tile votes for a class that there is."""
+    least, most = (int(end) for end in head.labels.aminmax()) if len(head.labels) else (0, 0)
+    if least < 0 or most >= head.classes:
+        raise ValueError(f"{folder / WEIGHTS}: head.labels go from {least} to {most}, expected 0 to {head.classes - 1}")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from napari_sdmae.config import first_problem
 from napari_sdmae.head_spec import HeadSpec
-from napari_sdmae.io.model_info import CONFIG, find_model, is_head, read_config
+from napari_sdmae.io.model_checks import check_outputs
+from napari_sdmae.io.model_info import CONFIG, WEIGHTS, find_model, is_head, read_config
 
 __all__ = ["is_head", "read_head_spec"]
 
@@ -32,8 +34,11 @@ def read_head_spec(head: str | Path) -> HeadSpec:
     if not is_head(config):
         raise ValueError(f"{head} is a pre-trained model without a head; fine-tune one first (sdmae finetune --model {head} …)")
     try:
-        return HeadSpec.model_validate(config)
+        spec = HeadSpec.model_validate(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{folder / CONFIG} is no head that this program knows ({place}: {first['msg']}); update it") from error
+        raise ValueError(f"{folder / CONFIG} is no head that this program knows ({first_problem(error)}); update it") from error
+    try:
+        check_outputs(folder / WEIGHTS, spec.task, len(spec.classes))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
+    return spec

@@ -6,21 +6,28 @@ a head folder, whose encoder is meant.
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.head_spec import HEAD_FORMAT
 from napari_sdmae.io.model_card import card_title, read_card
+from napari_sdmae.io.model_checks import MAX_CONFIG, check_sdmae, check_sizes_of, check_timm
+from napari_sdmae.io.safetensors_header import check_finite, tensor_shapes
+from napari_sdmae.model_limits import shown
 
 FORMAT = "napari-sdmae"
 VERSION = 1
 HEAD_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt", ".torch", ".safetensors", ".tar", ".onnx")
+"""Ends of files that hold weights, in other layouts than ours."""
+LARGEST_CHECKED = 400_000_000
+"""Bytes of weights whose numbers are looked through when a model is chosen; a ViT-B takes 0.3 s."""
 
 
 @dataclass(frozen=True)
@@ -83,55 +90,92 @@ def default_model() -> str | None:
 def find_model(model: str | Path) -> Path:
     """Return the folder with the files of MODEL: a run folder, a model folder or the name of a shipped model.
 
+    A shipped model answers to its own name only, and never for a file or folder that is there.
+
     Raises
     ------
     FileNotFoundError
-        If there is no such model, or the run has not saved one yet.
+        If there is no such model, or it has no weights (yet).
     """
-    folder = Path(model)
-    for candidate in (folder, folder / "model"):
+    folder, named = Path(model), str(model).strip() != ""
+    for candidate in (folder, folder / "model") if named else ():
         if (candidate / CONFIG).is_file() and (candidate / WEIGHTS).is_file():
             return candidate
-    if str(model) in _shipped():
+    there = named and folder.exists()
+    if str(model) in _shipped() and not there:
         return _shipped_folder() / str(model)
+    raise FileNotFoundError(_lacking(folder) if there else f"no model at {str(model)!r}; {_expected()}")
+
+
+def _lacking(folder: Path) -> str:
+    """Return why what is there is no model, and what to do."""
+    if folder.suffix.lower() in CHECKPOINTS and folder.is_file():
+        return f"{folder} is a file, not a model folder; convert the checkpoint first: sdmae convert {folder} FOLDER"
     if (folder / "status.json").is_file():
-        raise FileNotFoundError(f"the run {folder} has not saved a model yet; wait for its first checkpoint")
+        return f"the run {folder} has not saved a model yet; wait for its first checkpoint"
+    for place in (folder, folder / "model"):
+        if shards := [path.name for path in sorted(place.glob("*.index.json"))]:
+            return f"{place} holds weights in several parts ({shards[0]}), which cannot be read; save them as one {WEIGHTS}"
+        there = {path.name for path in (place / CONFIG, place / WEIGHTS) if path.is_file()}
+        if there:
+            other = WEIGHTS if CONFIG in there else CONFIG
+            return f"{place} has {' and '.join(there)} but no {other}; copy the model again. {_expected()}"
+    return f"{folder} is no model; {_expected()}"
+
+
+def _expected() -> str:
     shipped = ", ".join(_shipped()) or "none"
-    raise FileNotFoundError(
-        f"no model at {str(model)!r}; expected a run folder, a folder with {CONFIG} and {WEIGHTS}, "
-        f"or the name of a shipped model ({shipped}). Other checkpoints: sdmae convert"
+    return (
+        f"expected a run folder, a folder with {CONFIG} and {WEIGHTS}, or the name of a shipped model ({shipped}). "
+        "Other checkpoints: sdmae convert"
     )
 
 
+def resembles_model(path: Path) -> bool:
+    """Return whether `path` is a model, or has something of one or of a run, so that it was meant as one."""
+    try:
+        find_model(path)
+    except FileNotFoundError:
+        if path.is_file():
+            return path.suffix.lower() in CHECKPOINTS
+        signs = (WEIGHTS, "pytorch_model.bin", "status.json", f"model/{CONFIG}", f"model/{WEIGHTS}")
+        weak = any((path / name).exists() for name in (CONFIG, "config.yaml"))  # folders of images may have these too
+        return any((path / name).exists() for name in signs) or any(path.glob("*.index.json")) or (weak and not _has_images(path))
+    return True
+
+
+def _has_images(folder: Path) -> bool:
+    from napari_sdmae.io.images import IMAGE_SUFFIXES  # decoders are not needed to describe a model
+
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the ``config.json`` of a model folder.
+    """Return the ``config.json`` of a model folder, with plausible values in every field that is used.
 
     Raises
     ------
     ValueError
-        If it is neither ours, in a version we know, nor in timm's layout.
+        If it is neither ours, in a version we know, nor in timm's layout, or a field is wrong; the message names it.
     """
+    path = folder / CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder / CONFIG} is not JSON: {error}") from error
-    if isinstance(config, dict) and config.get("format") == FORMAT:
-        if config.get("version") != VERSION:
-            raise ValueError(f"{folder} has format version {config.get('version')}, this program reads {VERSION}; update it")
-        if missing := {"model", "encoder"} - config.keys():
-            raise ValueError(f"{folder / CONFIG} lacks {' and '.join(sorted(missing))}; copy or convert the model again")
-        return config
-    if isinstance(config, dict) and is_head(config):
-        if config.get("version") != HEAD_VERSION:
-            raise ValueError(
-                f"{folder} is a head of version {config.get('version')}, this program reads {HEAD_VERSION}; update it"
-            )
-        return config
-    if isinstance(config, dict) and "architecture" in config:
-        return config
-    raise ValueError(
-        f"{folder / CONFIG} describes neither an SD-MAE model nor a timm encoder nor a head (no known format or architecture)"
-    )
+        config = read_json(path, MAX_CONFIG)
+    except DocumentError as error:
+        raise ValueError(f"{path} is not JSON that can be read: {error}") from error
+    if not isinstance(config, dict) or not (config.get("format") in (FORMAT, HEAD_FORMAT) or "architecture" in config):
+        raise ValueError(
+            f"{path} describes neither an SD-MAE model nor a timm encoder nor a head (no known format or architecture)"
+        )
+    known, kind = (HEAD_VERSION, "is a head of") if is_head(config) else (VERSION, "has format")
+    if config.get("format") in (FORMAT, HEAD_FORMAT) and config.get("version") != known:
+        raise ValueError(f"{folder} {kind} version {shown(config.get('version'))}, this program reads {known}; update it")
+    if not is_head(config):
+        try:
+            (check_sdmae if is_sdmae(config) else check_timm)(config)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return config
 
 
 def is_sdmae(config: dict[str, Any]) -> bool:
@@ -161,21 +205,49 @@ def model_info(model: str | Path) -> ModelInfo:
         raise ValueError(f"{folder / CONFIG} does not describe {WEIGHTS} beside it ({type(error).__name__}: {error})") from error
 
 
+def fingerprint(folder: Path) -> str:
+    """Return what changes when a file of a model is replaced or written to, whatever its date: a running job replaces them."""
+    files = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+    return "-".join(f"{file.st_ino:x}.{file.st_size:x}.{file.st_mtime_ns:x}" for file in files)
+
+
+@lru_cache(maxsize=64)
+def _check_numbers(weights: Path, files: str) -> None:
+    check_finite(weights)
+
+
+def check_numbers(info: ModelInfo) -> None:
+    """Raise ValueError if a number of a model is NaN or infinite; files too large for that at once are left to who loads them."""
+    weights = info.folder / WEIGHTS
+    if weights.stat().st_size <= LARGEST_CHECKED:
+        _check_numbers(weights, fingerprint(info.folder))
+
+
 def _described(name: str, folder: Path, config: dict[str, Any]) -> ModelInfo:
     title = card_title(read_card(folder) or "") or name
     named = name, title, folder.resolve().parent == _shipped_folder().resolve(), folder
     if is_sdmae(config):
         settings, encoder = config["model"], config["encoder"]
         sizes = settings["tile_size"], settings["patch_size"], encoder["depth"], encoder["heads"]
+        _check_sizes(folder, sizes)
         return ModelInfo(
             *named, settings["encoder"], *sizes, config.get("mpp"), config.get("target_normalisation"), has_decoder=True
         )
     if is_head(config):
         encoder, arguments = config["encoder"], config["encoder"]["arguments"]
         sizes = encoder["tile_size"], encoder["patch_size"], arguments["depth"], arguments["num_heads"]
+        _check_sizes(folder, sizes)
         return ModelInfo(*named, encoder["architecture"], *sizes, config.get("mpp"), None, has_decoder=False)
     mpp = config.get(FORMAT, {}).get("mpp")
     return ModelInfo(*named, config["architecture"], *_encoder_sizes(folder, config), mpp, None, has_decoder=False)
+
+
+def _check_sizes(folder: Path, sizes: tuple[int, int, int, int]) -> None:
+    """Raise ValueError unless the weights have the depth and patch size of the config beside them."""
+    try:
+        check_sizes_of(folder / WEIGHTS, {"patch_size": sizes[1], "depth": sizes[2]}, "encoder.")
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
 
 
 def usual_heads(width: int) -> int:
@@ -202,23 +274,6 @@ def _encoder_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int,
     depth = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
     tile = image_edge(config) or math.isqrt(shapes["pos_embed"][1]) * patch
     return tile, patch, depth, arguments.get("num_heads") or usual_heads(width)
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Return the shape of every tensor of a safetensors file, from its header (8 bytes of length, then JSON).
-
-    Raises
-    ------
-    ValueError
-        If it has no such header.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, path.stat().st_size)))
-        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is empty, cut short or no safetensors file; copy or convert the model again") from error
 
 
 def _shipped() -> list[str]:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from napari_sdmae.config import ModelConfig
 from napari_sdmae.io.files import write_atomically
-from napari_sdmae.io.foreign import read_safetensors
 from napari_sdmae.io.model_info import CONFIG, FORMAT, VERSION, WEIGHTS
+from napari_sdmae.io.tensor_files import read_safetensors
+from napari_sdmae.model_limits import shown
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.left_out import has_heads, leave_out_heads
 
@@ -110,7 +111,7 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     Raises
     ------
     ValueError
-        If any is missing, too many or of another shape; the message lists them.
+        If any is missing, too many, of another shape or kind of number; the message lists them.
     """
     if problems := differences(module.state_dict(), tensors):
         raise ValueError(f"the weights of {source} do not fit its config: {summary(problems)}")
@@ -118,11 +119,24 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
 
 
 def differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for every tensor that is missing, unexpected or of another shape."""
+    """Return one line for every tensor that is missing, unexpected, of another shape or another kind of number."""
     lines = [f"{name} is missing" for name in expected if name not in given]
-    lines += [f"{name} is not expected" for name in given if name not in expected]
-    shared = [name for name in expected if name in given and expected[name].shape != given[name].shape]
-    return lines + [f"{name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}" for name in shared]
+    lines += [f"{shown(name)} is not expected" for name in given if name not in expected]
+    shared = [name for name in expected if name in given and not fits(expected[name], given[name])]
+    return lines + [f"{name} is {_described(given[name])}, expected {_described(expected[name])}" for name in shared]
+
+
+def fits(expected: Tensor, given: Tensor) -> bool:
+    """Return whether a tensor has the shape and the kind of numbers, real or whole, of the one that it is to replace."""
+    return expected.shape == given.shape and _kind(expected) == _kind(given)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)}" + ("" if _kind(tensor) == "real" else f" of {_kind(tensor)} numbers")
+
+
+def _kind(tensor: Tensor) -> str:
+    return "real" if tensor.is_floating_point() else "complex" if tensor.is_complex() else "whole"
 
 
 def summary(problems: list[str], limit: int = 40) -> str:

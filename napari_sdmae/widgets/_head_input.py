@@ -51,7 +51,9 @@ class HeadInput(ModelInput):
     def _look(self) -> None:
         before = (self.head, self.problem, self.identity)
         self.head, self.problem = look_at_head(self.model)
-        self.info = look_at(self.model)[0] if self.head else None
+        self.info, wrong = look_at(self.model) if self.head else (None, "")
+        if wrong:
+            self.head, self.problem = None, wrong
         self.identity = identity_of(self.folder)
         begin = f"{SHIPPED.capitalize()} · " if self.info and self.info.shipped else ""
         say(self.about, begin + describe_head(self.head) if self.head else self.problem)

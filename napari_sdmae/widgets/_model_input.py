@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.about_model import SHIPPED, describe_model
-from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, model_info, shipped_models
+from napari_sdmae.io.model_info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
 from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label
@@ -56,7 +56,7 @@ class ModelInput(QWidget):
         self._shipped = shipped()
         self.info: ModelInfo | None = None
         self.problem = ""
-        self.identity: tuple[str, int] = ("", 0)
+        self.identity: tuple[str, str] = ("", "")
         self.box = QComboBox(self)
         self.box.setEditable(True)
         self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -78,6 +78,7 @@ class ModelInput(QWidget):
         column.addWidget(self.about)
         column.addWidget(self.card)
         self._fill()
+        self.box.setCurrentText(self._title(next(iter(self._offered()), "")))
         self.box.activated.connect(lambda _: self._look())
         line: Any = self.box.lineEdit()
         line.setPlaceholderText("none" if optional else "run or model folder")
@@ -121,16 +122,19 @@ class ModelInput(QWidget):
 
     def _fill(self) -> None:
         chosen = self.model
-        recent = [one for one in remembered(self._recent, []) if isinstance(one, str)]
-        offered = ([""] if self._optional else []) + recent + [name for name in self._shipped if name not in recent]
         self.box.blockSignals(True)
         self.box.clear()
-        for model in offered:
+        for model in self._offered():
             self.box.addItem(self._title(model), model)
             tooltip = f"{self._title(model)}, {SHIPPED}" if model in self._shipped else model
             self.box.setItemData(self.box.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.box.setCurrentText(self._title(chosen or next(iter(offered), "")))
+        self.box.setCurrentText(self._title(chosen))  # also if it was cleared: nothing answers in its place
         self.box.blockSignals(False)
+
+    def _offered(self) -> list[str]:
+        """Return the models of the list: those used last, then those that come with the package."""
+        recent = [one for one in remembered(self._recent, []) if isinstance(one, str)]
+        return ([""] if self._optional else []) + recent + [name for name in self._shipped if name not in recent]
 
     def _title(self, model: str) -> str:
         """Return the name by which people see a model."""
@@ -155,10 +159,9 @@ class ModelInput(QWidget):
             self.changed.emit()
 
 
-def identity_of(folder: str) -> tuple[str, int]:
-    """Return the folder of a model, and when its weights were written."""
-    weights = Path(folder) / WEIGHTS
-    return folder, weights.stat().st_mtime_ns if weights.is_file() else 0
+def identity_of(folder: str) -> tuple[str, str]:
+    """Return the folder of a model, and what changes with its files."""
+    return folder, fingerprint(Path(folder)) if folder else ""
 
 
 def look_at(model: str) -> tuple[ModelInfo | None, str]:
@@ -166,6 +169,8 @@ def look_at(model: str) -> tuple[ModelInfo | None, str]:
     if not model:
         return None, ""
     try:
-        return model_info(model), ""
+        info = model_info(model)
+        check_numbers(info)
+        return info, ""
     except (OSError, ValueError, KeyError) as error:
         return None, " ".join(str(error).split())
