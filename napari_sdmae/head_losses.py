@@ -1,4 +1,7 @@
-"""Losses of fine-tuning, on segmentation-models-pytorch's."""
+"""Losses of fine-tuning.
+
+None of them counts or picks pixels: pixels that are not learned weigh 0, so that no step waits for the numbers of a GPU.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss
+from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor, nn
 
 from napari_sdmae.head_spec import HeadSpec
@@ -94,7 +97,6 @@ class HeadLoss(nn.Module):
         given = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weights", given, persistent=False)
         self.dice = DiceLoss("multiclass", ignore_index=IGNORE)
-        self.lovasz = LovaszLoss("multiclass", ignore_index=IGNORE)
 
     def forward(self, output: Any, targets: Any) -> HeadLosses:
         """Return the losses of a batch.
@@ -127,11 +129,9 @@ class HeadLoss(nn.Module):
         """Return the terms of the chosen loss of logits (B, C, H, W); all are 0 where no pixel is labelled."""
         chosen = self.spec.head.loss
         if chosen == "lovasz":
-            return {"lovasz": self.lovasz(logits, targets).sum()}
+            return {"lovasz": lovasz(logits, targets)}
         if chosen == "focal":
-            weights = None if self.weights is None else self.weights
-            loss = FocalLoss("multiclass", ignore_index=IGNORE, class_weights=weights)(logits, targets)
-            return {"focal": torch.where((targets != IGNORE).any(), loss, logits.sum() * 0)}
+            return {"focal": focal(logits, targets, self.weights)}
         terms = {} if chosen == "dice" else {"cross_entropy": labelled_cross_entropy(logits, targets, self.weights)}
         return terms if chosen == "cross_entropy" else terms | {"dice": self.dice(logits, targets)}
 
@@ -173,6 +173,44 @@ def labelled_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | No
     known = targets != IGNORE
     weight = known if weights is None else weights[targets.clamp_min(0)] * known
     return summed / weight.sum().clamp_min(torch.finfo(logits.dtype).tiny)
+
+
+def focal(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the focal loss (Lin et al., arXiv 1708.02002; γ = 2) of each class of logits (B, C, H, W) against all others.
+
+    Mean over the labelled pixels, 0 if there are none, and (weighted) mean over the classes: as in segmentation-models-pytorch,
+    bit for bit where all pixels are labelled.
+    """
+    known, losses = targets != IGNORE, []
+    for index in range(logits.shape[1]):
+        surprise = F.binary_cross_entropy_with_logits(logits[:, index], (targets == index).float(), reduction="none")
+        each = (1.0 - torch.exp(-surprise)).pow(2.0) * surprise
+        losses.append((each * known).sum() / known.sum().clamp_min(1))
+    classes = torch.stack(losses)
+    return classes.mean() if weights is None else (classes * weights).sum() / weights.sum()
+
+
+def lovasz(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the Lovász-Softmax loss (Berman et al., CVPR 2018) of logits (B, C, H, W), mean over the classes that occur.
+
+    Pixels that are not labelled have no error: they come last and change nothing.
+    """
+    known = (targets != IGNORE).flatten()
+    found, total, present = logits.softmax(1), logits.sum() * 0, known.sum() * 0
+    for index in range(logits.shape[1]):
+        wanted = (targets == index).flatten().to(found.dtype)
+        errors, order = ((wanted - found[:, index].flatten()).abs() * known).sort(descending=True)
+        occurs = wanted.any()
+        total = total + torch.dot(errors, _jaccard_gains(wanted[order])) * occurs
+        present = present + occurs
+    return total / present.clamp_min(1)
+
+
+def _jaccard_gains(wanted: Tensor) -> Tensor:
+    """Return by how much the Jaccard loss grows with each of the errors, sorted from the largest: (N,) of 0 or 1 wanted."""
+    count = wanted.sum()
+    jaccard = 1.0 - (count - wanted.cumsum(0)) / (count + (1 - wanted).cumsum(0))
+    return jaccard.diff(prepend=jaccard.new_zeros(1))
 
 
 def soft_dice(logits: Tensor, inside: Tensor) -> Tensor:

@@ -160,7 +160,17 @@ def _sample(pixels: Tensor, boxes: Array, turns: Array, size: int, mode: str) ->
     along_x = theta[:, None, None, :, 0] * steps[None, None, :, None]
     along_y = theta[:, None, None, :, 1] * steps[None, :, None, None]
     grid = along_x + (along_y + theta[:, None, None, :, 2])  # elementwise: a batch of one gives the same bits, unlike a matmul
+    if pixels.device.type == "mps":
+        return F.grid_sample(pixels, to_border(grid, pixels.shape[2]), mode=mode, padding_mode="zeros", align_corners=False)
     return F.grid_sample(pixels, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def to_border(grid: Tensor, edge: int) -> Tensor:
+    """Return places (…, 2) in [-1, 1] with those outside moved to the middle of the nearest pixel of a square of `edge` px.
+
+    Sampled there the border goes on outside; PyTorch before 2.13 has no such padding on Apple GPUs.
+    """
+    return grid.clamp(1 / edge - 1, 1 - 1 / edge)
 
 
 def jitter_stain(images: Tensor, strength: Array) -> Tensor:

@@ -30,12 +30,14 @@ class TileLoader:
         Where batches are wanted.
     share
         Part of the free GPU memory that the tiles may take; 0 never keeps them there.
+    needed
+        Bytes of GPU memory that the tiles have to leave free.
     """
 
-    def __init__(self, cache: TileCache, device: torch.device, share: float = DEVICE_SHARE) -> None:
+    def __init__(self, cache: TileCache, device: torch.device, share: float = DEVICE_SHARE, needed: int = 0) -> None:
         self.device = torch.device(device)
         self._tiles = torch.from_numpy(cache.tiles)
-        self.on_device = self.device.type == "cuda" and self._tiles.nbytes <= share * torch.cuda.mem_get_info(self.device)[0]
+        self.on_device = self.device.type == "cuda" and self._fit(share, needed)
         if self.on_device:
             self._tiles = _upload(self._tiles, self.device)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tiles")
@@ -58,6 +60,11 @@ class TileLoader:
         if following is not None:
             self._coming = following, self._thread.submit(self._gather, following)
         return tiles.to(self.device, non_blocking=True)
+
+    def _fit(self, share: float, needed: int) -> bool:
+        """Return whether the tiles fit on the GPU beside what else is needed there."""
+        free = int(torch.cuda.mem_get_info(self.device)[0])
+        return self._tiles.nbytes <= min(share * free, free - needed)
 
     def _gathered(self, indices: NDArray[np.int64]) -> Tensor:
         coming, self._coming = self._coming, None

@@ -121,7 +121,7 @@ def attention_maps(
         weights, distance = _received(state, block) if method == "received" else _row(state, block, cell)
         weights = weights if head == "grid" else weights.mean(0, keepdim=True) if head == "mean" else weights[head : head + 1]
     maps = _shaped(state, weights / weights.sum(1, keepdim=True))
-    numbers = tuple(map(entropy, maps)), tuple(map(gini, maps)), tuple(distance.tolist())
+    numbers = tuple(map(entropy, maps)), tuple(map(gini, maps)), tuple(distance.cpu().tolist())
     return AttentionMap(maps if head == "grid" else maps[0], state.grid, method, block, head, cell, *numbers)
 
 

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config import Precision
-from napari_sdmae.models.precision import autocast, gain_of_bf16, works_in_bf16
+from napari_sdmae.models.precision import autocast, gain_of_bf16, probed_images, works_in_bf16
 
 GAIN = 1.15
 """bf16 must be faster by this factor, or its coarser numbers are not worth it."""
@@ -42,7 +42,7 @@ def gain(kind: str) -> float:
     """Return how many times faster two blocks of a ViT answer in bf16 than in fp32 on this kind of device; probed once."""
     device = torch.device(kind)
     model = VisionTransformer(img_size=112, embed_dim=384, depth=2, num_heads=6, num_classes=0).to(device).eval()
-    images = torch.rand(4, 3, 112, 112, device=device)
+    images = torch.rand(probed_images(device, 4), 3, 112, 112, device=device)
     return gain_of_bf16(lambda precision: _forward(model, images, precision), 2 * SECONDS)
 
 

@@ -112,10 +112,12 @@ def _reconstructed(model: SDMAE, tiles: RGB, mask: NDArray[np.bool_], how: Norma
     """Return masked, reconstruction and error of `tiles` (N, S, S, 3), a batch at a time so that memory stays bounded."""
     device = next(model.parameters()).device
     step = max(1, BATCH_PIXELS // tiles.shape[1] ** 2)
+    masked = int(mask[0].sum())  # of every tile alike; asked of the mask on a GPU, each batch would wait for the answer
     batches = []
     for start in range(0, len(tiles), step):
         some = slice(start, start + step)
-        result = reconstruct_tiles(model, torch.from_numpy(tiles[some]).to(device), torch.from_numpy(mask[some]).to(device), how)
+        pixels, hidden = (torch.from_numpy(values[some]).to(device) for values in (tiles, mask))
+        result = reconstruct_tiles(model, pixels, hidden, how, masked)
         batches.append([part.cpu().numpy() for part in result])
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 

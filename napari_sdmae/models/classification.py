@@ -78,9 +78,15 @@ class NearestNeighbours(nn.Module):
             )
         if int(labels.min()) < 0 or int(labels.max()) >= self.classes:
             raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {self.classes - 1}")
+        self.reserve(0)
+        self.extend(features, labels)
+
+    def extend(self, features: Tensor, labels: Tensor) -> None:
+        """Keep more labelled tiles beside those that are kept; as :meth:`fit`, but no number is looked at: no GPU waits."""
         device = self.features.device
-        self.features = F.normalize(features.detach().float(), dim=1).to(device)
-        self.labels = labels.detach().to(device, torch.int64)
+        directions = F.normalize(features.detach().float(), dim=1).to(device)
+        self.features = torch.cat([self.features, directions])
+        self.labels = torch.cat([self.labels, labels.detach().to(device, torch.int64)])
 
     def reserve(self, count: int) -> None:
         """Make room for `count` labelled tiles, to be loaded."""

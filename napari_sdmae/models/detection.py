@@ -97,7 +97,10 @@ class DetectionHead(nn.Module):
 
     def _index(self, labels: Tensor) -> Tensor:
         known = labels.reshape(-1, 1) == self.values[1:]
-        if not bool(known.any(1).all()):
+        all_known = known.any(1).all()
+        if labels.device.type == "cuda":  # looking at it would make the host wait for the GPU, image by image
+            torch._assert_async(all_known, "boxes have class values that this head does not know")
+        elif not bool(all_known):
             unknown = sorted(set(labels.tolist()) - set(self.values[1:].tolist()))
             raise ValueError(f"boxes have the class values {unknown}; this head knows {self.values[1:].tolist()}")
         return known.long().argmax(1) + 1
@@ -143,7 +146,7 @@ class _Anchors(AnchorGenerator):  # type: ignore[misc]
         """Return the anchors (N, 4) of each image, all levels one after the other."""
         first = feature_maps[0]
         self.set_cell_anchors(first.dtype, first.device)
-        steps = [[first.new_tensor(stride)] * 2 for stride in self.strides]
+        steps = [[stride] * 2 for stride in self.strides]  # plain numbers: as tensors each would be copied to a GPU, which waits
         anchors = torch.cat(self.grid_anchors([list(one.shape[-2:]) for one in feature_maps], steps))
         return [anchors] * len(image_list.image_sizes)
 

@@ -12,6 +12,8 @@ from napari_sdmae.config import Precision
 
 FEWEST = 3
 """Steps in each arithmetic that a probe compares at least."""
+FILLING = 64
+"""A GPU is probed with so many times the images of a CPU: a few do not fill it, and the start of its kernels would be timed."""
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -29,6 +31,11 @@ def works_in_bf16(device: torch.device) -> bool:
             return bool(torch.isfinite(square @ square).all().item())
     except (RuntimeError, TypeError):
         return False
+
+
+def probed_images(device: torch.device, count: int) -> int:
+    """Return how many images a probe takes on `device`, `count` on a CPU."""
+    return count if device.type == "cpu" else FILLING * count
 
 
 def gain_of_bf16(step: Callable[[Precision], None], seconds: float) -> float:

@@ -18,6 +18,7 @@ from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.losses import SDMAELoss, SDMAELosses
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count
+from napari_sdmae.models.memory import training_memory
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
 from napari_sdmae.training.devices import World
 from napari_sdmae.training.optim import build_optimizer
@@ -71,9 +72,14 @@ class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
         self.module = world.fabric.setup_module(self.model)
         self.loss = SDMAELoss(config.loss, config.model.head_outputs, config.model.mean, config.model.std).to(world.device)
         self.optimizer = build_optimizer(self.model, config.optimizer)
-        self.loader = TileLoader(cache, world.device)
+        self.loader = TileLoader(cache, world.device, needed=self._memory() if world.device.type == "cuda" else 0)
         self.masked = masked_count(config.mask_ratio, config.model.grid**2)
         self._begin()
+
+    def _memory(self) -> int:
+        """Return the bytes that training needs on this process's GPU, as estimated, beside the tiles."""
+        share = self.schedule.batch // self.world.size
+        return training_memory(self.config, explicit=False, bf16=self.precision == "bf16", tiles=share).total
 
     def _losses(self, step: int, indices: NDArray[np.int64], following: NDArray[np.int64], last: bool) -> SDMAELosses:
         """Return the losses of one part of the batch; everything random depends on (seed, epoch, index) only."""

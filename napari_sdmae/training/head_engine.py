@@ -142,11 +142,12 @@ class NeighboursEngine(SteppingEngine[FinetuneConfig, Finetuned]):
         return self.model.head
 
     def _try_step(self, step: int) -> Tensor:
-        """Add the features of a batch, and let the head know all so far."""
+        """Add the features of a batch, and let the head know them."""
         parts = [self._pooled(part) for part in self._parts(step)]
-        self._features += [features for features, _ in parts]
-        self._labels += [labels for _, labels in parts]
-        self.head.fit(torch.cat(self._features), torch.cat(self._labels))
+        features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.head.extend(features, labels)
+        self._features.append(features)
+        self._labels.append(labels)
         return torch.zeros(0, device=self.world.device)
 
     def _pooled(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

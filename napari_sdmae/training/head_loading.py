@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -54,12 +55,14 @@ class HeadLoader:
         batch = coming[2].result() if coming is not None and foreseen else self._read(epoch, places)
         if following is not None:
             self._coming = *following, self._thread.submit(self._read, *following)
-        return self._moved(batch.images), self._moved(batch.targets)
+        moved: tuple[Tensor, Any] = _each(tuple(batch), lambda one: one.to(self.device, non_blocking=True))
+        return moved
 
     def _read(self, epoch: int, places: Indices) -> Batch:
-        if not self._weighted:
-            return self.tiles.batch(places, epoch, self.augmented)
-        return self.tiles.batch(self._drawn(epoch)[places], epoch, self.augmented, draws=places)
+        """Return a batch in memory that a GPU can fetch from by itself."""
+        drawn, draws = (self._drawn(epoch)[places], places) if self._weighted else (places, None)
+        batch = self.tiles.batch(drawn, epoch, self.augmented, draws=draws)
+        return Batch(*_each(tuple(batch), Tensor.pin_memory)) if self.device.type == "cuda" else batch
 
     @lru_cache(maxsize=2)  # noqa: B019 a loader lives as long as its run
     def _drawn(self, epoch: int) -> Indices:
@@ -69,10 +72,11 @@ class HeadLoader:
         drawn: Indices = np.searchsorted(share, number, side="right").clip(max=len(share) - 1)
         return drawn
 
-    def _moved(self, value: Any) -> Any:
-        """Return tensors, or dictionaries and lists of them, on the device."""
-        if isinstance(value, Tensor):
-            return (value.pin_memory() if self.device.type == "cuda" else value).to(self.device, non_blocking=True)
-        if isinstance(value, dict):
-            return {name: self._moved(one) for name, one in value.items()}
-        return [self._moved(one) for one in value]
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return tensors, or dictionaries, lists and tuples of them, each changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _each(one, change) for name, one in value.items()}
+    return type(value)(_each(one, change) for one in value)

@@ -7,7 +7,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config import Precision
 from napari_sdmae.models.precision import autocast as autocast
-from napari_sdmae.models.precision import gain_of_bf16
+from napari_sdmae.models.precision import gain_of_bf16, probed_images
 from napari_sdmae.models.precision import works_in_bf16 as _works
 
 GAIN = 1.15
@@ -38,7 +38,7 @@ def choose_precision(asked: Precision, device: torch.device) -> tuple[Precision,
 def probe(device: torch.device, seconds: float = 0.4) -> float:
     """Return how many times faster a small ViT trains in bf16 than in fp32 on `device`; takes about two `seconds`."""
     model = VisionTransformer(img_size=64, patch_size=8, embed_dim=192, depth=2, num_heads=3, num_classes=0).to(device)
-    images = torch.rand(8, 3, 64, 64, device=device)
+    images = torch.rand(probed_images(device, 8), 3, 64, 64, device=device)
     for block in model.blocks:
         block.attn.fused_attn = device.type != "cpu"
     return gain_of_bf16(lambda precision: _step(model, images, precision), 2 * seconds)

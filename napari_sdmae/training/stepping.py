@@ -248,5 +248,5 @@ def _clones(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` means that memory ran out, on any device."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # the last: cuBLAS and cuDNN
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
