@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import NamedTuple
 
 from napari_sdmae import __version__
+from napari_sdmae.cli._streams import steady_output
 
 
 class Command(NamedTuple):
@@ -60,7 +60,17 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); return the exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
+    with steady_output() as output:
+        status = _main(sys.argv[1:] if argv is None else argv)
+        output.flush()
+        if output.lost is None:
+            return status
+        if not isinstance(output.lost, BrokenPipeError):  # that one, such as head, has enough
+            print(f"sdmae: not all that was printed could be written ({output.lost.strerror or output.lost})", file=sys.stderr)
+        return status or 1
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -74,11 +84,6 @@ def main(argv: list[str] | None = None) -> int:
     command = COMMANDS[name]
     function = getattr(import_module(f"napari_sdmae.cli.{command.module}"), command.function)
     try:
-        status = int(function(rest))
-        sys.stdout.flush()
-        return status
+        return int(function(rest))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read the output, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more when it ends
-        return 1

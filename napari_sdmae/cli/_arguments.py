@@ -11,6 +11,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from napari_sdmae.printable import printable
+
 T = TypeVar("T", bound=BaseModel)
 
 FRAME = "╭╮╰╯│─ "
@@ -68,10 +70,10 @@ def _came(value: str) -> str:
 
 
 def explain(error: Exception) -> str:
-    """Return the message of `error` on one line; for settings, with the name of each field."""
+    """Return the message of `error` on one line, safe for a terminal; for settings, with the name of each field."""
     if not isinstance(error, ValidationError):
-        return " ".join(str(error).split()) or type(error).__name__
-    return "; ".join(_explain_field(dict(item)) for item in error.errors())
+        return printable(" ".join(str(error).split())) or type(error).__name__
+    return printable("; ".join(_explain_field(dict(item)) for item in error.errors()))
 
 
 def _explain_field(item: dict[str, Any]) -> str:

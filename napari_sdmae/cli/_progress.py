@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from napari_sdmae.printable import printable
 from napari_sdmae.training.describe import describe, duration, losses, measures
 from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
 
@@ -13,7 +14,7 @@ from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparin
 def show(events: Iterator[Event], run: Path) -> Iterator[Event]:
     """Pass `events` on, showing each on stderr, and where the run is when it has ended."""
     yield from _bar(events) if sys.stderr.isatty() else _lines(events)
-    print(f"run folder: {run}", file=sys.stderr)
+    print(printable(f"run folder: {run}"), file=sys.stderr)
 
 
 def _lines(events: Iterator[Event]) -> Iterator[Event]:
@@ -41,7 +42,7 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
             match event:
                 case Preparing(done, total, message):
                     bar.total, bar.n = total or None, done
-                    bar.set_description_str(message)
+                    bar.set_description_str(printable(message))
                 case Started(step, total, _, _, device, precision):
                     bar.total, bar.n = total, step
                     bar.set_description_str(f"{device} {precision}")
@@ -50,7 +51,7 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
                     shown = f"epoch {epoch:.2f}  {losses(metrics)}  {validated}{speed:.1f} images/s  {duration(eta)} left"
                     bar.set_postfix_str(shown)
                 case Validated(_, _, metrics, _, best) if best in metrics:
-                    validated = f"{measures({best: metrics[best]})}  "
+                    validated = f"{printable(measures({best: metrics[best]}))}  "
                 case CheckpointSaved() | Warned() | Ended():
                     bar.write(describe(event), file=sys.stderr)
             yield event

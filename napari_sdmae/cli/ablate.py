@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
 
 def _run(config: AblationConfig, output: Path) -> int:
     """Run the ablation in the foreground; a signal pauses it."""
-    from napari_sdmae.cli._job import STOPPED_BY_SIGNAL, Signals, exit_status
+    from napari_sdmae.cli._job import STOPPED_BY_SIGNAL, exit_status
+    from napari_sdmae.cli._signals import Signals
 
     signals, started = Signals(), False
     with signals.caught():

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from napari_sdmae.cli._arguments import explain, refuse
+from napari_sdmae.printable import printable
+from napari_sdmae.training.authorship import is_copy, lives
 from napari_sdmae.training.describe import in_words
-from napari_sdmae.training.run_folder import Request, RunFolder, is_alive, list_runs
+from napari_sdmae.training.run_folder import Request, RunFolder, RunStatus, is_alive
+from napari_sdmae.training.run_list import find_runs
 
 COLUMNS = ("name", "state", "epoch", "loss", "started", "host")
 
 
 def resume(argv: list[str]) -> int:
     """Go on with a run, exactly as if it had never ended."""
-    run = _run_argument("resume", "go on with a run that was paused, stopped or killed, exactly where it was", argv)
+    parser = _run_parser("resume", "go on with a run that was paused, stopped or killed, exactly where it was")
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="also where nobody can tell whether its job, on another machine, still lives; should it, it ends without saving",
+    )
+    arguments = parser.parse_args(argv)
+    run = RunFolder(arguments.run)
     try:
         config = run.read_config()
     except (ValueError, OSError) as error:
         return refuse("sdmae resume", explain(error))
     from napari_sdmae.cli._job import run_job
 
-    return run_job(config, run.path, resume=True)
+    return run_job(config, run.path, resume=True, take_over=arguments.take_over)
 
 
 def stop(argv: list[str]) -> int:
@@ -50,35 +61,60 @@ def runs(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.folder.is_dir():
         return refuse("sdmae runs", f"{arguments.folder} is not a folder; give the folder that holds the run folders")
-    found = [_row(run) for run in list_runs(arguments.folder)]
-    print(json.dumps(found, indent=1) if arguments.json else _table(found))
+    found = find_runs(arguments.folder)
+    rows = [_row(run, status) for run, status in found.runs]
+    print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
+    for row in rows:
+        if row["alive"] is None and not arguments.json:
+            print(
+                f"{row['name']}: cannot tell from here whether it still runs; last heard {_time(row['heartbeat'])}",
+                file=sys.stderr,
+            )
+    for path, reason in found.unreadable:
+        print(f"{printable(path.name)}: cannot be read ({reason})", file=sys.stderr)
     return 0
 
 
 def _ask(request: Request, description: str, argv: list[str]) -> int:
-    """Write `request` into the control file of the run, if a job is there to read it."""
-    run = _run_argument(request, description, argv)
-    status = run.status()
-    if status is None:
-        return refuse(f"sdmae {request}", f"{run.path} is not a run folder: it has no status.json")
-    if not is_alive(status):
-        return refuse(f"sdmae {request}", f"no job is alive in {run.path}: the run is {status.state}")
-    run.ask(request)
-    print(f"asked process {status.pid} on {status.host} to {request}; it answers after the step under way")
+    """Write `request` into the control file of the run, if a job may be there to read it."""
+    run = RunFolder(_run_parser(request, description).parse_args(argv).run)
+    try:
+        status = run.written_status()
+        if status is None:
+            return refuse(f"sdmae {request}", f"{run.path} is not a run folder: it has no status.json")
+        if reason := _unheard(run, status):
+            return refuse(f"sdmae {request}", reason)
+        run.ask(request)
+    except (ValueError, OSError) as error:
+        return refuse(f"sdmae {request}", explain(error))
+    answer = "it answers after the step under way"
+    if is_alive(status) is None:
+        answer += f", if it still lives, which cannot be told from here (last heard {status.last_heard})"
+    print(f"asked process {status.pid} on {status.host} to {request}; {answer}")
     return 0
 
 
-def _run_argument(command: str, description: str, argv: list[str]) -> RunFolder:
+def _unheard(run: RunFolder, status: RunStatus) -> str:
+    """Return why no job would hear what is asked of `run`, in words; empty where one may."""
+    if not status.live:
+        return f"no job is alive in {run.path}: the run is {status.state}"
+    if is_alive(status) is False:
+        return f"no job is alive in {run.path}: the run is interrupted"
+    if lives(status) and is_copy(status, run.path):
+        return f"no job works in {run.path}: it is a copy of {status.path}, where process {status.pid} on {status.host} works"
+    return ""
+
+
+def _run_parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"sdmae {command}", description=description)
     parser.add_argument("run", metavar="RUN", type=Path, help="the run folder")
-    return RunFolder(parser.parse_args(argv).run)
+    return parser
 
 
-def _row(run: RunFolder) -> dict[str, Any]:
-    """Return what is listed about a run."""
-    status = run.status()
-    assert status is not None, "list_runs returns runs with a status"
-    return {"name": run.path.resolve().name, "path": str(run.path), **status.model_dump(mode="json")}
+def _row(run: RunFolder, status: RunStatus) -> dict[str, Any]:
+    """Return what is listed about a run; `alive` is None where nobody can tell."""
+    about = {"name": printable(run.path.resolve().name), "path": str(run.path), **status.model_dump(mode="json")}
+    return about | {"alive": is_alive(status)}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -100,5 +136,9 @@ def _best(row: dict[str, Any]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     """Return one row of the table as text."""
     loss = "–" if row["loss"] is None else f"{row['loss']:.4f}"
-    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"]))
-    return row["name"], row["state"], f"{row['epoch']:.1f}/{row['epochs']}", loss, started, row["host"]
+    state = row["state"] + ("?" if row["alive"] is None else "")
+    return row["name"], state, f"{row['epoch']:.1f}/{row['epochs']}", loss, _time(row["started"]), row["host"]
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sdmae.training.finetuning import finetune
     from napari_sdmae.training.pretraining import pretrain
-    from napari_sdmae.training.run_folder import RunFolder, list_runs
+    from napari_sdmae.training.run_folder import RunFolder
+    from napari_sdmae.training.run_list import list_runs
 
-HOMES = {"finetune": "finetuning", "pretrain": "pretraining", "RunFolder": "run_folder", "list_runs": "run_folder"}
+HOMES = {"finetune": "finetuning", "pretrain": "pretraining", "RunFolder": "run_folder", "list_runs": "run_list"}
 
 __all__ = ["RunFolder", "finetune", "list_runs", "pretrain"]
 

@@ -90,12 +90,18 @@ def save_checkpoint(
     ------
     OSError
         If it cannot be written; what was there before is untouched, and the half-written rest is removed.
+    RunFolderError
+        If a link lies where the files go, or another process took the run over.
     """
+    folder.check_owner()
+    folder.check_kinds()
     path = folder.checkpoint(state.step)
     if not path.exists():
-        aside = folder.checkpoints_folder / f".{path.name}.tmp"
+        aside = folder.checkpoints_folder / f".{path.name}.{folder.number}.tmp"  # its number: no other job's
         try:
+            folder.checkpoints_folder.mkdir(exist_ok=True)
             _write(aside, save_model, tensors, state)
+            folder.check_owner()
             aside.replace(path)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
@@ -109,7 +115,7 @@ def save_checkpoint(
 def _write(aside: Path, save_model: SaveModel, tensors: dict[str, Tensor], state: TrainingState) -> None:
     """Write all files of a checkpoint into the folder `aside`."""
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    aside.mkdir()
     save_model(aside)
     write_atomically(aside / "training.safetensors", safetensors.torch.save(tensors))
     digests = {file.name: _digest(file) for file in sorted(aside.iterdir())}
@@ -121,7 +127,7 @@ def publish(checkpoint: Path, model: Path) -> None:
     """Make the checkpoint's model the run's own: linked, so that it costs no space, or copied where links are not known."""
     model.mkdir(exist_ok=True)
     for name in MODEL_FILES:
-        if (model / name).exists() and (model / name).samefile(checkpoint / name):
+        if _is_same(model / name, checkpoint / name):
             continue  # renaming one link of a file over another does nothing, and would leave both
         aside = model / f".{name}.tmp"
         aside.unlink(missing_ok=True)
@@ -132,6 +138,14 @@ def publish(checkpoint: Path, model: Path) -> None:
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
         aside.replace(model / name)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether both are one file under two names, and none merely points to the other."""
+    try:
+        return os.path.samestat(one.lstat(), other.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _thin_out(folder: RunFolder, best_steps: set[int | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_sdmae.printable import printable
 from napari_sdmae.training.events import (
     CheckpointSaved,
     Ended,
@@ -17,7 +18,11 @@ from napari_sdmae.training.events import (
 
 
 def describe(event: Event) -> str:
-    """Return `event` as one line."""
+    """Return `event` as one line; names in it, of files and classes, are made safe for a terminal."""
+    return printable(_line(event))
+
+
+def _line(event: Event) -> str:
     match event:
         case Preparing(done, total, message):
             return f"preparing {done}/{total}: {message}" if total else f"preparing: {message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,13 +21,13 @@ from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.devices import World, choose_device, is_first_process, launch
-from napari_sdmae.training.environment import write_command
 from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.head_engine import HeadEngine, NeighboursEngine, Sweep
 from napari_sdmae.training.head_previews import HeadPreviewer
 from napari_sdmae.training.job import (
     agreed_precision,
     begin_records,
+    claim_folder,
     ended_while_preparing,
     report_unusable,
     run_job,
@@ -44,7 +45,9 @@ LOOK_S = 0.2
 """Seconds between two looks for a request while the labels are read."""
 
 
-def finetune(config: FinetuneConfig, *, run: Path, stop: Asked | None = None, resume: bool = False) -> Iterator[Event]:
+def finetune(
+    config: FinetuneConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
+) -> Iterator[Event]:
     """Train a head; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
 
     The run folder is that of pre-training (:mod:`napari_sdmae.training.run_folder`); ``model/`` is the head of the epoch that
@@ -63,6 +66,8 @@ def finetune(config: FinetuneConfig, *, run: Path, stop: Asked | None = None, re
         images, ``"pause"`` saves, ``"cancel"`` ends without saving. The run folder's control file is followed as well.
     resume
         Go on with the run in the folder.
+    take_over
+        Also where nobody can tell whether its job, on another host, still lives; that one ends when it finds the run taken.
 
     Yields
     ------
@@ -72,7 +77,7 @@ def finetune(config: FinetuneConfig, *, run: Path, stop: Asked | None = None, re
     Raises
     ------
     RunFolderError
-        If the folder cannot be used; it is then untouched.
+        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOver``).
     DeviceError, ValueError
         If the settings do not fit the machine, the model or each other.
     DataError
@@ -82,7 +87,8 @@ def finetune(config: FinetuneConfig, *, run: Path, stop: Asked | None = None, re
     """
     folder = RunFolder(run)
     config = _absolute(config)
-    yield from run_job(lambda asked: _job(config, folder, asked, resume), folder, stop, tensorboard=config.tensorboard)
+    work = partial(_job, config, folder, resume=resume, take_over=take_over)
+    yield from run_job(work, folder, stop, tensorboard=config.tensorboard)
 
 
 def _absolute(config: FinetuneConfig) -> FinetuneConfig:
@@ -93,18 +99,13 @@ def _absolute(config: FinetuneConfig) -> FinetuneConfig:
     return config.model_copy(update=changes | ({"model": str(model.absolute())} if named else {}))
 
 
-def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, resume: bool) -> Iterator[Event]:
+def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
     device, reason = choose_device(config.device)
     _check(config, resume)
     first = is_first_process()
     if first:
-        if not resume:
-            folder.require_free()
-        folder.claim(config, resume=resume)
-        folder.remove_leftovers()
-        if not resume:
-            write_command(folder)
+        claim_folder(config, folder, resume=resume, take_over=take_over)
     yield Preparing(0, 0, reason)
     if config.threads is not None:
         torch.set_num_threads(config.threads)

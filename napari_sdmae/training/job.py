@@ -13,13 +13,13 @@ from napari_sdmae.io.files import write_atomically
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted
 from napari_sdmae.training.devices import World, device_name, is_first_process
-from napari_sdmae.training.environment import write_environment
+from napari_sdmae.training.environment import write_command, write_environment
 from napari_sdmae.training.events import Ended, Event, Warned
 from napari_sdmae.training.judging import Asked
 from napari_sdmae.training.precision import choose_precision
 from napari_sdmae.training.recorder import record
 from napari_sdmae.training.resuming import find_checkpoint
-from napari_sdmae.training.run_folder import Request, RunFolder
+from napari_sdmae.training.run_folder import Request, RunConfig, RunFolder
 from napari_sdmae.training.tensorboard import write_scalars
 from napari_sdmae.training.training_loop import ENDINGS
 
@@ -31,12 +31,14 @@ def run_job(
 ) -> Iterator[Event]:
     """Yield the events of `work`, recorded in `folder`; of all processes but the first the last event only.
 
-    `work` is told what `stop` or the run folder's control file asks for; what was asked for once is not forgotten.
+    `work` is told what `stop` or the run folder's control file asks for; what was asked for once is not forgotten. It ends with
+    :class:`TakenOver` where another process took the run over.
     """
     gravest: Request | None = None
 
     def asked() -> Request | None:
         nonlocal gravest
+        folder.check_owner()
         own = stop() if stop is not None else None
         gravest = max(gravest, own or folder.asked(), key=GRAVITY.index)
         return gravest
@@ -47,6 +49,14 @@ def run_job(
         yield from write_scalars(recorded, folder.tensorboard) if tensorboard else recorded
     else:
         yield from (event for event in events if isinstance(event, Ended))
+
+
+def claim_folder(config: RunConfig, folder: RunFolder, *, resume: bool, take_over: bool) -> None:
+    """Make `folder` this job's own, see :meth:`RunFolder.claim`; clear what a killed job left, note the command of a new run."""
+    folder.claim(config, resume=resume, take_over=take_over)
+    folder.remove_leftovers()
+    if not resume:
+        write_command(folder)
 
 
 def ended_while_preparing(request: Request, folder: RunFolder, what: str) -> Ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,11 +18,11 @@ from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.devices import World, choose_device, is_first_process, launch
 from napari_sdmae.training.engine import Engine
-from napari_sdmae.training.environment import write_command
 from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.job import (
     agreed_precision,
     begin_records,
+    claim_folder,
     ended_while_preparing,
     report_unusable,
     run_job,
@@ -36,7 +37,9 @@ from napari_sdmae.training.tensorboard import check_tensorboard
 from napari_sdmae.training.training_loop import Training
 
 
-def pretrain(config: PretrainConfig, *, run: Path, stop: Asked | None = None, resume: bool = False) -> Iterator[Event]:
+def pretrain(
+    config: PretrainConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
+) -> Iterator[Event]:
     """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
 
     Everything is written into the run folder, see :mod:`napari_sdmae.training.run_folder`. A run that was paused, stopped
@@ -53,6 +56,8 @@ def pretrain(config: PretrainConfig, *, run: Path, stop: Asked | None = None, re
         The run folder's control file is followed as well.
     resume
         Go on with the run in the folder.
+    take_over
+        Also where nobody can tell whether its job, on another host, still lives; that one ends when it finds the run taken.
 
     Yields
     ------
@@ -62,7 +67,7 @@ def pretrain(config: PretrainConfig, *, run: Path, stop: Asked | None = None, re
     Raises
     ------
     RunFolderError
-        If the folder cannot be used; it is then untouched.
+        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOver``).
     DeviceError, ValueError
         If the settings do not fit the machine or each other.
     DataError
@@ -70,10 +75,11 @@ def pretrain(config: PretrainConfig, *, run: Path, stop: Asked | None = None, re
     """
     folder = RunFolder(run)
     config = config.model_copy(update={"data": config.data.expanduser().absolute()})
-    yield from run_job(lambda asked: _job(config, folder, asked, resume), folder, stop, tensorboard=config.tensorboard)
+    work = partial(_job, config, folder, resume=resume, take_over=take_over)
+    yield from run_job(work, folder, stop, tensorboard=config.tensorboard)
 
 
-def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, resume: bool) -> Iterator[Event]:
+def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
     device, reason = choose_device(config.device)
     check_model(config)
@@ -81,7 +87,7 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, resume: bool) 
         check_tensorboard()
     first = is_first_process()
     if first:
-        _claim(config, folder, resume)
+        _claim(config, folder, resume=resume, take_over=take_over)
     yield Preparing(0, 0, reason)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -93,15 +99,12 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, resume: bool) 
     yield from _train(config, folder, world, asked)
 
 
-def _claim(config: PretrainConfig, folder: RunFolder, resume: bool) -> None:
+def _claim(config: PretrainConfig, folder: RunFolder, *, resume: bool, take_over: bool) -> None:
     """Make the folder this process's own; a new run without images is refused before, so that the name stays free."""
     if not resume:
         folder.require_free()
         find_images(config.data, config.tiles.leave_out)
-    folder.claim(config, resume=resume)
-    folder.remove_leftovers()
-    if not resume:
-        write_command(folder)
+    claim_folder(config, folder, resume=resume, take_over=take_over)
 
 
 def check_model(config: PretrainConfig) -> None:

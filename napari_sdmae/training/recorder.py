@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from napari_sdmae.io.regular_files import append_regular
+from napari_sdmae.printable import printable
+from napari_sdmae.training.authorship import place_of
 from napari_sdmae.training.describe import describe
 from napari_sdmae.training.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
-from napari_sdmae.training.run_folder import HEARTBEAT_S, RunFolder, RunStatus
+from napari_sdmae.training.run_folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOver
 
 
 def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
@@ -19,7 +22,7 @@ def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
 
     An error ends the run as failed: the status says it in one line, log.txt holds the traceback, :class:`Ended` is yielded
     and the error raised again. While the events last, a thread writes the heartbeat. The folder is not touched before the
-    first event, as until then it may belong to another run.
+    first event, as until then it may belong to another run, and not after it was taken over by another job.
     """
     recorder: _Recorder | None = None
     try:
@@ -28,7 +31,7 @@ def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
             recorder.write(event)
             yield event
     except Exception as error:
-        if recorder is None:
+        if recorder is None or isinstance(error, TakenOver):
             raise
         recorder.log(traceback.format_exc())
         ended = Ended("failed", recorder.status.step, one_line(error))
@@ -57,7 +60,18 @@ class _Recorder:
         self._thread.start()
 
     def write(self, event: Event) -> None:
-        """Write one event."""
+        """Write one event.
+
+        Raises
+        ------
+        TakenOver
+            If the folder is another job's now; nothing is written.
+        RunFolderError
+            If a link, a FIFO or the like lies where the next files go.
+        """
+        self.folder.check_owner()
+        if isinstance(event, EpochFinished):
+            self.folder.check_kinds()
         if isinstance(event, StepLogged | EpochFinished):
             self.folder.append_metrics(_metrics_record(event))
         if not isinstance(event, Preparing):
@@ -66,26 +80,31 @@ class _Recorder:
 
     def log(self, text: str) -> None:
         """Append `text` to log.txt; a full disk must not end the run here."""
-        with suppress(OSError), self.folder.log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text.rstrip()}\n")
+        with suppress(OSError):
+            append_regular(self.folder.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {printable(text.rstrip())}\n")
 
     def close(self) -> None:
         """End the heartbeat; events that ended without a word (the caller left its loop) count as cancelled."""
         self._closed.set()
         self._thread.join()
-        if self.status.state in ("preparing", "running"):
-            self.write(Ended("cancelled", self.status.step, "the program that ran it left off; it can be resumed"))
+        with suppress(TakenOver):
+            if self.status.live:
+                self.write(Ended("cancelled", self.status.step, "the program that ran it left off; it can be resumed"))
+        self.folder.leave()
 
     def _beat(self) -> None:
-        while not self._closed.wait(HEARTBEAT_S):
-            self._update({})
+        with suppress(TakenOver):  # the job finds that out by itself, at its next step
+            while not self._closed.wait(HEARTBEAT_S):
+                self.folder.check_owner()
+                self._update({})
 
     def _update(self, changes: dict[str, Any]) -> None:
         """Change the status and write it with a new heartbeat; one that cannot be written is written with the next."""
-        with self._lock:
-            self.status = self.status.model_copy(update={**changes, "heartbeat": time.time()})
-            with suppress(OSError):
-                self.folder.write_status(self.status)
+        with self._lock, suppress(OSError):
+            beat = {"heartbeat": time.time(), "beat": self.status.beat + 1}
+            self.status = self.status.model_copy(update={**changes, **beat})
+            self.status = self.status.model_copy(update=place_of(self.folder.path))
+            self.folder.write_status(self.status)
 
 
 def _changes(event: Event, status: RunStatus) -> dict[str, Any]:

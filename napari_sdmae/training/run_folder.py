@@ -1,63 +1,48 @@
 """The run folder: the only thing a job and those who watch it share. Imports no torch.
 
-A job writes the folder, anybody who can see it reads it, on this machine or over a shared disk. Layout::
-
-    config.yaml  command.txt  environment.json      what repeats the run
-    status.json  metrics.jsonl  log.txt             how it goes
-    previews/  checkpoints/  model/                 what it made
-    report.json                                     of fine-tuning: how good the selected head is
-    tensorboard/                                    the losses once more, if asked for
-    quarantine.csv                                  files that could not be used, and why
-    control                                         what a watcher asks for: stop | pause | cancel
+A job writes the folder, anybody who can see it reads it, on this machine or over a shared disk. Its files are named in
+:mod:`napari_sdmae.training.run_files`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
-import psutil
-
-from napari_sdmae.config import PretrainConfig, read_yaml
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.regular_files import IrregularFileError, kind_of, open_regular, read_regular, require_kinds
+from napari_sdmae.training.authorship import place_of, works_in
+from napari_sdmae.training.claiming import require_idle
+from napari_sdmae.training.leftovers import only_leftovers
 from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, restarted
+from napari_sdmae.training.ownership import Hold, RunFolderError, TakenOver
+from napari_sdmae.training.run_files import RunConfig, RunFiles
+from napari_sdmae.training.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, parse_status, restarted
 
 __all__ = [
     "HEARTBEAT_S",
     "SILENCE_S",
     "MetricsReader",
     "Request",
+    "RunConfig",
     "RunFolder",
     "RunFolderError",
     "RunStatus",
     "State",
+    "TakenOver",
     "is_alive",
-    "list_runs",
 ]
 
 Request = Literal["stop", "pause", "cancel"]
 
-RunConfig = PretrainConfig | FinetuneConfig
-"""Settings of a run of either kind; those of fine-tuning have a ``task``."""
-
-CLAIM_S = 10.0
-"""A claim takes milliseconds: one that is older was left by a process that died in it."""
+LARGEST_STATUS = 1_000_000
+LARGEST_REQUEST = 100
 
 
-class RunFolderError(ValueError):
-    """The folder cannot be used as asked; the message says why and what to do."""
-
-
-class RunFolder:
-    """One run folder: names its files, reads and writes them.
+class RunFolder(RunFiles):
+    """One run folder: how its run goes, which job owns it, and what that job is asked for.
 
     Parameters
     ----------
@@ -66,52 +51,41 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        self.config = self.path / "config.yaml"
-        self.command = self.path / "command.txt"
-        self.environment = self.path / "environment.json"
-        self.status_file = self.path / "status.json"
-        self.metrics_file = self.path / "metrics.jsonl"
-        self.log = self.path / "log.txt"
-        self.previews_folder = self.path / "previews"
-        self.checkpoints_folder = self.path / "checkpoints"
-        self.model = self.path / "model"
-        self.tensorboard = self.path / "tensorboard"
-        self.report = self.path / "report.json"
-        self.quarantine = self.path / "quarantine.csv"
-        self.control = self.path / "control"
-
-    def __repr__(self) -> str:
-        return f"RunFolder({str(self.path)!r})"
-
-    def exists(self) -> bool:
-        """Return whether this is the folder of a run."""
-        return self.config.is_file() and self.status_file.is_file()
-
-    def read_config(self) -> RunConfig:
-        """Return the settings of the run: of fine-tuning if they name a task, else of pre-training.
-
-        Raises
-        ------
-        RunFolderError
-            If this is not the folder of a run.
-        """
-        if not self.config.is_file():
-            raise RunFolderError(f"{self.path} is not a run folder: it has no config.yaml")
-        values = read_yaml(self.config)
-        kind = FinetuneConfig if isinstance(values, dict) and "task" in values else PretrainConfig
-        return kind.model_validate(values)
+        super().__init__(path)
+        self._hold: Hold | None = None
 
     # --- status -------------------------------------------------------------------------------------------------
 
     def status(self) -> RunStatus | None:
-        """Return the status, with state ``interrupted`` where the job died without a word; None where there is none."""
+        """Return the status as :meth:`read_status` does, and None also where it cannot be read."""
         try:
-            status = RunStatus.model_validate_json(self.status_file.read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return self.read_status()
+        except RunFolderError:
             return None
-        died = status.state in ("preparing", "running") and not is_alive(status)
-        return status.model_copy(update={"state": "interrupted"}) if died else status
+
+    def read_status(self) -> RunStatus | None:
+        """Return the status, with state ``interrupted`` where its job died, or works elsewhere as this is a copy; None: no run.
+
+        Raises
+        ------
+        RunFolderError
+            If there is a status that cannot be read, or is none.
+        """
+        status = self.written_status()
+        died = status is not None and status.live and works_in(status, self.path) is False
+        return status.model_copy(update={"state": "interrupted"}) if status and died else status
+
+    def written_status(self) -> RunStatus | None:
+        """Return the status as it was written, be its job alive or not; else as :meth:`read_status`."""
+        try:
+            return parse_status(read_regular(self.status_file, LARGEST_STATUS))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IrregularFileError as error:
+            raise RunFolderError(str(error)) from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise RunFolderError(f"{self.status_file} cannot be read: {reason}") from error
 
     def write_status(self, status: RunStatus) -> None:
         """Replace the status, so that a reader sees the old one or the new one, never a half.
@@ -122,18 +96,25 @@ class RunFolder:
         try:
             write_atomically(self.status_file, text)
         except OSError:
-            with self.status_file.open("r+b") as file:
+            with os.fdopen(open_regular(self.status_file, os.O_RDWR), "r+b") as file:
                 file.write(text)
                 file.truncate()
 
-    def claim(self, config: RunConfig, *, resume: bool) -> RunStatus:
+    # --- whose it is ----------------------------------------------------------------------------------------------
+
+    def claim(self, config: RunConfig, *, resume: bool, take_over: bool = False) -> RunStatus:
         """Make the folder this process's own, as a new run of `config` or to go on with one; return its first status.
+
+        With `take_over` also where nobody can tell whether the job that had it still lives, as on another host: that job ends
+        without a further word as soon as it finds the folder taken.
 
         Raises
         ------
         RunFolderError
             If a new run finds anything in the folder but a run that ended before it saved anything, if there is nothing to
-            resume, if the settings are not those the run began with, or if another job is alive in it.
+            resume, if the settings are not those the run began with, or if another job works in it, or may do so.
+        TakenOver
+            If another process claims it at this moment, and was quicker.
         """
         if not resume:
             self.require_free()
@@ -143,19 +124,55 @@ class RunFolder:
                 "config.yaml, or start a new run in another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            earlier = self.status()
-            if earlier is not None and is_alive(earlier) and earlier.pid != os.getpid():
-                raise RunFolderError(
-                    f"{self.path} is in use by process {earlier.pid} on {earlier.host}; end that first: sdmae pause {self.path}"
-                )
-            self.control.unlink(missing_ok=True)
-            if not resume:
-                self._clear()
-                write_atomically(self.config, config.to_yaml().encode())
-            status = restarted(earlier) if resume and earlier is not None else RunStatus(state="preparing")
-            self.write_status(status)
+        self.check_kinds()
+        number = 1 + require_idle(self.path, self.written_status, resume=resume, take_over=take_over)
+        self._hold = Hold.take(self.path, number)
+        try:
+            return self._begin(config, number, resume)
+        except BaseException:
+            self._hold.give_back(self.path)
+            self._hold = None
+            raise
+
+    def _begin(self, config: RunConfig, number: int, resume: bool) -> RunStatus:
+        """Write the first status of the job that owns the folder by `number`, and of a new run the settings."""
+        if not resume:
+            self.require_free()  # another job may have come and gone since
+        earlier = self.status() if resume else None
+        self.control.unlink(missing_ok=True)
+        if not resume:
+            self._clear()
+            write_atomically(self.config, config.to_yaml().encode())
+        status = RunStatus(state="preparing") if earlier is None else restarted(earlier)
+        status = status.model_copy(update={"owner": number, **place_of(self.path)})
+        self.write_status(status)
         return status
+
+    def check_owner(self) -> None:
+        """Follow the folder of this job if it was moved, and make sure that it is still this job's.
+
+        Raises
+        ------
+        TakenOver
+            If another job owns it now.
+        """
+        if self._hold is None:
+            return
+        if (place := self._hold.moved(self.path)) is not None:
+            self._name(place)
+        if self._hold.is_lost(self.path):
+            raise TakenOver(f"another process has taken over {self.path}: this one ends, and writes nothing more into it")
+
+    @property
+    def number(self) -> int:
+        """The number under which this job owns the folder, 0 if it does not."""
+        return self._hold.number if self._hold else 0
+
+    def leave(self) -> None:
+        """Follow the folder no longer: the job has ended."""
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def require_free(self) -> None:
         """Refuse a folder with anything in it, but a run that made nothing: nothing is overwritten.
@@ -176,9 +193,11 @@ class RunFolder:
 
     def _made_nothing(self) -> bool:
         """Return whether the run in the folder ended before it saved anything, so that its name is free again."""
+        if kind_of(self.status_file) is None:
+            return self.path.is_dir() and only_leftovers(self.path)
         status, kept = self.status(), (self.model, *self.checkpoints_folder.glob("step-*"))
         ended = status is not None and status.state in ("failed", "stopped", "cancelled")
-        return self.exists() and ended and not any(path.exists() for path in kept)
+        return self.exists() and ended and not any(map(os.path.lexists, kept))
 
     def _clear(self) -> None:
         """Remove what such a run wrote about itself; whatever else lies in the folder stays."""
@@ -187,105 +206,26 @@ class RunFolder:
         for path in (self.previews_folder, self.tensorboard):
             shutil.rmtree(path, ignore_errors=True)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep a second process out between looking at the status and writing it (milliseconds)."""
-        lock = self.path / ".claim.tmp"
-        if lock.exists() and not _is_held(lock):
-            lock.unlink(missing_ok=True)
-        try:
-            with lock.open("x") as file:
-                file.write(str(os.getpid()))
-        except FileExistsError:
-            raise RunFolderError(f"{self.path} is being opened by another process at this moment; try again") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
     # --- control ------------------------------------------------------------------------------------------------
 
     def ask(self, request: Request) -> None:
-        """Ask the job to end: ``stop`` and keep the model, ``pause``, or ``cancel``."""
+        """Ask the job to end: ``stop`` and keep the model, ``pause``, or ``cancel``.
+
+        Raises
+        ------
+        IrregularFileError
+            If `control` is something else than a file.
+        """
+        require_kinds([self.control], [])
         write_atomically(self.control, request.encode())
 
     def asked(self) -> Request | None:
         """Return what a watcher asks for, or None."""
         try:
-            word = self.control.read_text(encoding="utf-8").strip()
+            word = read_regular(self.control, LARGEST_REQUEST).decode("utf-8", errors="replace").strip()
         except OSError:
             return None
         return cast(Request, word) if word in get_args(Request) else None
-
-    # --- metrics ------------------------------------------------------------------------------------------------
-
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """Append one record to metrics.jsonl."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def cut_metrics(self, step: int, *, open_epoch: bool = False) -> None:
-        """Drop the records past `step`, and a last line that was cut by a crash, so that a resumed run doubles none.
-
-        With `open_epoch` the epoch that ends at `step` was not closed yet: its record is dropped as well.
-        """
-        if self.metrics_file.exists():
-            records = [record for record in self.metrics() if record["step"] <= step]
-            kept = [
-                json.dumps(one) + "\n" for one in records if not (open_epoch and one["kind"] == "epoch" and one["step"] == step)
-            ]
-            write_atomically(self.metrics_file, "".join(kept).encode())
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return all records written so far."""
-        reader = MetricsReader(self.metrics_file)
-        reader.update()
-        return reader.records
-
-    # --- what the run made --------------------------------------------------------------------------------------
-
-    def previews(self) -> list[Path]:
-        """Return the preview files (.npz), oldest first."""
-        return sorted(self.previews_folder.glob("epoch-*.npz"))
-
-    def checkpoint(self, step: int) -> Path:
-        """Return where the checkpoint of `step` is or would be."""
-        return self.checkpoints_folder / f"step-{step:06d}"
-
-    def checkpoints(self) -> list[Path]:
-        """Return the checkpoint folders, oldest first."""
-        found = [path for path in self.checkpoints_folder.glob("step-*") if path.name[5:].isdigit()]
-        return sorted(found, key=lambda path: int(path.name[5:]))
-
-    def last_saved_step(self) -> int:
-        """Return the step of the newest checkpoint, 0 where there is none."""
-        return int(self.checkpoints()[-1].name[5:]) if self.checkpoints() else 0
-
-    def remove_leftovers(self) -> None:
-        """Remove what a killed job left half-written."""
-        for folder in (self.path, self.checkpoints_folder, self.previews_folder, self.model):
-            for path in folder.glob(".*.tmp*") if folder.is_dir() else ():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-
-
-def list_runs(folder: Path) -> list[RunFolder]:
-    """Return the runs in `folder`, oldest first; `folder` may be a run itself."""
-    folder = Path(folder)
-    places = [folder, *folder.iterdir()] if folder.is_dir() else []
-    runs = [(status.started, str(run.path), run) for run in map(RunFolder, places) if (status := run.status()) is not None]
-    return [run for _, _, run in sorted(runs, key=lambda item: item[:2])]
-
-
-def _is_held(lock: Path) -> bool:
-    """Return whether the process that made `lock` may still be in its claim, and not dead."""
-    try:
-        fresh, owner = time.time() - lock.stat().st_mtime < CLAIM_S, lock.read_text()
-    except FileNotFoundError:
-        return False
-    return fresh and (not owner or psutil.pid_exists(int(owner)))
 
 
 def _changed_settings(before: RunConfig, now: RunConfig) -> list[str]:

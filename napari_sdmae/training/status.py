@@ -2,75 +2,119 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from typing import Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError
+
+from napari_sdmae.documents import parse_json
+from napari_sdmae.training.authorship import UNKNOWN, Author, Text, lives
 
 State = Literal["preparing", "running", "finished", "stopped", "paused", "cancelled", "failed", "interrupted"]
 
+LIVE: tuple[State, ...] = ("preparing", "running")
 HEARTBEAT_S = 2.0
 """Seconds between two writings of the status by a job that is alive."""
-SILENCE_S = 60.0
-"""A job on another machine that was silent for so long counts as dead."""
+SILENCE_S = 90.0
+"""So long must one have looked, and seen no heartbeat, before a job elsewhere is called silent: network shares show changes late,
+NFS by default up to 60 s. A silent job is not a dead one: that cannot be told from here."""
 
 
 HISTORY = {"step", "total_steps", "epoch", "epochs", "loss", "best", "best_metric", "best_epoch", "started", "warnings"}
 """What a resumed run takes over from the status of the job before it."""
 
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Seconds = Annotated[float, Field(ge=0, le=1e11)]
+"""A time that every system can write as a date, or a duration."""
 
-class RunStatus(BaseModel):
+
+class RunStatus(Author):
     """How a run goes. Memory in bytes, times in seconds since 1970, `eta_s` in seconds.
 
     `best` is the highest value so far of `best_metric` (``mIoU`` …) on the validation images, after `best_epoch` epochs.
+    `owner` is the number under which the job owns the folder, `beat` counts its heartbeats. The times are there to be shown: a
+    clock may be set, so that nothing is ever decided by them.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     state: State
-    step: int = 0
-    total_steps: int = 0
-    epoch: float = 0.0
-    epochs: int = 0
-    loss: float | None = None
-    best: float | None = None
-    best_metric: str = ""
-    best_epoch: int | None = None
-    eta_s: float | None = None
-    images_per_s: float = 0.0
-    memory: int = 0
-    host: str = Field(default_factory=platform.node)
-    pid: int = Field(default_factory=os.getpid)
-    process_started: float = Field(default_factory=lambda: psutil.Process().create_time())
-    started: float = Field(default_factory=time.time)
-    heartbeat: float = Field(default_factory=time.time)
-    message: str = ""
-    warnings: tuple[str, ...] = ()
-    device: str = ""
-    precision: str = ""
+    step: Count = 0
+    total_steps: Count = 0
+    epoch: Finite = 0.0
+    epochs: Count = 0
+    loss: Finite | None = None
+    best: Finite | None = None
+    best_metric: Text = ""
+    best_epoch: Count | None = None
+    eta_s: Seconds | None = None
+    images_per_s: Finite = 0.0
+    memory: Count = 0
+    owner: Count = 0
+    beat: Count = 0
+    process_started: Seconds = Field(default_factory=lambda: psutil.Process().create_time())
+    started: Seconds = Field(default_factory=time.time)
+    heartbeat: Seconds = Field(default_factory=time.time)
+    message: Text = ""
+    warnings: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
+    device: Text = ""
+    precision: Text = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether a job is at work, if it still lives."""
+        return self.state in LIVE
+
+    @property
+    def last_heard(self) -> str:
+        """When its job last wrote it, by the clock of that machine."""
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.heartbeat))
 
 
-def is_alive(status: RunStatus) -> bool:
-    """Return whether the job that wrote `status` still runs.
+def parse_status(data: bytes) -> RunStatus:
+    """Return the status that `data` holds, also that of version 1.
 
-    On the same host the process must exist and be that very process (a process id is used again by others);
-    on another host its heartbeat must be younger than :data:`SILENCE_S`.
+    Raises
+    ------
+    ValueError
+        If it is none; the message says why in one line.
     """
-    if status.state not in ("preparing", "running"):
-        return False
-    if status.host != platform.node():
-        return time.time() - status.heartbeat < SILENCE_S
+    values = parse_json(data)
+    if not isinstance(values, dict):
+        raise ValueError("it holds no status")
     try:
-        process = psutil.Process(status.pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - status.process_started) < 2.0
-    except psutil.Error:
-        return False
+        return RunStatus.model_validate({**UNKNOWN, "process_started": 0.0, "started": 0.0, "heartbeat": 0.0} | values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]) from None
+
+
+def is_alive(status: RunStatus) -> bool | None:
+    """Return whether the job that wrote `status` still runs; None where that cannot be told, see :class:`Listener`."""
+    return lives(status) if status.live else False
 
 
 def restarted(earlier: RunStatus) -> RunStatus:
     """Return the status of a job that goes on with an earlier one: new process, same history."""
     kept = earlier.model_dump(include=HISTORY)
     return RunStatus(state="preparing", **kept)
+
+
+class Listener:
+    """Hears whether a job that cannot be asked for still lives: it counts its heartbeats, and here they are seen to change.
+
+    Only this process's own monotonic clock is read, so that no clock that was set makes a job look dead or alive.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._heard: tuple[object, ...] = ()
+        self._since = 0.0
+
+    def is_silent(self, status: RunStatus) -> bool:
+        """Return whether `status`, looked at again and again, has not changed for :data:`SILENCE_S`."""
+        beat = (status.owner, status.host, status.pid, status.start, status.beat, status.heartbeat)
+        if beat != self._heard:
+            self._heard, self._since = beat, self._clock()
+        return self._clock() - self._since > SILENCE_S

@@ -45,9 +45,9 @@ def _ending(run: Path, preset: str, base: Settings, config: Settings) -> list[st
     return ["--output", str(run), *named, *(word for key, value in changed for word in _flag(key, value))]
 
 
-def resume_command(run: Path) -> list[str]:
-    """Return the command that goes on with the run in `run`."""
-    return [*_program(), "resume", str(run)]
+def resume_command(run: Path, *, take_over: bool = False) -> list[str]:
+    """Return the command that goes on with the run in `run`; `take_over`: even if its job might live elsewhere."""
+    return [*_program(), "resume", str(run), *(["--take-over"] if take_over else [])]
 
 
 def shell_line(command: list[str]) -> str:

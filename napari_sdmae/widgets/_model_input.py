@@ -161,7 +161,10 @@ class ModelInput(QWidget):
 
 def identity_of(folder: str) -> tuple[str, str]:
     """Return the folder of a model, and what changes with its files."""
-    return folder, fingerprint(Path(folder)) if folder else ""
+    try:
+        return folder, fingerprint(Path(folder)) if folder else ""
+    except OSError:  # no model there, or not any more
+        return folder, ""
 
 
 def look_at(model: str) -> tuple[ModelInfo | None, str]:

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.training.run_folder import RunFolder, RunFolderError
 from napari_sdmae.widgets import _settings
 from napari_sdmae.widgets._close_guard import CloseGuard, ask_before_closing
 from napari_sdmae.widgets._events import connect_while_alive
@@ -24,6 +24,15 @@ from napari_sdmae.widgets._run_monitor import RunMonitor
 from napari_sdmae.widgets._run_page import RunPage
 from napari_sdmae.widgets._run_state import RunView
 from napari_sdmae.widgets._run_watcher import RunWatcher
+
+QUESTIONS = {
+    "cancel": ("Cancel the run", "Cancel the run? What it learned since its last checkpoint is lost."),
+    "take_over": (
+        "Take over the run",
+        "It cannot be told from here whether the job of this run still trains on its machine. Take the run over only if that "
+        "machine is off, or the job has surely ended: should it still live, it ends without saving. Take over?",
+    ),
+}
 
 
 class RunDock(QWidget):
@@ -59,8 +68,7 @@ class RunDock(QWidget):
 
     def attach(self, run: Path) -> None:
         """Watch the run in `run`, wherever it trains, and show its progress."""
-        if RunFolder(run).status() is None:
-            reason = f"{run} holds no run: it has no status.json. Choose the folder of one run."
+        if reason := _no_run(run):
             QMessageBox.information(self, "Not a run folder", reason)
             return
         kind = run_kind(run)
@@ -83,11 +91,11 @@ class RunDock(QWidget):
         self.tabs.setCurrentIndex(1)
 
     def act(self, action: Any) -> None:
-        """Pass on what a person asks of the run; cancelling is asked once more."""
-        if action != "cancel" or self._really_cancel():
+        """Pass on what a person asks of the run; cancelling and taking over are asked once more."""
+        if self._is_meant(action):
             try:
                 self.watcher.act(action)
-            except OSError as error:
+            except (OSError, RunFolderError) as error:
                 self.monitor.error.show_text(f"The run could not be reached: {error}")
 
     def may_close(self) -> bool:
@@ -169,9 +177,11 @@ class RunDock(QWidget):
         for preview in newest:
             self._show_preview(preview)
 
-    def _really_cancel(self) -> bool:
-        question = "Cancel the run? What it learned since its last checkpoint is lost."
-        return bool(QMessageBox.question(self, "Cancel the run", question) == QMessageBox.StandardButton.Yes)
+    def _is_meant(self, action: str) -> bool:
+        if action not in QUESTIONS:
+            return True
+        title, question = QUESTIONS[action]
+        return bool(QMessageBox.question(self, title, question) == QMessageBox.StandardButton.Yes)
 
     def _restore(self) -> None:
         """Show what was used last, and the run that was watched last."""
@@ -218,3 +228,12 @@ class RunDock(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.tabs)
+
+
+def _no_run(run: Path) -> str:
+    """Return why there is no run to watch in `run`, in words; empty where there is one."""
+    try:
+        status = RunFolder(run).read_status()
+    except RunFolderError as error:
+        return f"The run cannot be read: {error}"
+    return "" if status else f"{run} holds no run: it has no status.json. Choose the folder of one run."

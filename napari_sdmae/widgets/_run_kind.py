@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from napari_sdmae.documents import DocumentError, decode
+from napari_sdmae.io.regular_files import read_regular
+from napari_sdmae.training.run_files import LARGEST_CONFIG
 from napari_sdmae.training.run_folder import RunFolder
 
 Kind = Literal["pretrain", "finetune"]
@@ -19,7 +22,7 @@ def run_kind(run: Path) -> Kind | None:
     The settings of fine-tuning name their task; reading them in full for every run of a list would take seconds.
     """
     try:
-        lines = RunFolder(run).config.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = decode(read_regular(RunFolder(run).config, LARGEST_CONFIG)).splitlines()
+    except (OSError, DocumentError):
         return None
     return "finetune" if any(line.startswith("task:") for line in lines) else "pretrain"

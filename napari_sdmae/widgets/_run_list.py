@@ -11,7 +11,10 @@ from qtpy.QtCore import QRect, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListView, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.training.run_folder import RunFolder, RunStatus, list_runs
+from napari_sdmae.io.regular_files import is_regular
+from napari_sdmae.printable import printable
+from napari_sdmae.training.run_folder import RunFolder, RunStatus, is_alive
+from napari_sdmae.training.run_list import FoundRuns, find_runs
 from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._run_kind import Kind, run_kind
 
@@ -31,11 +34,10 @@ class RunEntry:
     picture: Path | None
 
 
-def run_entries(root: Path, kind: Kind | None = None) -> list[RunEntry]:
-    """Return the runs in the folder `root`, newest first; of one `kind` alone, with those of which nobody knows it yet."""
-    runs = [run for run in reversed(list_runs(root)) if kind is None or run_kind(run.path) in (None, kind)]
-    entries = ((run, run.status()) for run in runs)
-    return [RunEntry(run.path, entry_text(run.path.name, status), _picture(run)) for run, status in entries if status is not None]
+def run_entries(found: FoundRuns, kind: Kind | None = None) -> list[RunEntry]:
+    """Return the runs that were `found`, newest first; of one `kind` alone, with those of which nobody knows it yet."""
+    runs = [(run, status) for run, status in reversed(found.runs) if kind is None or run_kind(run.path) in (None, kind)]
+    return [RunEntry(run.path, entry_text(printable(run.path.name), status), _picture(run)) for run, status in runs]
 
 
 def entry_text(name: str, status: RunStatus) -> str:
@@ -43,11 +45,12 @@ def entry_text(name: str, status: RunStatus) -> str:
     day = datetime.fromtimestamp(status.started).strftime("%Y-%m-%d %H:%M")
     loss = "" if status.loss is None else f" · loss {status.loss:.4g}"
     best = "" if status.best is None else f"\nbest {status.best_metric.replace('_', ' ')} {status.best:.3f}"
-    return f"{name}\n{day} · {status.state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}{best}"
+    state = f"{status.state}?" if is_alive(status) is None else status.state
+    return f"{name}\n{day} · {state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}{best}"
 
 
 def _picture(run: RunFolder) -> Path | None:
-    pictures = sorted(run.previews_folder.glob("epoch-*.png"))
+    pictures = sorted(path for path in run.previews_folder.glob("epoch-*.png") if is_regular(path))
     return pictures[-1] if pictures else None
 
 
@@ -98,7 +101,8 @@ class RunList(QWidget):
 
     def refresh(self) -> None:
         """Read the folder again."""
-        entries = run_entries(self._root, self._kind)
+        found = find_runs(self._root)
+        entries = run_entries(found, self._kind)
         self.list.clear()
         for entry in entries:
             item = QListWidgetItem(thumbnail(entry.picture, COLUMNS[self._kind]), entry.text)
@@ -106,7 +110,8 @@ class RunList(QWidget):
             item.setToolTip(str(entry.run))
             self.list.addItem(item)
         self._fit()
-        self.note.setText(f"Runs in {self._root}" if entries else f"No runs in {self._root} yet.")
+        counted = f"Runs in {self._root}" if entries else f"No runs in {self._root} yet."
+        self.note.setText("\n".join([counted, *(f"{path.name} cannot be read: {reason}" for path, reason in found.unreadable)]))
         self._select()
 
     def choose_other(self) -> None:

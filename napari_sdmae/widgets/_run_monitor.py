@@ -19,6 +19,10 @@ _ACTIONS: dict[Action, tuple[str, str]] = {
     "pause": ("Pause", "Save and free the device. Resume goes on exactly where the run was."),
     "cancel": ("Cancel…", "End now, without saving what came after the last checkpoint."),
     "resume": ("Resume", "Go on with this run from its last checkpoint."),
+    "take_over": (
+        "Take over…",
+        "Go on with this run here, from its last checkpoint. Its job, should it still live, ends.",
+    ),
 }
 
 
@@ -34,7 +38,7 @@ class RunMonitor(QWidget):
 
     Notes
     -----
-    Signals: ``action_requested(str)``: stop, pause, cancel or resume; ``log_requested()``;
+    Signals: ``action_requested(str)``: stop, pause, cancel, resume or take_over; ``log_requested()``;
     ``layers_wanted(bool)`` when showing the probe tiles as layers is switched.
     """
 
@@ -80,7 +84,7 @@ class RunMonitor(QWidget):
         self._show_progress(view)
         for action, button in self.buttons.items():
             button.setEnabled(action in view.actions)
-            button.setVisible(action in view.actions or (action != "resume" and view.busy))
+            button.setVisible(action in view.actions or (action not in ("resume", "take_over") and view.busy))
 
     def show_metrics(self, records: list[dict[str, Any]]) -> None:
         """Show the losses so far; without any, no empty axes."""
@@ -103,8 +107,9 @@ class RunMonitor(QWidget):
 
     def _lay_out(self) -> None:
         buttons = QGridLayout()
-        for place, action in (((0, 0, 1, 2), "stop"), ((1, 0), "pause"), ((1, 1), "cancel"), ((2, 0, 1, 2), "resume")):
-            buttons.addWidget(self.buttons[action], *place)  # type: ignore[index]
+        places = {"stop": (0, 0, 1, 2), "pause": (1, 0), "cancel": (1, 1), "resume": (2, 0, 1, 2), "take_over": (3, 0, 1, 2)}
+        for action, button in self.buttons.items():
+            buttons.addWidget(button, *places[action])
         self.column = column = QVBoxLayout(self)
         for widget in (self.name, self.headline, self.error, self.warning, self.bar, self.details):
             column.addWidget(widget)

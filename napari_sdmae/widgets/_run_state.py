@@ -6,10 +6,11 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
+from napari_sdmae.printable import printable
 from napari_sdmae.training.run_folder import Request, RunStatus
 from napari_sdmae.widgets._words import duration, size
 
-Action = Literal["stop", "pause", "cancel", "resume"]
+Action = Literal["stop", "pause", "cancel", "resume", "take_over"]
 
 _STATES = {
     "preparing": "Preparing the tiles",
@@ -30,14 +31,23 @@ _DIED = "The process ended without a word: the machine was switched off, it ran 
 _RESUMABLE = ("paused", "stopped", "interrupted", "failed", "cancelled")
 
 
+Writer = tuple[str, str, int, str, int]
+"""One job among all that ever wrote the status of a run."""
+
+
+def writer(status: RunStatus | None) -> Writer | None:
+    """Return which job wrote `status`."""
+    return (status.host, status.boot, status.pid, status.start, status.owner) if status else None
+
+
 @dataclass(frozen=True)
 class Launch:
-    """What is known of the process this viewer started at `started` (seconds since 1970).
+    """What is known of the process this viewer started, when the run's status was by `before` (see :func:`writer`).
 
     `exit_code` is None while it runs; `output` is what it printed last; `cancelled` tells that this viewer ended it.
     """
 
-    started: float
+    before: Writer | None
     exit_code: int | None = None
     output: str = ""
     cancelled: bool = False
@@ -57,12 +67,19 @@ class RunView:
     actions: frozenset[Action] = frozenset()
 
 
-def describe(status: RunStatus | None, asked: Request | None = None, launch: Launch | None = None) -> RunView:
-    """Return what to show of a run with `status`, from which `asked` is wanted, started here by `launch` if by anybody here."""
+def describe(
+    status: RunStatus | None, asked: Request | None = None, launch: Launch | None = None, *, silent: bool = False
+) -> RunView:
+    """Return what to show of a run with `status`, from which `asked` is wanted, started here by `launch` if by anybody here.
+
+    `silent`: its job is where nobody can see whether it lives, and was not heard of for long.
+    """
     if launch and not has_spoken(status, launch) and launch.exit_code != 0:
         return _before_first_word(status, launch)
     if status is None:
         return RunView("Waiting for the run to report")
+    if silent:
+        return _silent(status)
     live = status.state in ("preparing", "running")
     return RunView(
         headline=_headline(status, asked if live else None),
@@ -78,7 +95,19 @@ def describe(status: RunStatus | None, asked: Request | None = None, launch: Lau
 
 def has_spoken(status: RunStatus | None, launch: Launch) -> bool:
     """Return whether `status` was written by the process of `launch`, not by an earlier one."""
-    return status is not None and status.heartbeat >= launch.started
+    return status is not None and writer(status) != launch.before
+
+
+def _silent(status: RunStatus) -> RunView:
+    """Return what to show of a job that cannot be seen from here and does not write any more."""
+    return RunView(
+        headline=f"No sign of life from {status.host or 'the job'}",
+        details=f"last heard {status.last_heard} by its clock · {_details(status, live=False)}",
+        progress=_progress(status),
+        error=f"It cannot be told from here whether process {status.pid} still trains. Look there before you take the run over.",
+        warnings=status.warnings,
+        actions=frozenset({"stop", "pause", "take_over"}),
+    )
 
 
 def _before_first_word(status: RunStatus | None, launch: Launch) -> RunView:
@@ -94,7 +123,7 @@ def _before_first_word(status: RunStatus | None, launch: Launch) -> RunView:
 
 def last_line(output: str) -> str:
     """Return the last line of `output` that says something."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
@@ -126,7 +155,7 @@ def _details(status: RunStatus, live: bool) -> str:
 
 
 def _progress(status: RunStatus) -> float | None:
-    return status.step / status.total_steps if status.total_steps else None
+    return min(1.0, status.step / status.total_steps) if status.total_steps else None
 
 
 def _error(status: RunStatus, launch: Launch | None) -> str:

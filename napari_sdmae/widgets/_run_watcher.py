@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import time
+from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_sdmae.io.regular_files import read_tail
+from napari_sdmae.printable import printable
 from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError
+from napari_sdmae.training.run_folder import RunFolder, RunFolderError, is_alive
+from napari_sdmae.training.status import Listener
 from napari_sdmae.widgets._job import console_file, launch, resume_command, shell_line
-from napari_sdmae.widgets._run_state import Action, Launch, RunView, describe, has_spoken
+from napari_sdmae.widgets._run_state import Action, Launch, RunView, Writer, describe, has_spoken, writer
 
 LIVE_MS = 500
 QUIET_MS = 2000  # a run that rests may be resumed by somebody else
@@ -38,10 +41,11 @@ class RunWatcher(QObject):
         self.view = RunView("No run yet")
         self._metrics: MetricsReader | None = None
         self._command: list[str] = []
-        self._started = 0.0
+        self._before: Writer | None = None
         self._cancelled = False
+        self._listener = Listener()
         self._process: subprocess.Popen[bytes] | None = None
-        self._preview: tuple[Path, float] | None = None
+        self._preview: tuple[Path, int, int] | None = None
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.look)
 
@@ -57,18 +61,24 @@ class RunWatcher(QObject):
 
     def start(self, command: list[str], run: Path) -> None:
         """Start `command`, which trains into `run`, and watch it."""
-        self._started, self._cancelled = time.time(), False
+        self._before, self._cancelled = writer(RunFolder(run).status()), False
         self._watch(run, launch(command, run), command)
 
     def act(self, action: Action) -> None:
-        """Ask the job for `action` through the control file, or resume the run."""
+        """Ask the job for `action` through the control file, or resume the run.
+
+        Raises
+        ------
+        OSError, RunFolderError
+            If the folder cannot be read or written.
+        """
         if self.folder is None:
             return
-        if action == "resume":
-            self.start(resume_command(self.folder.path), self.folder.path)
+        if action == "resume" or action == "take_over":  # spelt out, as mypy narrows by it
+            self.start(resume_command(self.folder.path, take_over=action == "take_over"), self.folder.path)
             return
         launched = self._launch()
-        if self._process and launched and launched.exit_code is None and not has_spoken(self.folder.status(), launched):
+        if self._process and launched and launched.exit_code is None and not has_spoken(self.folder.read_status(), launched):
             self._cancelled = True
             self._process.kill()  # it does not look at the folder yet, and has nothing to save
         else:
@@ -97,13 +107,15 @@ class RunWatcher(QObject):
             self.view = view
             self._timer.setInterval(LIVE_MS if view.busy else QUIET_MS)
             self.changed.emit(view)
-        if self._metrics is not None and self._metrics.update():
-            self.metrics_changed.emit(self._metrics.records)
-        self._look_for_preview(self.folder)
+        with suppress(OSError):  # a shared disk that is away for a moment: the view says so
+            if self._metrics is not None and self._metrics.update():
+                self.metrics_changed.emit(self._metrics.records)
+            self._look_for_preview(self.folder)
 
     def _watch(self, run: Path, process: subprocess.Popen[bytes] | None, command: list[str]) -> None:
         self.folder, self._process, self._command = RunFolder(run), process, command
         self._metrics, self._preview = MetricsReader(self.folder.metrics_file), None
+        self._listener = Listener()
         self.view = RunView("")
         self.attached.emit(run)
         self.metrics_changed.emit([])
@@ -112,7 +124,9 @@ class RunWatcher(QObject):
 
     def _current_view(self, folder: RunFolder) -> RunView:
         try:
-            return describe(folder.status(), folder.asked(), self._launch())
+            status = folder.read_status()
+            silent = status is not None and is_alive(status) is None and self._listener.is_silent(status)
+            return describe(status, folder.asked(), self._launch(), silent=silent)
         except (OSError, RunFolderError) as error:  # a shared disk that is away for a moment
             return RunView("The run folder cannot be read just now", error=str(error))
 
@@ -120,18 +134,21 @@ class RunWatcher(QObject):
         if self._process is None or self.folder is None:
             return None
         code = self._process.poll()
-        return Launch(self._started, code, _tail(console_file(self.folder.path)) if code else "", self._cancelled)
+        return Launch(self._before, code, _tail(console_file(self.folder.path)) if code else "", self._cancelled)
 
     def _look_for_preview(self, folder: RunFolder) -> None:
         previews = folder.previews()
-        newest = (previews[-1], previews[-1].stat().st_mtime) if previews else None
-        if newest is not None and newest != self._preview:
+        if not previews:
+            return
+        about = previews[-1].stat()
+        newest = (previews[-1], about.st_ino, about.st_mtime_ns)
+        if newest != self._preview:
             self._preview = newest
             self.preview_written.emit(newest[0])
 
 
 def _tail(path: Path) -> str:
     try:
-        return path.read_bytes()[-OUTPUT_SHOWN:].decode("utf-8", errors="replace")
+        return printable(read_tail(path, OUTPUT_SHOWN).decode("utf-8", errors="replace"))
     except OSError:
         return ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_sdmae.inference.label_answers import label_map_from_answer
-from napari_sdmae.io.model_info import WEIGHTS, ModelInfo
+from napari_sdmae.io.model_info import ModelInfo, fingerprint
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.label_map import LabelClass
 from napari_sdmae.layers import Field, LayerData, derived
@@ -29,7 +29,7 @@ Answer = Mapping[str, Any]
 
 def seen_with(info: ModelInfo, detail: int, mpp: float | None) -> tuple[Any, ...]:
     """Return what must be equal for features of two fields to be comparable."""
-    return str(info.folder), (info.folder / WEIGHTS).stat().st_mtime, detail, None if mpp is None else round(mpp, 3)
+    return str(info.folder), fingerprint(info.folder), detail, None if mpp is None else round(mpp, 3)
 
 
 def question(

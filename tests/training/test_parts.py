@@ -239,9 +239,9 @@ def test_the_heart_beats_while_nothing_happens(run, monkeypatch):
     monkeypatch.setattr("napari_sdmae.training.recorder.HEARTBEAT_S", 0.05)
     events = record(iter([Preparing(0, 1, "a long wait"), Ended("finished", 0)]), run)
     next(events)
-    before = run.status().heartbeat
+    before = run.status().beat
     threading.Event().wait(0.4)
-    assert run.status().heartbeat > before
+    assert run.status().beat > before
     assert run.status().message == "preparing 0/1: a long wait"
     list(events)
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]

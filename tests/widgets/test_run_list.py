@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config import PretrainConfig
 from napari_sdmae.training.run_folder import RunFolder, RunStatus
+from napari_sdmae.training.run_list import find_runs
 from napari_sdmae.widgets._run_list import RunList, entry_text, run_entries, thumbnail
 
 pytestmark = pytest.mark.gui
@@ -38,7 +39,7 @@ def test_runs_are_listed_newest_first_and_other_folders_are_not(make_run, tmp_pa
     make_run("old", 1000)
     make_run("new", 2000)
     (tmp_path / "runs" / "notes").mkdir()
-    entries = run_entries(tmp_path / "runs")
+    entries = run_entries(find_runs(tmp_path / "runs"))
     assert [entry.run.name for entry in entries] == ["new", "old"]
     assert entries[0].picture.name == "epoch-000012.png"
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from napari_sdmae.training.run_folder import RunStatus, State
-from napari_sdmae.widgets._run_state import Launch, describe
+from napari_sdmae.widgets._run_state import Launch, describe, writer
 
 RUNNING = RunStatus(
     state="running",
@@ -19,8 +19,9 @@ RUNNING = RunStatus(
     memory=1_240_000_000,
     device="cpu",
     precision="fp32",
-    heartbeat=100,
+    owner=1,
 )
+BEFORE = writer(RUNNING)
 
 
 def test_a_running_run_in_words():
@@ -69,34 +70,34 @@ def test_a_failed_run_tells_its_cause_and_warnings_stay():
 
 
 def test_a_process_that_has_not_spoken_yet_is_starting_and_can_be_cancelled():
-    launch = Launch(started=200)
-    assert describe(None, None, launch).headline == "Starting"
+    launch = Launch(BEFORE)
+    assert describe(None, None, Launch(None)).headline == "Starting"
     again = describe(RUNNING.model_copy(update={"state": "paused"}), None, launch)
     assert (again.headline, again.busy, again.actions) == ("Starting again", True, {"cancel"})
 
 
 def test_a_process_that_could_not_start_says_the_last_line_it_printed():
-    view = describe(None, None, Launch(started=200, exit_code=2, output="bla\nsdmae pretrain: no such folder\n\n"))
+    view = describe(None, None, Launch(None, exit_code=2, output="bla\nsdmae pretrain: no such folder\n\n"))
     assert (view.headline, view.error, view.busy) == ("Could not start", "sdmae pretrain: no such folder", False)
-    resumed = describe(RUNNING.model_copy(update={"state": "paused"}), None, Launch(started=200, exit_code=3, output="no data"))
+    resumed = describe(RUNNING.model_copy(update={"state": "paused"}), None, Launch(BEFORE, exit_code=3, output="no data"))
     assert (resumed.headline, resumed.error, resumed.actions) == ("Could not resume", "no data", {"resume"})
 
 
 def test_a_process_cancelled_before_it_spoke_is_no_failure():
-    view = describe(None, None, Launch(started=200, exit_code=-9, cancelled=True))
+    view = describe(None, None, Launch(None, exit_code=-9, cancelled=True))
     assert (view.headline, view.error, view.failed, view.actions) == ("Cancelled before it started", "", False, set())
 
 
 def test_a_process_that_ended_well_leaves_the_word_to_its_status():
-    ended = RUNNING.model_copy(update={"state": "finished", "heartbeat": 300})
-    assert describe(ended, None, Launch(started=200, exit_code=0)).headline == "Finished: the model is ready"
-    stopped = RUNNING.model_copy(update={"state": "stopped", "heartbeat": 300})
-    assert describe(stopped, None, Launch(started=200, exit_code=143)).error == ""
+    ended = RUNNING.model_copy(update={"state": "finished", "owner": 2})
+    assert describe(ended, None, Launch(BEFORE, exit_code=0)).headline == "Finished: the model is ready"
+    stopped = RUNNING.model_copy(update={"state": "stopped", "owner": 2})
+    assert describe(stopped, None, Launch(BEFORE, exit_code=143)).error == ""
 
 
 def test_a_killed_process_is_interrupted_and_can_be_resumed():
-    interrupted = RUNNING.model_copy(update={"state": "interrupted", "heartbeat": 300})
-    killed = describe(interrupted, None, Launch(started=200, exit_code=-9, output="Training 12 %"))
+    interrupted = RUNNING.model_copy(update={"state": "interrupted", "owner": 2})
+    killed = describe(interrupted, None, Launch(BEFORE, exit_code=-9, output="Training 12 %"))
     assert killed.error.startswith("The process ended without a word")
     assert killed.actions == {"resume"}
 

@@ -1,0 +1,70 @@
+"""Output that never ends what prints it: its pipe may be closed, its disk full, its terminal gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+
+class SteadyStream:
+    """A text stream in place of `stream`: what cannot be written is lost, and `lost` is the error.
+
+    Letters that the stream's encoding lacks are written out as ``\\u2013``. Without a stream, as of a program without a console,
+    nothing is written.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write `text` if that is still possible; return its length."""
+        if self._stream is not None and self.lost is None:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding or "ascii"
+                self.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            except (OSError, ValueError) as error:  # ValueError: it was closed
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what was kept back."""
+        if self._stream is not None and self.lost is None:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+
+    def isatty(self) -> bool:
+        """Return whether a person reads along."""
+        return self._stream is not None and not self._stream.closed and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _give_up(self, error: Exception) -> None:
+        """Lead all that is still written, also by the interpreter when it ends, into nothing."""
+        self.lost = error if isinstance(error, OSError) else OSError(str(error))
+        with suppress(OSError, ValueError, AttributeError):
+            handle = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(handle, self._stream.fileno())  # type: ignore[union-attr]
+            os.close(handle)
+
+
+@contextmanager
+def steady_output() -> Iterator[SteadyStream]:
+    """Make stdout and stderr steady for a while; yields stdout."""
+    before = sys.stdout, sys.stderr
+    steady = SteadyStream(sys.stdout), SteadyStream(sys.stderr)
+    sys.stdout, sys.stderr = steady
+    try:
+        yield steady[0]
+    finally:
+        for stream in steady:
+            stream.flush()
+        sys.stdout, sys.stderr = before
