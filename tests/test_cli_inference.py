@@ -299,3 +299,32 @@ def test_the_note_says_what_is_shown(image: Path, model: Path, tmp_path: Path, h
     call = ["reconstruct", str(tmp_path / "model"), str(image), "--output", str(tmp_path), "--region", "0", "0", "64", "64"]
     assert main(call) == 0
     assert words in json.loads((tmp_path / f"{image.stem}-reconstruction.json").read_text())["note"]
+
+
+def test_a_large_picture_is_seen_in_parts(model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the largest field the map is that of the whole; the overlay lies on what the model saw."""
+    call = ["attention", str(model), str(image), "--downsample", "2", "--region", "0", "0", "250", "200"]
+    assert main([*call, "--output", str(tmp_path / "whole")]) == 0
+    from napari_sdmae.inference import fields
+
+    monkeypatch.setattr(fields, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr("napari_sdmae.inference.answers.MAX_PIXELS", 10_000)
+    assert main([*call, "--output", str(tmp_path / "parts")]) == 0
+    name = f"{image.stem}-received-b2"
+    whole, parts = (tmp_path / kind / name for kind in ("whole", "parts"))
+    np.testing.assert_array_equal(tifffile.imread(parts.with_suffix(".tif")), tifffile.imread(whole.with_suffix(".tif")))
+    assert png(parts.with_suffix(".png")).shape == (125, 100, 3)
+    assert json.loads(parts.with_suffix(".json").read_text()) == json.loads(whole.with_suffix(".json").read_text())
+    assert main(["reconstruct", *call[1:3], "--output", str(tmp_path / "r")]) == 3
+
+
+def test_scene_and_plane(model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tile = read_image(image)[:64, :64]
+    tifffile.imwrite(tmp_path / "z.tif", np.stack([tile, tile[::-1]]), imagej=True, metadata={"axes": "ZYXS"})
+    call = ["reconstruct", str(model), str(tmp_path / "z.tif"), "--output"]
+    assert main([*call, str(tmp_path / "1")]) == 0
+    assert "note: plane 1 of 2 (in depth) is used" in capsys.readouterr().err
+    assert main([*call, str(tmp_path / "2"), "--plane", "2"]) == 0
+    np.testing.assert_array_equal(png(tmp_path / "2" / "z-input.png"), tile[::-1])
+    assert main([*call, str(tmp_path / "3"), "--plane", "3"]) == 3
+    assert main([*call, str(tmp_path / "3"), "--plane", "0"]) == 2

@@ -216,9 +216,15 @@ def _open(folder: Path, summary: Summary, settings: TilesConfig) -> TileCache:
     quarantine = [(name, reason) for name, reason in summary.unusable]
     refuse_unusable(quarantine, summary.images, settings.max_unusable, ALLOW_MORE)
     refuse_empty(summary.tiles, summary.images)
-    tiles = np.memmap(folder / TILES, np.uint8, mode="c", shape=(summary.tiles, summary.edge, summary.edge, 3))
+    tiles = tiles_in(folder, summary)
     mpp = settings.mpp or common_mpp(summary.mpps)
     return TileCache(tiles, mpp, quarantine, folder.name.removeprefix("tiles-"), folder, of_concern(summary.notes, settings.mpp))
+
+
+def tiles_in(folder: Path, summary: Summary) -> NDArray[np.uint8]:
+    """Return the tiles of a complete cache, uint8 (N, E, E, 3), mapped from the disk; a change to them stays in memory."""
+    shape = (summary.tiles, summary.edge, summary.edge, 3)
+    return np.memmap(folder / TILES, np.uint8, mode="c", shape=shape) if summary.tiles else np.zeros(shape, np.uint8)
 
 
 def variety_of(tiles: NDArray[np.uint8]) -> list[str]:

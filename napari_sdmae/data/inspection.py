@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.cache import common_mpp, open_cache, read_summary, variety_of
+from napari_sdmae.data.cache import common_mpp, read_summary, tiles_in, variety_of
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
 from napari_sdmae.data.notes import of_concern
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
@@ -127,7 +127,7 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
     most = sum(tile_count(height, width, found.edge) for _, height, width in found.readable)
     if ready:
         tiles, mpps, unusable, complete = ready.tiles, ready.mpps, [(name, reason) for name, reason in ready.unusable], True
-        notes, told = ready.notes, variety_of(open_cache(source, settings).tiles) if ready.tiles else []
+        notes, told = ready.notes, variety_of(tiles_in(cache_folder(files, settings), ready))
     else:
         sample = sample_tiles(found, settings)
         tiles, mpps, unusable, complete = sample.tiles, sample.mpps, sorted(found.unusable + sample.unusable), sample.complete

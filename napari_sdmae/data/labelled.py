@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from napari_sdmae.data.decoding import THREADS
@@ -27,6 +27,7 @@ from napari_sdmae.data.labelled_coco import list_coco
 from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.labelled_folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled_loading import Loaded, load_labelled
+from napari_sdmae.data.labelled_notes import changed, decoded, picture_warnings, turned_fits
 from napari_sdmae.data.labelled_sets import IGNORE, PARTS, Item, LabelledImage, LabelledSet, Listing, fingerprint
 from napari_sdmae.data.labelled_splits import missing_classes, split_images
 from napari_sdmae.data.labelled_tables import TABLES, add_notes, find_tables, list_tables
@@ -34,7 +35,7 @@ from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.aperio_xml import read_outlines
-from napari_sdmae.io.images import UnusableImage, image_size, read_image, read_mpp
+from napari_sdmae.io.images import UnusableImage, image_size, read_mpp
 from napari_sdmae.label_map import LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
@@ -76,8 +77,10 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     images = [_image(one, classes, config) for one in usable]
     split = split_images(images, [item.part for item, _, _ in usable], config.labels, config.seed)
+    told = picture_warnings(data, [(item.name, item.path) for item, _, _ in usable], config.image_mpp, decode)
+    told += [*_not_learned(usable, config), *_undrawn(usable)]
     lacking = missing_classes(split.images, {one.value: one.name for one in classes})
-    warnings = [*listing.warnings, *_not_learned(usable, config), *_undrawn(usable), *split.warnings, *lacking]
+    warnings = [*listing.warnings, *told, *split.warnings, *lacking]
     return LabelledSet(
         config.task,
         classes,
@@ -134,10 +137,10 @@ def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
     try:
         size = image_size(item.path)
         if decode:
-            _decodes(item.path, *_changed(item.path))
+            decoded(item.path, *changed(item.path))
         for what, path in (("mask", item.labels), ("types", item.types)):
             if path is not None and not is_outlines(path):
-                _check_size(what, size, label_size(path))
+                _check_size(what, item.path, size, label_size(path))
         item = replace(item, mpp=config.image_mpp or item.mpp or read_mpp(item.path))
         return item, size, _values(item, size)
     except UnusableImage as error:
@@ -146,11 +149,10 @@ def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
         return f"cannot be read ({error.strerror})"
 
 
-def _check_size(what: str, image: tuple[int, int], labels: tuple[int, int]) -> None:
+def _check_size(what: str, path: Path, image: tuple[int, int], labels: tuple[int, int]) -> None:
     if image != labels:
-        raise UnusableImage(
-            f"the image is {image[1]} × {image[0]} px, its {what} {labels[1]} × {labels[0]} px: they must be of the same size"
-        )
+        why = turned_fits(path, image, labels) or ": they must be of the same size"
+        raise UnusableImage(f"the image is {image[1]} × {image[0]} px, its {what} {labels[1]} × {labels[0]} px{why}")
 
 
 def _values(item: Item, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -159,17 +161,6 @@ def _values(item: Item, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     if item.types is not None:
         value_counts(item.labels, size)  # decoded here, so that damage is found
     return value_counts(item.types or item.labels, size)
-
-
-def _changed(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=500_000)
-def _decodes(path: Path, size: int, changed: int) -> None:
-    """Decode an image and forget it; raises `UnusableImage`. A file that did not change is decoded once per process."""
-    read_image(path)
 
 
 def _classes(usable: list[Checked], given: tuple[LabelClass, ...], config: FinetuneConfig) -> tuple[LabelClass, ...]:

@@ -11,7 +11,11 @@ from PIL import Image
 from napari_sdmae.data.label_images import count, read_labels
 from napari_sdmae.data.labelled_counts import majority_types
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images import UnusableImage, read_image
+from napari_sdmae.io.memory import TooLarge, check_memory
+
+BYTES_STORED, BYTES_SCALED = 16, 32
+"""Memory per pixel of an image with its labels as they are stored, and of its targets at the scale wanted."""
 
 RGB = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -57,6 +61,7 @@ def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None
     UnusableImage
         If a file cannot be decoded.
     """
+    check_labelled(image, mpp)
     pixels = read_image(image.path)
     size = scaled_size(pixels.shape[:2], image.mpp, mpp)
     pixels_at = resize_image(pixels, size)
@@ -148,6 +153,16 @@ def _keep(labels: Labels, sizes: NDArray[np.int64], number: int, pixel: NDArray[
     sizes[labels[row, column]] -= 1
     labels[row, column] = number
     sizes[number] += 1
+
+
+def check_labelled(image: LabelledImage, mpp: float | None) -> None:
+    """Raise `UnusableImage` if an image and its labels need more memory than there is, as stored and at the scale wanted."""
+    rows, columns = scaled_size(image.size, image.mpp, mpp)
+    needed = BYTES_STORED * image.size[0] * image.size[1] + BYTES_SCALED * rows * columns
+    try:
+        check_memory(needed, f"{image.name} with its labels, {image.size[1]} × {image.size[0]} px,", "cut both into smaller ones")
+    except TooLarge as error:
+        raise UnusableImage(str(error)) from None
 
 
 def class_indices(values: Labels, labelled: LabelledSet, ignore_value: int) -> Labels:

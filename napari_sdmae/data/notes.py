@@ -51,6 +51,12 @@ def warnings(notes: Iterable[Note]) -> list[str]:
     return [note.words for note in notes if not is_depth(note.text)]
 
 
+def is_plain(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether a picture, uint8 (H, W, 3), holds nothing but one colour; a sixteenth of its pixels is looked at."""
+    small = pixels[::4, ::4].reshape(-1, 3)
+    return bool((small.max(0).astype(int) - small.min(0)).max() <= ONE_COLOUR)
+
+
 class Variety:
     """Whether tiles show anything, and not all the same; they come in parts."""
 
@@ -61,9 +67,8 @@ class Variety:
     def add(self, tiles: NDArray[np.uint8]) -> None:
         """Take tiles, uint8 (N, H, W, 3)."""
         for tile in tiles:
-            small = tile[::4, ::4].reshape(-1, 3)
-            self._plain += bool((small.max(0).astype(int) - small.min(0)).max() <= ONE_COLOUR)
-            self._distinct.add(hash(small.tobytes()))
+            self._plain += is_plain(tile)
+            self._distinct.add(hash(tile[::4, ::4].tobytes()))
             self._tiles += 1
 
     @property

@@ -118,6 +118,23 @@ def read_about(path: Path | str, which: Which = ANY) -> About:
             return About(scale.mpp, [*notes, *([scale.note] if scale.note else [])])
 
 
+def orientation(path: Path | str) -> int:
+    """Return the orientation that the file states, 1 (none) to 8; it is not applied.
+
+    Raises
+    ------
+    UnusableImage
+        If the header cannot be read.
+    """
+    path = Path(path)
+    with plain_reasons(path):
+        if is_tiff(path):
+            with tiff.picture(path) as one:
+                return one.orientation
+        with Image.open(path) as image:
+            return _orientation(image)
+
+
 def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # behind the pixels, if anywhere: Pillow would decode them to look

@@ -70,10 +70,15 @@ class TiffPicture:
         return tiff_scale(self.file, self.chosen.image)
 
     @property
+    def orientation(self) -> int:
+        """The orientation that the file states, 1 (none) to 8."""
+        tag = self.file.pages[0].tags.get("Orientation")
+        return int(tag.value) if tag is not None else 1
+
+    @property
     def notes(self) -> list[str]:
         """What must be known of the choice of the picture and of its scale."""
-        scale, tag = self.scale.note, self.file.pages[0].tags.get("Orientation")
-        turned = orientation_note(int(tag.value)) if tag is not None else []
+        scale, turned = self.scale.note, orientation_note(self.orientation)
         return [*self.chosen.notes, *([OTHER_FILES] if _names_others(self.file) else []), *turned, *([scale] if scale else [])]
 
     def read(self, notes: list[str] | None = None) -> NDArray[np.uint8]:
@@ -131,7 +136,10 @@ def orientation_note(orientation: int) -> list[str]:
     if orientation not in range(2, 9):
         return []
     how = "turned by 90°" if orientation >= 5 else "turned or mirrored"
-    return [f"EXIF orientation {orientation} is not applied: the pixels are read as stored, other programs may show them {how}"]
+    return [
+        f"EXIF orientation {orientation} is not applied: the pixels are read as stored; other programs may show them {how}, and "
+        "what was drawn on them there does not fit"
+    ]
 
 
 def _names_others(file: tifffile.TiffFile) -> bool:

@@ -71,9 +71,10 @@ def check_page(page: Any) -> None:
     pieces = prod(page.chunked)
     if min(page.imagewidth, page.imagelength) < 1 or len(counts) != len(offsets):
         raise ValueError(f"its header claims {size}, which is no picture")
-    if page.compression == 1 and page.is_contiguous and page.nbytes > held:
+    whole = page.compression == 1 and page.is_contiguous
+    if whole and page.nbytes > held:
         raise ValueError(f"its header claims {size}, {page.nbytes:,} bytes, the file has {held:,}")
-    if page.compression != 1 and len(offsets) < pieces:
+    if not whole and len(offsets) < pieces:
         raise ValueError(f"its header claims {size} in {pieces:,} pieces, and tells where {len(offsets):,} of them lie")
     stored = counts > 0  # a piece of no bytes is left out on purpose: it is empty
     if (offsets[stored] >= held).any() or (counts > held).any():

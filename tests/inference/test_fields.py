@@ -16,6 +16,7 @@ from napari_sdmae.inference.fields import (
     fitting_downsample,
     pad_to_multiple,
 )
+from napari_sdmae.inference.pictures import ArrayPicture, fit_picture, read_field
 
 
 def test_grey_and_transparent_images_become_rgb(tissue_tile: NDArray[np.uint8]) -> None:
@@ -78,3 +79,27 @@ def test_regions(tissue_tile: NDArray[np.uint8]) -> None:
     for region in ((-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 5, 10_000), (250, 0, 100, 5)):
         with pytest.raises(FieldError, match="not inside the image"):
             crop(tissue_tile, region)
+
+
+@pytest.mark.parametrize("size", [(256, 200), (250, 256), (97, 130), (33, 250), (64, 64)])
+@pytest.mark.parametrize("downsample", [1, 2])
+def test_a_picture_in_parts_is_fitted_as_the_whole(tissue_tile: np.ndarray, size: tuple[int, int], downsample: int) -> None:
+    field = tissue_tile[: size[0], : size[1]]
+    expected, grid = fit_to_patches(field, 16, downsample)
+    found, same = fit_picture(ArrayPicture(field), 16, downsample)
+    np.testing.assert_array_equal(found, expected)
+    assert same == grid
+
+
+def test_too_many_patches_are_refused_before_anything_is_read() -> None:
+    class Unread(ArrayPicture):
+        height, width = 20_000, 30_000
+
+        def read(self, row: int, column: int, height: int, width: int) -> np.ndarray:
+            pytest.fail("read")
+
+    picture = Unread(np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(FieldError, match="more than 4096"):
+        fit_picture(picture, 16, 1)
+    with pytest.raises(FieldError, match="choose a region"):
+        read_field(picture)
