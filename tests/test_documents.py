@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from napari_sdmae.documents import DocumentError, parse_json, parse_yaml, read_json, read_text, read_yaml
+from napari_sdmae.documents import DocumentError, parse_json, parse_yaml, read_json, read_table, read_text, read_yaml
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -76,3 +76,50 @@ def test_yaml_says_the_line_and_keeps_ordinary_references(tmp_path):
 def test_odd_yaml_is_refused_without_being_run(text):
     with pytest.raises(DocumentError, match="no YAML"):
         parse_yaml(text)
+
+
+ROWS = [{"file": "Präp 1.png", "slide": "S1"}, {"file": "b.png", "slide": ""}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["", "sep={}\n", "\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_of_every_program_are_read(tmp_path, encoding, separator, first, end):
+    lines = ["file,slide,,", "Präp 1.png, S1 ,,", '"b.png",', "", ",,,"]
+    text = first.format(separator) + "\n".join(line.replace(",", separator) for line in lines)
+    path = tmp_path / "slides.csv"
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+    table = read_table(path)
+    assert (table.columns, table.rows) == (("file", "slide"), ROWS)
+
+
+def test_cells_with_separators_lines_and_guarded_formulas(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("name,value\n\"a, b\",'=1+1\n\"two\nlines\",'tis\n'-,'@x\n", encoding="utf-8")
+    assert [tuple(row.values()) for row in read_table(path).rows] == [("a, b", "=1+1"), ("two\nlines", "'tis"), ("-", "@x")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the table is empty"),
+        ("\n \n", "the table is empty"),
+        ("sep=;\na;b\n1;2\n1;2;3\n", "line 4 has 3 cells, the header 2"),
+        ('a,b\n"1,2\n3,4\n', "a quotation mark is not closed"),
+        ("a,b,a\n1,2,3\n", "2 columns are called 'a'"),
+        ("a,b\n" + "x" * 200_000, "field larger"),
+        ("a\0b", "no text"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_why(tmp_path, text, reason):
+    path = tmp_path / "a.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DocumentError, match=reason):
+        read_table(path)
+
+
+def test_a_table_with_only_a_header_has_no_rows(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("file,slide", encoding="utf-8")
+    assert read_table(path).rows == []

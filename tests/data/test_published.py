@@ -181,7 +181,7 @@ class TestMoNuSeg:
 
 
 class TestOutlines:
-    def test_they_are_drawn_as_skimage_draws_polygons_and_the_later_lies_on_top(self, tmp_path):
+    def test_they_are_drawn_as_skimage_draws_polygons_and_the_smaller_lies_on_top(self, tmp_path):
         rings = [np.array([[2.2, 3.1], [20.4, 5.3], [9.7, 30.2]]), np.array([[8.3, 8.6], [30.1, 8.2], [28.3, 44.9], [9.2, 40.1]])]
         content = "".join(
             "<Region><Vertices>" + "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ring) + "</Vertices></Region>"
@@ -189,7 +189,7 @@ class TestOutlines:
         )
         (tmp_path / "a.xml").write_text(f"<Annotations><Annotation><Regions>{content}</Regions></Annotation></Annotations>")
         expected = np.zeros((36, 40), int)
-        for number, ring in enumerate(rings, 1):
+        for number, ring in ((2, rings[1]), (1, rings[0])):  # the second is the larger
             expected[polygon2mask(expected.shape, ring[:, ::-1] - 0.5)] = number
         np.testing.assert_array_equal(read_labels(tmp_path / "a.xml", (36, 40)), expected)
         with pytest.raises(ValueError, match="give the size"):
