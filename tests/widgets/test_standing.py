@@ -297,6 +297,92 @@ def test_a_button_pressed_twice_asks_once(played):
     assert len(played.worker.asked) == 1
 
 
+@pytest.fixture
+def scribbled(qtbot, play):
+    played = play("Scribbles", ViewerModel())
+    qtbot.addWidget(played.widget)
+    return played
+
+
+def test_without_its_strokes_an_answer_falls(scribbled):
+    for answered in (False, True):
+        layer = scribbled.begin()
+        assert not answered or scribbled.worker.answer()
+        scribbled.viewer.layers.remove(scribbled.widget.strokes_layer)
+        scribbled.worker.answer()
+        assert scribbled.answered(layer) == []
+        assert scribbled.told == ""
+        assert "strokes” was removed" in scribbled.state.text()
+
+
+def test_other_strokes_make_what_is_said_of_them_untrue(scribbled):
+    layer = scribbled.begin()
+    scribbled.worker.answer()
+    assert "100% right" in scribbled.told
+    strokes = scribbled.widget.strokes_layer
+    strokes.data_setitem((np.array([50]), np.array([5])), 1)
+    scribbled.widget._strokes_changed()
+    assert (scribbled.told, scribbled.state.text()) == ("", "The strokes have changed: press Segment.")
+    strokes.undo()
+    scribbled.widget._strokes_changed()
+    assert scribbled.told == "", "what is shown is told again when it is asked again"
+    scribbled.widget.segment()
+    strokes.data[:] = 0
+    scribbled.widget.segment()
+    scribbled.worker.answer()
+    assert scribbled.answered(layer) == [], "of no strokes nothing is shown, not even what was asked before"
+
+
+@pytest.fixture
+def segmented(qtbot, play):
+    played = play("Segment", ViewerModel())
+    qtbot.addWidget(played.widget)
+    layer = played.begin()
+    played.worker.answer()
+    return played, layer, played.widget.desk.labels.layer
+
+
+def test_labels_that_a_person_corrected_stay_when_their_picture_goes(segmented):
+    played, layer, labels = segmented
+    labels.data[:5, :5] = 2
+    played.viewer.layers.remove(layer)
+    assert labels.visible
+    assert labels.name == "tile · labels (corrected)"
+    assert played.widget.desk.labels.layer is labels, "they can be exported"
+    assert played.state.text() == ""
+
+
+def test_measurements_of_other_labels_are_not_shown(segmented):
+    played, _, labels = segmented
+    played.widget.desk.measure(labels)
+    first = played.worker.asked[f"measure {labels.unique_id}"][0]["label_map"]["labels"]
+    labels.data[:5, :5] = 3
+    played.worker.answer()
+    again = played.worker.asked[f"measure {labels.unique_id}"][0]["label_map"]["labels"]
+    assert (again != first).any(), "asked again of the labels as they are"
+
+
+def test_a_table_of_labels_that_were_painted_over_is_not_saved(segmented):
+    played, _, labels = segmented
+    table = played.widget.desk.table
+    table.save_button.setEnabled(True)
+    labels.data_setitem((np.array([1]), np.array([1])), 2)
+    assert not table.save_button.isEnabled()
+    assert "have changed" in table.count.text()
+
+
+def test_opened_labels_lie_on_the_picture_they_were_opened_for(segmented, tmp_path):
+    played, layer, _ = segmented
+    other = played.viewer.add_image(RGB, translate=(4000, 0))
+    played.widget.desk.exporting.open(tmp_path / "a.geojson")
+    played.image.choose(other)
+    question, on_answer, _ = played.worker.asked.pop("open")
+    assert question["kind"] == "import_labels"
+    on_answer(label_map_to_answer(LabelMap(LABELS, make_classes(["one", "two"], 1))))
+    opened = played.widget.desk.labels.layer
+    np.testing.assert_allclose(opened.data_to_world((0, 0)), layer.data_to_world((0, 0)))
+
+
 @pytest.mark.parametrize("title", DOCKS)
 def test_in_a_real_window(viewer, dock, play, title):
     played = play(title, viewer)
