@@ -51,6 +51,11 @@ class PreviewLayers:
         if alone:
             self._viewer.reset_view()
 
+    def follow(self, wanted: bool) -> None:
+        """Hide the layers when they are to follow the run no longer; they come back with the next preview that is shown."""
+        if not wanted:
+            withdraw_layers(self._viewer, f"{self._run}/")
+
     def mark_failed(self, failed: bool) -> None:
         """Mark the layers of the run as those of a failed run, or take the mark away."""
         for layer in self._layers().values():

@@ -34,6 +34,7 @@ class FinetuneWidget(RunDock):
         super().__init__(napari_viewer, "finetune", FinetunePage(worker or query_worker()), FinetuneMonitor())
         self.monitor.segment_requested.connect(self.open_in_segment)
         accept_drop(self, partial(take_run_or_images, self))
+        self.monitor.layers_wanted.connect(self.previews.follow)
 
     def take_labels(
         self, folder: Path, task: str = "segmentation", model: str | None = None, ignore_value: int | None = None

@@ -30,6 +30,7 @@ class PretrainWidget(RunDock):
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
         super().__init__(napari_viewer, "pretrain", NewRunPage(worker or query_worker()), RunMonitor())
         accept_drop(self, partial(take_run_or_images, self))
+        self.monitor.layers_wanted.connect(self.previews.follow)
 
     def take_layers(self) -> None:
         """Take the image layers selected in the viewer."""

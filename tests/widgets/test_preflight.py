@@ -1,8 +1,12 @@
-"""On what a run trains, in words."""
+"""On what a run trains, in words; and no answer about other images or settings."""
 
+import numpy as np
 import pytest
 
-from napari_sdmae.widgets._preflight import device_line
+from napari_sdmae.config import PretrainConfig
+from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.widgets._finetune_preflight import LabelledPreflight
+from napari_sdmae.widgets._preflight import Preflight, device_line
 
 DEVICES = {
     "default": "cuda",
@@ -24,3 +28,66 @@ DEVICES = {
 )
 def test_the_device_in_words(wanted, words):
     assert device_line(DEVICES, wanted) == words
+
+
+class PlayedWorker:
+    """Keeps what it is asked until a test lets it answer."""
+
+    def __init__(self):
+        self.asked = {}
+
+    def ask(self, question, on_answer, on_error, *, user, purpose=""):
+        self.asked[purpose] = question, on_answer
+
+    def forget(self, user, purpose=""):
+        self.asked.pop(purpose, None)
+
+    def answer(self, purpose, answer):
+        if purpose in self.asked:
+            self.asked.pop(purpose)[1](answer)
+
+
+INSPECTED = {"unusable": [], "images": 3, "tiles": 9, "summary": "3 images"}
+SHEET = {"tiles": np.zeros((2, 8, 8, 3), np.uint8), "masked": np.zeros((2, 8, 8, 3), np.uint8), "tile_size": 8}
+
+
+@pytest.mark.gui
+def test_an_answer_about_other_images_is_not_taken_for_one_about_these(qtbot, tmp_path):
+    worker = PlayedWorker()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    for preflight, config in ((Preflight(worker), PretrainConfig), (LabelledPreflight(worker), FinetuneConfig)):
+        qtbot.addWidget(preflight)
+        labelled = {"task": "segmentation", "model": "any"} if config is FinetuneConfig else {}
+        purpose = "inspect_labelled" if labelled else "inspect"
+        preflight.check(config(data=tmp_path / "a", **labelled))
+        preflight._ask()
+        preflight.check(config(data=tmp_path / "b", **labelled))
+        worker.answer(purpose, INSPECTED)
+        assert preflight.checking
+        assert preflight.found is None
+        preflight._ask()
+        assert worker.asked[purpose][0]["settings"]["data"] == str(tmp_path / "b")
+
+
+@pytest.mark.gui
+def test_tiles_and_memory_of_other_settings_go(qtbot, tmp_path):
+    worker = PlayedWorker()
+    preflight = Preflight(worker)
+    qtbot.addWidget(preflight)
+    config = PretrainConfig(data=tmp_path)
+    preflight.check(config)
+    preflight._ask()
+    worker.answer("inspect", INSPECTED)
+    worker.answer("training_memory", {"line": "needs 2 GB"})
+    preflight.show_sheet()
+    worker.answer("contact_sheet", SHEET)
+    assert (preflight.memory_note.text(), preflight.sheet_note.text()[:4]) == ("needs 2 GB", "8 px")
+    other = config.model_copy(update={"mask_ratio": 0.5})
+    preflight.check(other)
+    assert (preflight.memory_note.text(), preflight.sheet_note.text()) == ("", "")
+    preflight.show_sheet()
+    preflight.check(config)
+    worker.answer("contact_sheet", SHEET)
+    assert preflight.sheet_note.text() == ""
+    assert preflight.sheet_button.isEnabled()

@@ -90,6 +90,25 @@ def test_two_runs_and_images_already_there_do_not_cover_each_other(shown, write,
     assert viewer.layers[4].translate[0] > bottom
 
 
+def test_layers_that_no_longer_follow_their_run_are_hidden_until_they_do(shown, write, tmp_path):
+    viewer, previews = shown
+    first = list(viewer.layers)
+    first[1].visible = False
+    previews.attach(tmp_path / "other")
+    previews.show(write(1))
+    assert [layer.visible for layer in first] == [False] * 4
+    assert all(layer.name.endswith("(out of date)") for layer in first)
+    previews.attach(tmp_path / "run")
+    previews.show(write(2))
+    assert [layer.visible for layer in viewer.layers] == [True, False, True, True, False, False, False, False]
+    assert first[0].name == "run · input"
+    previews.follow(False)
+    assert not any(layer.visible for layer in viewer.layers)
+    previews.follow(True)
+    previews.show(write(3))
+    assert [layer.visible for layer in first] == [True, False, True, True]
+
+
 def test_layers_of_a_failed_run_are_marked_and_unmarked(shown):
     viewer, previews = shown
     viewer.layers[0].name = "mine"

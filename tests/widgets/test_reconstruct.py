@@ -109,7 +109,9 @@ def test_an_error_is_shown_and_the_old_pictures_go(viewer, ready, qtbot, model_f
     wait_done(qtbot, ready)
     assert "8" in ready.failure.failure.line
     assert "Traceback" in ready.failure.details().text.toPlainText()
-    assert len(pictures(viewer)) == 3  # of the other image: still true
+    assert pictures(viewer) == {}, "the other image lies under the crumb"
+    ready.image.choose(viewer.layers["tile"])
+    assert len(pictures(viewer)) == 3, "and they are still true"
     ready._fail(taken, ready.failure.failure)
     assert pictures(viewer) == {}
 
