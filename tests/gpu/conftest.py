@@ -1,17 +1,7 @@
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from fake_gpu import AtOnce, Waits, fake_gpu
-from torch.utils._python_dispatch import _disable_current_modes
-
-from napari_sdmae.models.memory import TrainingMemory, training_memory
-
-
-def on_meta(*arguments: Any, **named: Any) -> TrainingMemory:
-    """Estimate the memory without the fake GPU: the meta device that it builds a model on is none of its devices."""
-    with _disable_current_modes():
-        return training_memory(*arguments, **named)
+from fake_gpu import AtOnce, Waits, fake_gpu, on_meta
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ import torch
 import torchvision  # noqa: F401 registers its operations
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from napari_sdmae.models.memory import TrainingMemory, training_memory
 
 GPU = torch.device("cuda", 0)
 OURS, TORCHVISION = "napari_sdmae", "torchvision"
@@ -181,6 +183,12 @@ def alone() -> SimpleNamespace:
 
     fabric = SimpleNamespace(backward=backward, setup_module=setup_module, no_backward_sync=no_backward_sync)
     return SimpleNamespace(fabric=fabric, device=GPU, rank=0, size=1, mean=lambda values: values)
+
+
+def on_meta(*arguments: Any, **named: Any) -> TrainingMemory:
+    """Estimate the memory without the fake GPU: the meta device that it builds a model on is none of its devices."""
+    with _disable_current_modes():
+        return training_memory(*arguments, **named)
 
 
 @contextmanager

@@ -5,20 +5,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fake_gpu import GPU, alone
+from fake_gpu import GPU, alone, on_meta
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config import HEADS, PretrainConfig
+from napari_sdmae.data.loading import TileLoader
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.previews import Previewer
 from napari_sdmae.training.schedules import Schedule
+from napari_sdmae.training.stepping import is_out_of_memory
 
 PRESETS = ("cpu-demo", "vit-tiny", "vit-small", "vit-base", "paper-vit-small", "pcam")
 """All networks and losses that are shipped; the other presets differ in their data alone."""
-BATCH = 4
+BATCH = 2
+SHALLOW = {"encoder_depth": 1, "decoder_depth": 1}
+"""All blocks are alike."""
 
 
 def new_engine(preset="cpu-demo", tiles=2 * BATCH, **changes):
-    values = {"batch_size": BATCH, "loss": {"p_start_epoch": 0}, "model": {"encoder_depth": 2, "decoder_depth": 1}}
+    values = {"batch_size": BATCH, "loss": {"p_start_epoch": 0}, "model": SHALLOW}
     config = PretrainConfig.from_preset(preset, data="x", **{name: values.get(name, {}) for name in values} | changes)
     edge = config.model.tile_size + 32
     cache = SimpleNamespace(tiles=np.zeros((tiles, edge, edge, 3), np.uint8))
@@ -40,63 +44,62 @@ def test_no_step_waits(gpu, preset):
     "loss",
     [
         {"distance": "smooth_l1", "target": "token"},
-        {"distance": "cosine", "target": "token", "teacher_gradient": False},
-        {"distance": "cross_entropy", "centring": "none", "target": "token"},
         {"distance": "cross_entropy", "centring": "sinkhorn", "target": "image", "target_normalisation": "patch_channel"},
         {"distance": "contrast", "target": "both", "target_normalisation": "none"},
         {"p": 0.0},
     ],
 )
 def test_no_loss_waits(gpu, loss):
-    head = {"smooth_l1": "predictor", "cosine": "predictor", "contrast": "embedding"}.get(loss.get("distance"), "projection")
-    model = {"encoder_depth": 1, "decoder_depth": 1, "head": head}
-    engine, _ = new_engine(model=model, loss={"p_start_epoch": 0, **loss}, optimizer={"clip_grad": 3.0})
+    head = HEADS[loss.get("distance", "cross_entropy")]
+    engine, _ = new_engine(model=SHALLOW | {"head": head}, loss={"p_start_epoch": 0, **loss}, optimizer={"clip_grad": 3.0})
     gpu.found.clear()
     engine.step(0)
     assert not gpu.found
-
-
-@pytest.mark.parametrize(("free", "kept"), [(80 * 2**30, True), (2**20, False)])
-def test_tiles_come_without_a_wait_from_the_gpu_or_the_host(gpu, monkeypatch, free, kept):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, free))
-    engine, _ = new_engine()
-    gpu.found.clear()
-    engine.step(0)
-    assert engine.loader.on_device == kept
-    assert not gpu.found
-
-
-def test_tiles_stay_on_the_host_where_training_needs_the_gpu(gpu, monkeypatch):
-    engine, cache = new_engine()
-    needed = engine._memory()
-    for free, kept in ((needed + 2 * cache.tiles.nbytes, True), (needed, False)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None, free=free: (free, free))
-        assert new_engine()[0].loader.on_device == kept
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    ],
+    ("free", "needed", "kept"), [(10_000, 0, True), (5_000, 0, False), (10_000, 8_000, False)], ids=["room", "none", "needed"]
 )
-def test_out_of_memory_halves_the_tiles_at_once(gpu, monkeypatch, error):
+def test_tiles_come_without_a_wait_from_the_gpu_or_the_host(gpu, monkeypatch, free, needed, kept):
+    """They are kept on the GPU where they leave it what training needs."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, free))
+    loader = TileLoader(SimpleNamespace(tiles=np.zeros((10, 8, 8, 3), np.uint8)), GPU, needed=needed)
+    assert loader.on_device == kept
+    gpu.found.clear()
+    for now, following in ((0, 2), (2, 4)):
+        batch = loader.batch(np.arange(now, now + 2), np.arange(following, following + 2))
+        assert (batch.device, batch.shape) == (GPU, (2, 8, 8, 3))
+    assert not gpu.found
+
+
+def test_the_tiles_are_told_what_training_needs(gpu, monkeypatch):
+    told = {}
+    monkeypatch.setattr("napari_sdmae.training.engine.TileLoader", lambda cache, device, **named: told.update(named))
+    engine, _ = new_engine()
+    assert told["needed"] == on_meta(engine.config, explicit=False, bf16=False).total
+
+
+def test_out_of_memory_halves_the_tiles_at_once(gpu, monkeypatch):
     engine, _ = new_engine("paper-vit-small")  # its centre is put back
     whole, emptied = engine._losses, []
 
     def only_one(step, indices, *rest):
+        losses = whole(step, indices, *rest)
         if len(indices) > 1:
-            raise error
-        return whole(step, indices, *rest)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return losses
 
     monkeypatch.setattr(engine, "_losses", only_one)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(engine.micro_batch))
-    metrics = engine.step(0)
-    assert metrics.device == GPU
-    assert engine.micro_batch == 1
-    assert emptied == [4, 2]
-    assert [warning.code for warning in engine.warnings] == ["out_of_memory"] * 2
+    assert engine.step(0).device == GPU
+    assert (engine.micro_batch, emptied) == (1, [2])
+    assert [warning.code for warning in engine.warnings] == ["out_of_memory"]
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory"])
+def test_a_gpu_says_in_many_words_that_it_is_full(words):
+    assert is_out_of_memory(RuntimeError(words))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
 def test_a_checkpoint_comes_back_to_the_gpu(gpu):
