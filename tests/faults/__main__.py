@@ -1,0 +1,63 @@
+"""``python -m faults``: the campaign, module by module; exit status 1 if anything was lost."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+from faults.campaign import Campaign, Tally, one_of_each
+
+MODULES = ("images", "documents", "kills", "disks", "clock", "users", "signals")
+
+
+def main() -> int:
+    """Run the campaign; return the exit status."""
+    arguments = _parser().parse_args()
+    names = arguments.only.split() or list(MODULES)
+    folder = Path(tempfile.mkdtemp(prefix="sdmae-faults-"))
+    folder.chmod(0o755)
+    campaign = Campaign(folder, arguments.jobs, lambda line: print(line, flush=True))
+    total, left_out = Tally(), []
+    for name in names:
+        module, start = import_module(f"faults.{name}"), time.monotonic()
+        if reason := module.missing():
+            left_out.append(f"{name}: {reason}")
+            continue
+        cases = list(module.cases(campaign.material, arguments.seed))
+        cases = list(one_of_each(cases)) if arguments.short else cases
+        tally = campaign.run(case for case in cases if arguments.case in case.name)
+        missed = f"; {tally.missed} more came too late and prove nothing" if tally.missed else ""
+        print(f"{name}: {tally} ({time.monotonic() - start:.0f} s{missed})", flush=True)
+        total = Tally(total.tried + tally.tried, total.missed + tally.missed, total.lost + tally.lost)
+    campaign.close()
+    return _report(total, left_out, arguments.seed, folder)
+
+
+def _report(total: Tally, left_out: list[str], seed: int, folder: Path) -> int:
+    """Print what was lost, with the command that shows it again, what was left out, and the sum."""
+    for name, reason in total.lost:
+        print(
+            f"LOST {name}: {reason}\n     make faults ONLY={name.split('/')[0]} SEED={seed} CASE='{name}'   # files: {folder / name}"
+        )
+    for reason in left_out:
+        print(f"NOT TRIED {reason}")
+    print(total)
+    return 1 if total.lost else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    parser.add_argument("--only", default="", metavar="MODULES", help=f"of {', '.join(MODULES)}; default: all")
+    parser.add_argument("--case", default="", metavar="TEXT", help="only cases whose name holds this")
+    parser.add_argument("--seed", type=int, default=0, help="other files, other places of the faults (default: 0)")
+    parser.add_argument("--short", action="store_true", help="one case of each kind, as in make test")
+    parser.add_argument("--jobs", type=int, default=2, help="cases at once (default: 2)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
