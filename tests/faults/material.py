@@ -37,21 +37,21 @@ class Material:
     """
 
     def __init__(self, folder: Path, server: Server) -> None:
-        self.folder, self._server = folder, server
+        self.folder, self.server = folder, server
         self.tiles, self.labelled, self.nuclei = folder / "tiles", folder / "segmentation", folder / "instances"
         self.picture, self.labels = folder / "picture.png", folder / "labels.png"
-        self.pretrain, self.finetune, self.ablation = (folder / f"{name}.yaml" for name in ("pretrain", "finetune", "ablation"))
+        self.pretrain, self.finetune = folder / "pretrain.yaml", folder / "finetune.yaml"
+        self.instances, self.ablation = folder / "instances.yaml", folder / "ablation.yaml"
         self._cut_tiles()
         self._cut_nuclei()
         self._write_settings()
         self.model = self._run("model", "pretrain", "--config", self.pretrain)
         self.head = self._run("head", "finetune", "--config", self.finetune)
-        self.scratch = folder / "work"
 
     @cached_property
     def nuclei_head(self) -> Path:
         """A head that finds objects."""
-        return self._run("nuclei-head", "finetune", "--config", self.finetune, "--task", "instances", "--data", self.nuclei)
+        return self._run("nuclei-head", "finetune", "--config", self.instances)
 
     def _cut_tiles(self) -> None:
         """Cut 8 tiles of 32 px, and one picture of 96 px, from the shipped tissue."""
@@ -80,6 +80,7 @@ class Material:
         evaluate = {**FINETUNE, "task": "segmentation", "data": str(self.labelled)}
         self._save(self.pretrain, PRETRAIN | {"data": str(self.tiles)})
         self._save(self.finetune, evaluate)
+        self._save(self.instances, evaluate | {"task": "instances", "data": str(self.nuclei)})
         evaluate = {key: value for key, value in evaluate.items() if key != "encoder"}
         self._save(self.ablation, {"data": str(self.tiles), "pretrain": {"preset": "cpu-demo", **PRETRAIN}, "evaluate": evaluate})
 
@@ -91,7 +92,7 @@ class Material:
         """Return the folder of a run made by `words`."""
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
-        ended = self._server.run([*words, "--output", self.folder / name], work)
+        ended = self.server.run([*words, "--output", self.folder / name], work)
         if ended.status:
             raise Lost(f"the material cannot be made: {ended.stderr}")
         return self.folder / name
