@@ -101,7 +101,6 @@ class Campaign:
             tally.tried += 1
             if reason is not None:
                 tally.lost.append((case.name, str(reason)))
-                self._said(f"  lost {case.name}: {reason}")
             if tally.tried % 50 == 0:
                 self._said(f"  … {tally}")
         return tally

@@ -15,14 +15,37 @@ from faults.oracle import Lost
 from faults.server import Server
 
 CPU = {"device": "cpu", "precision": "fp32", "threads": 1, "log_every": 1, "preview_tiles": 1}
-MODEL = {"encoder": "vit_tiny_patch16_224", "tile_size": 32, "patch_size": 8, "encoder_width": 16, "encoder_depth": 1, "encoder_heads": 1,
-         "decoder_width": 12, "decoder_depth": 1, "decoder_heads": 1, "head_hidden": 16, "head_bottleneck": 8, "head_outputs": 16}  # fmt: skip
-PRETRAIN = CPU | {"epochs": 2, "batch_size": 4, "model": MODEL, "tiles": {"tissue_filter": False},
-                  "loss": {"p_start_epoch": 0, "p_ramp_epochs": 1}, "optimizer": {"warmup_epochs": 1}}  # fmt: skip
+MODEL = {
+    "encoder": "vit_tiny_patch16_224",
+    "tile_size": 32,
+    "patch_size": 8,
+    "encoder_width": 16,
+    "encoder_depth": 1,
+    "encoder_heads": 1,
+    "decoder_width": 12,
+    "decoder_depth": 1,
+    "decoder_heads": 1,
+    "head_hidden": 16,
+    "head_bottleneck": 8,
+    "head_outputs": 16,
+}
+PRETRAIN = CPU | {
+    "epochs": 2,
+    "batch_size": 4,
+    "model": MODEL,
+    "tiles": {"tissue_filter": False},
+    "loss": {"p_start_epoch": 0, "p_ramp_epochs": 1},
+    "optimizer": {"warmup_epochs": 1},
+}
 """Two epochs of two steps of milliseconds; all parts are those of a real run."""
-FINETUNE = CPU | {"epochs": 2, "batch_size": 4, "tile_px": 32,
-                  "encoder": {"tile_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 1},
-                  "head": {"decoder": "linear", "width": 8}, "optimizer": {"warmup_epochs": 1, "base_lr": 0.02}}  # fmt: skip
+FINETUNE = CPU | {
+    "epochs": 2,
+    "batch_size": 4,
+    "tile_px": 32,
+    "encoder": {"tile_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 1},
+    "head": {"decoder": "linear", "width": 8},
+    "optimizer": {"warmup_epochs": 1, "base_lr": 0.02},
+}
 
 
 class Material:

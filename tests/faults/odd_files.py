@@ -47,8 +47,17 @@ def bombs() -> Iterator[Named]:
 
 def bomb(edge: int, samples: int, packed: bytes) -> bytes:
     """Return a deflated TIFF of edge × edge px in one strip that holds little."""
-    entries = [(256, 4, edge), (257, 4, edge), (258, 3, 8), (259, 3, 8), (262, 3, 2 if samples == 3 else 1), (273, 4, 200),
-               (277, 3, samples), (278, 4, edge), (279, 4, len(packed))]  # fmt: skip
+    entries = [
+        (256, 4, edge),
+        (257, 4, edge),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 2 if samples == 3 else 1),
+        (273, 4, 200),
+        (277, 3, samples),
+        (278, 4, edge),
+        (279, 4, len(packed)),
+    ]
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
     return head.ljust(200, b"\0") + packed
@@ -57,11 +66,24 @@ def bomb(edge: int, samples: int, packed: bytes) -> bytes:
 def pretenders(rng: np.random.Generator) -> Iterator[Named]:
     """Yield files of other kinds under the names of pictures."""
     contents = {
-        "empty": b"", "one": b"\0", "text": b"not an image\n", "noise": rng.bytes(5000), "nought": bytes(5000), "html": b"<html><body>404",
-        "zip": b"PK\x03\x04" + rng.bytes(200), "pdf": b"%PDF-1.7\n" + rng.bytes(200), "gif": b"GIF89a" + struct.pack("<HH", 9, 9) + bytes(50),
-        "webp": b"RIFF\x00\x01\x00\x00WEBPVP8 " + rng.bytes(60), "tiff": b"II*\0", "bigtiff": b"II+\0\x08\0\0\0" + b"\xff" * 8,
-        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch canary) (w) file\n", "svg": b"<svg xmlns='http://x'/>",
-        "xml": b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "pickle": b"cos\nsystem\n(S'touch canary'\ntR.", "lfs": b"version https://git-lfs"}  # fmt: skip
+        "empty": b"",
+        "one": b"\0",
+        "text": b"not an image\n",
+        "noise": rng.bytes(5000),
+        "nought": bytes(5000),
+        "html": b"<html><body>404",
+        "zip": b"PK\x03\x04" + rng.bytes(200),
+        "pdf": b"%PDF-1.7\n" + rng.bytes(200),
+        "gif": b"GIF89a" + struct.pack("<HH", 9, 9) + bytes(50),
+        "webp": b"RIFF\x00\x01\x00\x00WEBPVP8 " + rng.bytes(60),
+        "tiff": b"II*\0",
+        "bigtiff": b"II+\0\x08\0\0\0" + b"\xff" * 8,
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch canary) (w) file\n",
+        "svg": b"<svg xmlns='http://x'/>",
+        "xml": b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        "pickle": b"cos\nsystem\n(S'touch canary'\ntR.",
+        "lfs": b"version https://git-lfs",
+    }
     for name, content in contents.items():
         for suffix in ("png", "jpg", "tif", "bmp")[:: 1 if name in ("empty", "noise") else 3]:
             yield f"{name}.{suffix}", content

@@ -81,7 +81,7 @@ def fingerprint(folder: Path, *left_out: Path) -> dict[str, str]:
 def _content(path: Path) -> str:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return f"link to {os.readlink(path)}"
+        return f"link to {path.readlink()}"
     if not stat.S_ISREG(status.st_mode):
         return f"{stat.S_IFMT(status.st_mode):o}"
     if status.st_size > LARGE:

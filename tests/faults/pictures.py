@@ -112,9 +112,23 @@ def flipped(data: bytes, rng: np.random.Generator) -> Iterator[Named]:
             yield f"{name}-{number}", bytes(changed)
 
 
-TAGS = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "offsets": 273, "samples": 277,
-        "rows-per-strip": 278, "byte-counts": 279, "planar": 284, "predictor": 317, "tile-width": 322, "tile-height": 323,
-        "tile-offsets": 324, "sample-format": 339}  # fmt: skip
+TAGS = {
+    "width": 256,
+    "height": 257,
+    "bits": 258,
+    "compression": 259,
+    "photometric": 262,
+    "offsets": 273,
+    "samples": 277,
+    "rows-per-strip": 278,
+    "byte-counts": 279,
+    "planar": 284,
+    "predictor": 317,
+    "tile-width": 322,
+    "tile-height": 323,
+    "tile-offsets": 324,
+    "sample-format": 339,
+}
 
 
 def absurd_tags(data: bytes) -> Iterator[Named]:

@@ -103,7 +103,7 @@ class Server:
         except Lost as reason:
             raise Lost(f"{_under_way(folder, words)}: {reason}") from None
         if ended.status:
-            raise Lost(f"{_under_way(folder, words)}: died of {signal.Signals(-ended.status).name}")
+            raise Lost(f"{_under_way(folder, words)}: the process ended with {ended.status}")
         statuses = json.loads((folder / "statuses").read_text())
         return [Ended(status, _text(out), _text(err), ended.peak) for status, (out, err) in zip(statuses, said, strict=True)]
 
@@ -146,8 +146,8 @@ def _under_way(folder: Path, commands: list[list[str]]) -> str:
 # --- the server ---------------------------------------------------------------------------------------------------------------
 
 
-def serve() -> list[list[str]] | None:
-    """Answer messages; return the commands of each forked process, None in the server when its input ends."""
+def serve() -> dict[str, Any] | None:
+    """Answer messages; return its message in each forked process, None in the server when its input ends."""
     _load()
     for line in sys.stdin:
         message = json.loads(line)
@@ -158,27 +158,25 @@ def serve() -> list[list[str]] | None:
             _answer({"pid": pid})
         else:
             _become(message)
-            return list(message.get("commands") or [message["words"]])
+            return dict(message)
     return None
 
 
 def obey(commands: list[list[str]]) -> int:
-    """Run commands; return the exit status of the last. Where there are several, each has its own output and status."""
-    status, statuses = 0, []
+    """Run commands one after the other, each with an output and an exit status of its own; return 0."""
+    statuses: list[int] = []
     for number, words in enumerate(commands):
-        if number:
-            _redirect({"stdout": f"stdout-{number}", "stderr": f"stderr-{number}"})
-        sys.argv = ["sdmae", *words]
-        status = _status(words)
-        statuses.append(status)
+        _redirect({"stdout": f"stdout-{number}", "stderr": f"stderr-{number}"})
+        statuses.append(_status(words))
         Path("statuses").write_text(json.dumps(statuses))
-    return 0 if len(commands) > 1 else status
+    return 0
 
 
 def _status(words: list[str]) -> int:
     """Return the exit status of a command, as the interpreter would end with it."""
     from napari_sdmae.cli import main
 
+    sys.argv = ["sdmae", *words]
     try:
         status: Any = main(words)
     except SystemExit as end:
@@ -253,4 +251,6 @@ def _redirect(message: dict[str, Any]) -> None:
 if __name__ == "__main__":
     asked = serve()
     if asked is not None:
-        os._exit(obey(asked))  # the interpreter's own ending takes longer than the commands
+        os._exit(
+            obey(asked["commands"]) if "commands" in asked else _status(asked["words"])
+        )  # the interpreter's own ending takes longer than the commands
