@@ -1,1 +1,1 @@
-"""A campaign of faults: bad files, killed processes, full disks, clocks that jump; ``make faults`` runs all of it (CONTRIBUTING.md)."""
+"""A campaign of faults: bad files, killed processes, full disks, clocks that jump. CONTRIBUTING.md tells how it is run."""

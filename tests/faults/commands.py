@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from faults.material import Material
-from faults.oracle import Lost, complaint
+from faults.oracle import Lost, complaint, judge
 from faults.server import Server
 
 Words = list[Any]
@@ -98,6 +100,29 @@ def results(folder: Path) -> dict[str, str]:
     files = [path for path in sorted(output.rglob("*")) if path.is_file() and path.name not in TOLD and path.suffix != ".svg"]
     named = {path.relative_to(output).as_posix(): path for path in files}
     return {name: _digest(path, folder) for name, path in named.items() if "/checkpoints/" not in name and not _hidden(name)}
+
+
+@contextmanager
+def undisturbed(command: Command, material: Material) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Run a command without any fault; give its folder, which is removed at the end, and its results."""
+    folder = material.folder / "undisturbed" / command.name
+    (folder / "output").mkdir(parents=True)
+    judge(material.server.run(command.words, folder), (0,))
+    yield folder, results(folder)
+    shutil.rmtree(folder)
+
+
+def check_finished(folder: Path, reference: dict[str, str]) -> None:
+    """Raise `Lost` unless the output is that of an undisturbed command, bit by bit, and nothing lies aside."""
+    found = {name: digest for name, digest in results(folder).items() if not name.startswith("notes")}
+    if absent := sorted(reference.keys() - found.keys()):
+        raise Lost(f"missing in the end: {', '.join(absent[:3])}")
+    if more := sorted(found.keys() - reference.keys()):
+        raise Lost(f"more than undisturbed: {', '.join(more[:3])}")
+    if different := sorted(name for name in reference if found[name] != reference[name]):
+        raise Lost(f"not as undisturbed: {', '.join(different[:3])}")
+    if left := leftovers(folder):
+        raise Lost(f"left behind for ever: {', '.join(left[:3])}")
 
 
 def _hidden(name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from faults import tracing
 from faults.campaign import Bench, Case, Missed
-from faults.commands import Command, check_whole, commands, leftovers, results
+from faults.commands import Command, check_finished, check_whole, commands, leftovers, results
 from faults.material import Material
 from faults.oracle import Lost, judge
 from faults.tracing import Place
@@ -55,10 +55,8 @@ def sample(material: Material, seed: int) -> Iterator[Case]:
 
 def of_command(command: Command, material: Material, seed: int) -> Iterator[Case]:
     """Yield the cases of one command."""
-    folder = material.folder / "undisturbed" / command.name
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        (folder / "output").mkdir()
+    folder = material.folder / "traced" / command.name
+    (folder / "output").mkdir(parents=True)
     ended, found = tracing.places(material.server, command.words, folder)
     judge(ended, (0,))
     reference = results(folder)
@@ -92,19 +90,6 @@ def _attempt(bench: Bench, command: Command, place: Place, blow: str, reference:
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
     check_whole(command, bench.folder, reference)
     command.again(bench.server, bench.folder)
-    check_finished(bench, reference)
+    check_finished(bench.folder, reference)
     if bystander.read_text() != "mine":
         raise Lost("a file of the user was changed")
-
-
-def check_finished(bench: Bench, reference: dict[str, str]) -> None:
-    """Raise `Lost` unless the output is that of an undisturbed command, bit by bit, and nothing lies aside."""
-    found = {name: digest for name, digest in results(bench.folder).items() if not name.startswith("notes")}
-    if absent := sorted(reference.keys() - found.keys()):
-        raise Lost(f"missing in the end: {', '.join(absent[:3])}")
-    if more := sorted(found.keys() - reference.keys()):
-        raise Lost(f"more than undisturbed: {', '.join(more[:3])}")
-    if different := sorted(name for name in reference if found[name] != reference[name]):
-        raise Lost(f"not as undisturbed: {', '.join(different[:3])}")
-    if left := leftovers(bench.folder):
-        raise Lost(f"left behind for ever: {', '.join(left[:3])}")

@@ -184,8 +184,6 @@ def _status(words: list[str]) -> int:
     except BaseException:
         traceback.print_exc()
         status = 1
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     return status if isinstance(status, int) else 1
 
 
@@ -212,8 +210,9 @@ def _load() -> None:
 def _become(message: dict[str, Any]) -> None:
     """Turn a fresh child into the process of a command.
 
-    Options: ``memory`` and ``largest`` (bytes of memory, of a file), ``uid`` (run as this user), ``ignored`` (signals that
-    come ignored, as nohup leaves them), ``terminal`` (path of a terminal to be controlled by), ``traced`` (wait for strace).
+    Options: ``memory`` and ``largest`` (bytes of memory, of a file), ``powerless`` (without what root may do more than others),
+    ``ignored`` (signals that come ignored, as nohup leaves them), ``terminal`` (path of a terminal to be controlled by),
+    ``traced`` (wait for strace).
     """
     import ctypes
     import resource
@@ -229,12 +228,19 @@ def _become(message: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (message["largest"], resource.RLIM_INFINITY))
     for number in message.get("ignored", ()):
         signal.signal(number, signal.SIG_IGN)
-    if "uid" in message:
-        os.setgroups([])
-        os.setgid(message["uid"])
-        os.setuid(message["uid"])
+    if message.get("powerless"):
+        _drop_powers()
     while message.get("traced") and "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
         time.sleep(0.002)
+
+
+def _drop_powers() -> None:
+    """Give up all capabilities: root may then read, write and remove what any user in its place may, and no more."""
+    import ctypes
+
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "the capabilities cannot be given up")
 
 
 def _redirect(message: dict[str, Any]) -> None:
