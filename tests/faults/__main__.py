@@ -11,8 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from faults.campaign import Campaign, Tally
-
-MODULES = ("images", "documents", "kills", "disks", "clock", "users", "signals")
+from faults.modules import MODULES
 
 
 def main() -> int:

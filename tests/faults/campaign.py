@@ -100,7 +100,7 @@ class Campaign:
                 continue
             tally.tried += 1
             if reason is not None:
-                tally.lost.append((case.name, str(reason)))
+                tally.lost.append((case.name, str(reason) if isinstance(reason, Lost) else f"{type(reason).__name__}: {reason}"))
             if tally.tried % 50 == 0:
                 self._said(f"  … {tally}")
         return tally
@@ -120,7 +120,7 @@ class Campaign:
         folder.mkdir(parents=True)
         try:
             case.attempt(Bench(self._own.server, folder, self.material))
-        except (Lost, Missed) as reason:
+        except Exception as reason:
             return case, reason
         shutil.rmtree(folder)
         return case, None

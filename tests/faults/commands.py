@@ -85,9 +85,7 @@ def commands(material: Material) -> list[Command]:
         Command("embed-parquet", ["embed", material.model, material.tiles, "--output", "output/features.parquet", *cpu]),
         Command("reconstruct", ["reconstruct", material.model, picture, "--output", "output", *cpu]),
         Command("attention", ["attention", material.model, picture, "--output", "output", *cpu]),
-        Command(
-            "predict", ["predict", material.nuclei_head, picture, material.tiles, "--output", "output", "--probabilities", *cpu]
-        ),
+        Command("predict", ["predict", material.head, picture, material.tiles, "--output", "output", "--probabilities", *cpu]),
         Command("pretrain", ["pretrain", "--config", material.pretrain, "--output", "output/run"], "output/run"),
         Command("finetune", ["finetune", "--config", material.finetune, "--output", "output/run"], "output/run"),
         Command("ablate", ["ablate", "--config", material.ablation, "--output", "output/grid"]),

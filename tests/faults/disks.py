@@ -18,15 +18,18 @@ from faults.oracle import Lost, judge
 SHARES = (0.0, 0.3, 0.6, 0.9)
 """Of the bytes, or inodes, that the finished output takes."""
 PAGE = 4096
-SHORT = ("export-geojson", "predict")
+SHORT = ("export-geojson", "reconstruct")
 
 
 def missing() -> str:
     """Return what this machine lacks."""
-    return "" if os.geteuid() == 0 and _mounts() else "full disks: mounting a tmpfs needs root"
+    return "" if may_mount() else "full disks: mounting a tmpfs needs root"
 
 
-def _mounts() -> bool:
+def may_mount() -> bool:
+    """Return whether file systems can be mounted here."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
     return (
         subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode
         == 0

@@ -134,8 +134,8 @@ def _settings(name: str, data: bytes, command: str) -> Lay:
 
 def _run_config(name: str, data: bytes) -> Lay:
     def lay(bench: Bench, given: Path) -> list[list[Any]]:
-        run = _run_folder(bench, given, "config.yaml", data)
-        return [["resume", run], ["runs", given]]
+        run = _run_folder(bench, bench.folder / "output", "config.yaml", data)
+        return [["resume", run], ["runs", bench.folder / "output"]]
 
     return lay
 
@@ -149,7 +149,7 @@ def _status(name: str, data: bytes) -> Lay:
 
 
 def _run_folder(bench: Bench, given: Path, name: str, data: bytes) -> Path:
-    (given / "run").mkdir()
+    (given / "run").mkdir(parents=True)
     for kept in ("config.yaml", "status.json"):
         shutil.copy(bench.material.model / kept, given / "run" / kept)
     (given / "run" / name).write_bytes(data)

@@ -11,7 +11,7 @@ from faults.campaign import Bench
 from faults.oracle import Lost
 from faults.server import LIMIT_S, Job
 
-LONG = ("--epochs", "40")
+LONG = ("--epochs", "20")
 """Some seconds of steps."""
 ENDLESS = ("--epochs", "20000")
 

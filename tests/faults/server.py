@@ -230,6 +230,7 @@ def _become(message: dict[str, Any]) -> None:
         signal.signal(number, signal.SIG_IGN)
     if message.get("powerless"):
         _drop_powers()
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER: where only parents may trace
     while message.get("traced") and "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
         time.sleep(0.002)
 

@@ -17,6 +17,8 @@ from faults.oracle import Lost, complaint, judge
 from faults.server import Job
 
 STOPPED = 143
+Disturb = Callable[[Bench, str], None]
+"""Disturbs a run of a kind."""
 
 
 def missing() -> str:
@@ -59,7 +61,7 @@ def _reference(material: Material, kind: str) -> dict[str, str]:
     return results(folder)
 
 
-def _attempt_run(bench: Bench, kind: str, disturb: Callable[[Bench, str], tuple[int, ...]], reference: dict[str, str]) -> None:
+def _attempt_run(bench: Bench, kind: str, disturb: Disturb, reference: dict[str, str]) -> None:
     """Disturb a run that lives; what it leaves can be gone on with, and ends as if nothing had been."""
     disturb(bench, kind)
     if living.state(bench.folder) != "finished":
@@ -78,7 +80,7 @@ def _signalled(bench: Bench, kind: str, numbers: tuple[int, ...], statuses: tupl
     for number in numbers:
         job.signal(number)
     ended = job.wait()
-    if -ended.status in numbers and -ended.status in [-one for one in statuses]:
+    if ended.status < 0 and ended.status in statuses:
         return
     judge(ended, statuses)
     _check_state(bench, state)
@@ -156,12 +158,11 @@ def _dropped_terminal(bench: Bench, kind: str) -> None:
     os.close(master)
     ended = job.wait()
     if ended.status not in (0, STOPPED):
-        raise Lost(
-            f"exit status {ended.status} after the terminal was dropped, expected {STOPPED}; the run is {living.state(bench.folder)}"
-        )
+        state = living.state(bench.folder)
+        raise Lost(f"exit status {ended.status} after the terminal was dropped, expected {STOPPED}; the run is {state}")
 
 
-DISTURBED: dict[str, Callable[[Bench, str], None]] = {
+DISTURBED: dict[str, Disturb] = {
     "terminate": partial(_signalled, numbers=(signal.SIGTERM,), statuses=(STOPPED,), state="stopped"),
     "interrupt": partial(_signalled, numbers=(signal.SIGINT,), statuses=(STOPPED,), state="stopped"),
     "hangup": partial(_signalled, numbers=(signal.SIGHUP,), statuses=(STOPPED,), state="stopped"),

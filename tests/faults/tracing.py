@@ -36,10 +36,12 @@ class Place:
 
 
 def available() -> bool:
-    """Return whether strace is here and may look into processes."""
-    return (
-        shutil.which("strace") is not None and subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode == 0
-    )
+    """Return whether strace is here and may look into processes that run."""
+    if shutil.which("strace") is None:
+        return False
+    with subprocess.Popen(["sleep", "1"]) as process:
+        watched = ["strace", "-o", "/dev/null", "-p", str(process.pid)]
+        return subprocess.run(watched, capture_output=True, check=False).returncode == 0
 
 
 def places(server: Server, words: list[Any], folder: Path) -> tuple[Ended, list[Place]]:
