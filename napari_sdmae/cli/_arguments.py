@@ -69,6 +69,8 @@ def _came(value: str) -> str:
 
 def explain(error: Exception) -> str:
     """Return the message of `error` on one line; for settings, with the name of each field."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split()) or type(error).__name__
     return "; ".join(_explain_field(dict(item)) for item in error.errors())

@@ -14,15 +14,16 @@ from PIL import Image
 from napari_sdmae.cli._models import named_or_default
 from napari_sdmae.cli._output import (
     Refused,
+    check_outputs,
     check_scale,
     common_parser,
-    free_paths,
     guarded,
     heat,
     save_json,
     save_png,
     save_tiff,
 )
+from napari_sdmae.io.files import atomic_files
 
 PROG = "sdmae attention"
 METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
@@ -76,7 +77,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     _check(arguments)
     model = named_or_default(PROG, arguments.model)
     name = _name(arguments, model_info(model).depth)
-    paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
+    names = [f"{name}.{suffix}" for suffix in ("png", "tif", "json")]
+    check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import attention, read_field
 
     field = read_field(str(arguments.image), arguments.region)
@@ -85,10 +87,11 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     answer = attention(model, field, mpp=mpp, **asked)
     values, cell = answer["values"], answer["scale"][0]
     low, high = _colour_range(values, answer["method"])
-    save_png(paths[0], overlay(field, values, cell, low, high, arguments.interpolation))
-    save_tiff(paths[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
-    save_json(paths[2], _report(arguments, answer) | {"colour_range": [low, high]})
-    return paths
+    with atomic_files(arguments.output, names[-1], arguments.overwrite) as folder:
+        save_png(folder / names[0], overlay(field, values, cell, low, high, arguments.interpolation))
+        save_tiff(folder / names[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
+        save_json(folder / names[2], _report(arguments, answer) | {"colour_range": [low, high]})
+    return [arguments.output / name for name in names]
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -49,11 +49,15 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     """Read, write and return the paths written."""
     check_scale(arguments.mpp)
     _check(arguments)
+    from napari_sdmae.io.files import check_free
     from napari_sdmae.io.labels import export_labels, format_of, import_labels
 
     formats = [format_of(path, arguments.format) for path in arguments.output]
-    if there := [str(path) for path in arguments.output if path.exists() and not arguments.overwrite]:
+    if there := [str(path) for path in arguments.output if path.is_file() and not arguments.overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
+    for path, known in zip(arguments.output, formats, strict=True):
+        if known != "ome-zarr":  # labels are put beside a picture that is there
+            check_free(path, arguments.overwrite)
     options = {"object_type": arguments.object_type, "bounds": arguments.bounds}
     drawn: dict[str, Any] = {"shape": None if arguments.shape is None else tuple(arguments.shape), "step": arguments.step}
     if format_of(arguments.labels) == "geojson":
@@ -62,10 +66,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     written: list[Path] = []
     for path, known in zip(arguments.output, formats, strict=True):
         own = options if known == "geojson" or "geojson" not in formats else {}
-        try:
-            written += export_labels(label_map, path, format=known, overwrite=arguments.overwrite, **own)
-        except FileExistsError as error:
-            raise Refused(str(error)) from None
+        written += export_labels(label_map, path, format=known, overwrite=arguments.overwrite, **own)
     return written
 
 

@@ -15,6 +15,7 @@ from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import Part, Task
 from napari_sdmae.io.images import IMAGE_SUFFIXES
 from napari_sdmae.io.scale import plausible_mpp
+from napari_sdmae.tables import restored
 
 COLUMNS = {
     "file": ("file", "image", "path", "filename", "file_name", "id"),
@@ -147,7 +148,8 @@ def _read(path: Path, rows: int | None = None) -> pd.DataFrame:
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
     separator = max(",;\t", key=first.count)
-    return pd.read_csv(path, sep=separator, nrows=rows, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(path, sep=separator, nrows=rows, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return table.rename(columns=restored).map(restored)
 
 
 def _known(columns: Any) -> dict[str, str]:
