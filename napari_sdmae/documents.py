@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from napari_sdmae.tables import restored
+
 MAX_BYTES = 4_000_000_000
 """Largest JSON, unpacked; a million nuclei as GeoJSON are 1 GB."""
 MAX_TEXT_BYTES = 200_000_000
@@ -29,8 +31,6 @@ MAX_YAML_VALUES = 100_000
 MAX_CELLS = 20_000_000
 SEPARATORS = (",", ";", "\t", "|")
 """What may part the columns of a table."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that spreadsheets run as a formula; our tables write an apostrophe before it, which reading takes off."""
 
 
 class DocumentError(ValueError):
@@ -206,8 +206,7 @@ def _rows(lines: Any, columns: dict[int, str], width: int) -> Iterator[dict[str,
 
 
 def _cell(text: str) -> str:
-    text = text.strip()
-    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA_STARTS else text
+    return restored(text.strip())
 
 
 def _refuse_same_names(names: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +71,9 @@ def write_shapes(
     shapes, left_out = drawn(data, attributes)
     if not shapes:
         raise ValueError(f"no shape encloses an area ({_words(left_out)}): draw polygons, rectangles or ellipses")
-    write_features(path, (_feature(one) for one in shapes), overwrite=overwrite)
+    features = [_feature(one) for one in shapes]
+    drawn_as = json.dumps([{**one, "id": ""} for one in features])
+    write_features(path, features, identity=hashlib.sha256(drawn_as.encode()).digest(), overwrite=overwrite)
     return left_out
 
 

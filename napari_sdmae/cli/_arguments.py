@@ -71,6 +71,8 @@ def _came(value: str) -> str:
 
 def explain(error: Exception) -> str:
     """Return the message of `error` on one line, safe for a terminal; for settings, with the name of each field."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
     if not isinstance(error, ValidationError):
         return printable(" ".join(str(error).split())) or type(error).__name__
     return printable("; ".join(_explain_field(dict(item)) for item in error.errors()))

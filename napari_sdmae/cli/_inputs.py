@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import unicodedata
 from collections import Counter
@@ -13,6 +14,12 @@ from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._output import Refused
 
 UNUSABLE_DATA = 3
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk on which nothing more can be written."""
+
+
+class Unwritable(Exception):
+    """The one file for all images cannot be written: there is no going on with the next image."""
 
 
 class Input(NamedTuple):
@@ -64,6 +71,11 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
     -------
     int
         Exit status: 0 if all went well; else 3 if no image could be used, 1 if some were.
+
+    Raises
+    ------
+    OSError
+        If the disk is full: trying the others would be in vain.
     """
     failed, unusable = 0, 0
     for one in inputs:
@@ -71,6 +83,8 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
             for path in work(one):
                 print(path, flush=True)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             failed += 1
             unusable += isinstance(error, ValueError)
             print(f"{prog}: {named(one.path, error)}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.config import Device
+from napari_sdmae.io.files import atomic_path, check_free, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
 HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
@@ -50,29 +52,24 @@ def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
             print(path)
     except (UnusableImage, DataError, FieldError) as error:
         return _complain(prog, error, 3)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         return _complain(prog, error, 2)
     except (RuntimeError, OSError, MemoryError) as error:
         return _complain(prog, error, 1)
     return 0
 
 
-def free_paths(folder: Path, names: list[str], overwrite: bool) -> list[Path]:
-    """Return the paths of `names` in `folder`, which is made.
+def check_outputs(folder: Path, names: list[str], overwrite: bool) -> None:
+    """Raise `Refused` or `FileExistsError` if one of `names` in `folder` may not be written, or the folder is a file.
 
-    Raises
-    ------
-    Refused
-        If one exists and may not be overwritten, or the folder is a file.
+    What comes later can take minutes: it is known before.
     """
-    paths = [folder / name for name in names]
-    if there := [path.name for path in paths if path.exists() and not overwrite]:
+    if any(place.exists() and not place.is_dir() for place in (folder, *folder.parents)):
+        raise Refused(f"--output {folder} is a file or lies below one: give a folder")
+    if there := [name for name in names if (folder / name).is_file() and not overwrite]:
         raise Refused(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise Refused(f"--output {folder} is a file or lies below one: give a folder") from None
-    return paths
+    for name in names:
+        check_free(folder / name, overwrite)
 
 
 def check_scale(mpp: float | None) -> None:
@@ -92,7 +89,9 @@ def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.ui
 
 def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write uint8 RGB (H, W, 3)."""
-    Image.fromarray(pixels).save(path, "PNG")
+    buffer = io.BytesIO()  # Pillow's own files tell no reason when a disk is full
+    Image.fromarray(pixels).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue(), overwrite=False)
 
 
 def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: bool = False) -> None:
@@ -100,12 +99,13 @@ def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: b
     import tifffile
 
     scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(path, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
 
 
-def save_json(path: Path, values: dict[str, Any]) -> None:
+def save_json(path: Path, values: dict[str, Any], overwrite: bool = False) -> None:
     """Write `values` for people and programs to read."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(), overwrite)
 
 
 def _complain(prog: str, error: BaseException, status: int) -> int:

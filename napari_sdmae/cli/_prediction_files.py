@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from napari_sdmae.inference.prediction import Prediction
 
 
-def write_boxes(found: Prediction, image: Path, path: Path, *, overwrite: bool) -> Path:
+def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
     """Write the boxes of an image as COCO JSON, in px of the whole image."""
     import numpy as np
 
@@ -25,7 +25,6 @@ def write_boxes(found: Prediction, image: Path, path: Path, *, overwrite: bool) 
         scores=[box.score for box in found.boxes],
         image=image.name,
         mpp=found.label_map.mpp,
-        overwrite=overwrite,
     )
     return path
 
@@ -35,13 +34,13 @@ def write_probabilities(found: Prediction, path: Path) -> Path:
     import numpy as np
     import tifffile
 
-    from napari_sdmae.io.label_files import aside
+    from napari_sdmae.io.files import atomic_path
 
     assert found.probabilities is not None
     mpp = found.label_map.label_mpp
     scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     large = found.probabilities.size > 2**29
-    with aside(path, overwrite=True) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
         for name, values in zip(found.channels, found.probabilities, strict=True):
             page = np.asarray(values, np.float32)
             file.write(page, photometric="minisblack", compression="zlib", description=name, metadata=None, **scale)
@@ -63,18 +62,16 @@ def tile_rows(image: Path, found: Prediction) -> list[dict[str, Any]]:
     return rows
 
 
-def write_table(rows: list[dict[str, Any]], path: Path) -> Path:
-    """Write the classes of all images."""
+def table_of(rows: list[dict[str, Any]]) -> bytes:
+    """Return the table of the classes of all images as CSV."""
     import pandas as pd
 
-    from napari_sdmae.io.label_files import aside
+    from napari_sdmae.tables import table_bytes
 
-    with aside(path, overwrite=True) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n", float_format="%.7g")
-    return path
+    return table_bytes(pd.DataFrame(rows), mark=True, digits=7)
 
 
-def report(found: Prediction, seconds: float) -> dict[str, Any]:
+def report(found: Prediction) -> dict[str, Any]:
     """Return what the JSON file says of a prediction."""
     from napari_sdmae.inference.prediction import NOTE
 
@@ -89,6 +86,5 @@ def report(found: Prediction, seconds: float) -> dict[str, Any]:
         "step": labels.step,
         "counts": counts if labels.instances else None,
         "warnings": found.warnings,
-        "seconds": round(seconds, 3),
         "note": NOTE,
     }

@@ -49,18 +49,21 @@ def main(argv: list[str]) -> int:
         return 0
     if arguments.output is None:
         return refuse(PROG, "--output DIR is missing: name a folder for the ablation")
-    return _run(config, arguments.output)
+    return _run(config, arguments.output, arguments.config)
 
 
-def _run(config: AblationConfig, output: Path) -> int:
+def _run(config: AblationConfig, output: Path, source: Path) -> int:
     """Run the ablation in the foreground; a signal pauses it."""
     from napari_sdmae.cli._job import STOPPED_BY_SIGNAL, exit_status
     from napari_sdmae.cli._signals import Signals
 
     signals, started = Signals(), False
     with signals.caught():
-        from napari_sdmae.training.ablation import AblationEnded, ablate
+        from napari_sdmae.training.ablation import SETTINGS, AblationEnded, ablate, settings_text
 
+        kept = output / SETTINGS
+        if kept.exists() and kept.samefile(source) and source.read_text(encoding="utf-8") != settings_text(config):
+            return refuse(PROG, f"--config {source} lies where the ablation keeps its own copy: give another --output")
         try:
             for event in _shown(ablate(config, output, stop=lambda: signals.request), output):
                 started = started or not isinstance(event, AblationEnded)

@@ -14,9 +14,9 @@ from PIL import Image
 from napari_sdmae.cli._models import named_or_default
 from napari_sdmae.cli._output import (
     Refused,
+    check_outputs,
     check_scale,
     common_parser,
-    free_paths,
     guarded,
     heat,
     save_json,
@@ -24,6 +24,7 @@ from napari_sdmae.cli._output import (
     save_tiff,
 )
 from napari_sdmae.cli._which import add_which, tell, which_of
+from napari_sdmae.io.files import atomic_files
 
 PROG = "sdmae attention"
 METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
@@ -78,7 +79,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     which = which_of(arguments)
     model = named_or_default(PROG, arguments.model, arguments.image)
     name = _name(arguments, model_info(model).depth)
-    paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
+    names = [f"{name}.{suffix}" for suffix in ("png", "tif", "json")]
+    check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import attention
     from napari_sdmae.inference.fields import MAX_PIXELS
     from napari_sdmae.inference.pictures import fit_picture, open_picture, read_field
@@ -98,10 +100,11 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
         field = seen[: -(-picture.height // factor), : -(-picture.width // factor)]
     tell(PROG, arguments.image, [*picture.notes, *brightness_notes(field)])
     low, high = _colour_range(values, answer["method"])
-    save_png(paths[0], overlay(field, values, shown, low, high, arguments.interpolation))
-    save_tiff(paths[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
-    save_json(paths[2], _report(arguments, answer) | {"colour_range": [low, high]})
-    return paths
+    with atomic_files(arguments.output, names[-1], arguments.overwrite) as folder:
+        save_png(folder / names[0], overlay(field, values, shown, low, high, arguments.interpolation))
+        save_tiff(folder / names[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
+        save_json(folder / names[2], _report(arguments, answer) | {"colour_range": [low, high]})
+    return [arguments.output / name for name in names]
 
 
 def _check(arguments: argparse.Namespace) -> None:

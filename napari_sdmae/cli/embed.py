@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sdmae.cli._arguments import explain
-from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
+from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, Unwritable, for_each, gather
 from napari_sdmae.cli._models import named_or_default, split_inputs
-from napari_sdmae.cli._output import MODEL_HELP, Refused, check_scale
+from napari_sdmae.cli._output import MODEL_HELP, Refused, check_outputs, check_scale
 from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config import Device, Precision
 
@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
         return _run(arguments)
     except DataError as error:
         return _complain(error, UNUSABLE_DATA)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         return _complain(error, 2)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, Unwritable) as error:
         return _complain(error, 1)
 
 
@@ -89,8 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "stride": stride,
         "model_mpp": nan if encoder.mpp is None else encoder.mpp,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with writing(arguments.output, about) as writer:
+    with writing(arguments.output, about, arguments.overwrite) as writer:
         job = Job(arguments, encoder, tiling, context, writer)
         status = for_each(PROG, inputs, job.embed)
         if not job.count:
@@ -118,7 +117,10 @@ class Job:
         picture = FilePicture(one.path, self._arguments.mpp, which_of(self._arguments))
         options = {"pool": self._arguments.pool, "batch": self._arguments.batch, "autocast": self._context}
         for some in embed(self._encoder, picture, tiling=self._tiling, **options):
-            self._writer.add(str(one.path), picture.mpp, some)
+            try:
+                self._writer.add(str(one.path), picture.mpp, some)
+            except OSError as error:
+                raise Unwritable(f"{self._arguments.output}: {error.strerror}") from error
             self.count += len(some.features)
         tell(PROG, one.path, picture.notes)
         yield from ()
@@ -135,8 +137,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise Refused(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
     if arguments.batch < 1:
         raise Refused(f"--batch {arguments.batch}: expected 1 or more")
-    if arguments.output.exists() and not arguments.overwrite:
-        raise Refused(f"{arguments.output} is already there: give --overwrite or another --output")
+    check_outputs(arguments.output.parent, [arguments.output.name], arguments.overwrite)
 
 
 def _complain(error: Exception, status: int) -> int:

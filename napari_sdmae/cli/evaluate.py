@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_sdmae.cli._output import Refused, check_scale, guarded, save_json
+from napari_sdmae.cli._output import Refused, check_outputs, check_scale, guarded, save_json
 from napari_sdmae.config import Device
 from napari_sdmae.finetune_config import FinetuneConfig, LabelsConfig
 from napari_sdmae.head_spec import HeadSpec
@@ -31,8 +31,8 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     """Print the table; return the file that was written, if one was asked for."""
     check_scale(arguments.mpp)
     output: Path | None = arguments.output
-    if output is not None and output.exists() and not arguments.overwrite:
-        raise Refused(f"{output} is there already: give --overwrite or another --output")
+    if output is not None:
+        check_outputs(output.parent, [output.name], arguments.overwrite)
     from napari_sdmae.io.head_info import read_head_spec
 
     spec = read_head_spec(arguments.head)
@@ -54,8 +54,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     print(table(report))
     if output is None:
         return []
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_json(output, report)
+    save_json(output, report, arguments.overwrite)
     return [output]
 
 

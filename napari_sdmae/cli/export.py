@@ -61,7 +61,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
         return _write_one(arguments, arguments.output, arguments.image)
     warnings.warn(f"labels of {len(pictures)} pictures: each has files of its own (--image NAME reads one)", stacklevel=2)
     outputs = {name: [_named(path, name) for path in arguments.output] for name in pictures}
-    _refuse_there([path for paths in outputs.values() for path in paths], arguments.overwrite)
+    _refuse_there(arguments, [path for paths in outputs.values() for path in paths])
     if len({path for paths in outputs.values() for path in paths}) < len(pictures) * len(arguments.output):
         raise Refused("pictures of one name in it: give --image with the folders of the picture")
     return [written for name, paths in outputs.items() for written in _write_one(arguments, paths, name)]
@@ -77,16 +77,23 @@ def _named(path: Path, picture: str) -> Path:
     return path.with_name(f"{path.name.removesuffix(end)}-{name}{end}")
 
 
-def _refuse_there(outputs: list[Path], overwrite: bool) -> None:
-    if there := [str(path) for path in outputs if path.exists() and not overwrite]:
+def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
+    """Refuse what may not be written, before anything is read."""
+    from napari_sdmae.io.files import check_free
+    from napari_sdmae.io.labels import format_of
+
+    if there := [str(path) for path in outputs if path.is_file() and not arguments.overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
+    for path in outputs:
+        if format_of(path, arguments.format) != "ome-zarr":  # labels are put beside a picture that is there
+            check_free(path, arguments.overwrite)
 
 
 def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str | None) -> list[Path]:
     from napari_sdmae.io.labels import export_labels, format_of, format_read, import_labels
 
     formats = [format_of(path, arguments.format) for path in outputs]
-    _refuse_there(outputs, arguments.overwrite)
+    _refuse_there(arguments, outputs)
     options = {"object_type": arguments.object_type, "bounds": arguments.bounds}
     drawn: dict[str, Any] = {"shape": None if arguments.shape is None else tuple(arguments.shape), "step": arguments.step}
     if format_read(arguments.labels) == "geojson":
@@ -95,10 +102,7 @@ def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str 
     written: list[Path] = []
     for path, known in zip(outputs, formats, strict=True):
         own = options if known == "geojson" or "geojson" not in formats else {}
-        try:
-            written += export_labels(label_map, path, format=known, overwrite=arguments.overwrite, **own)
-        except FileExistsError as error:
-            raise Refused(str(error)) from None
+        written += export_labels(label_map, path, format=known, overwrite=arguments.overwrite, **own)
     return written
 
 

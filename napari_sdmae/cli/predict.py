@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
+from napari_sdmae.cli._finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
 from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
-from napari_sdmae.cli._output import Refused, check_scale, save_json, save_png
-from napari_sdmae.cli._prediction_files import report, tile_rows, write_boxes, write_probabilities, write_table
+from napari_sdmae.cli._output import Refused, check_outputs, check_scale, save_json, save_png
+from napari_sdmae.cli._prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config import Device, Precision
+from napari_sdmae.io.files import atomic_files, check_free, clear_leftovers, write_atomically
+from napari_sdmae.io.leftovers import remove
 
 if TYPE_CHECKING:
     from napari_sdmae.head_spec import HeadSpec
@@ -34,11 +36,13 @@ ENDS = {
 """What is written in each format: ``IMAGE-`` and this."""
 USUAL = {"segmentation": ("geojson", "csv"), "instances": ("geojson", "csv"), "classification": (), "detection": ()}
 """Formats when none are given; besides, classification writes one table for all images, and detection COCO boxes."""
-TABLE = "classification.csv"
+TABLE, LAST = "classification.csv", "prediction.json"
+SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "step", "overlay", "precision")
+"""Arguments that results depend on, beside the formats; the number of windows at once and the device change the last digits."""
 DESCRIPTION = (
     "Apply a head to images. Writes labels, measurements and an overlay per image; of classification one table for all, of "
     "detection boxes as COCO JSON. A file that cannot be used does not end the others (exit status 3 if none could be used, 1 "
-    "if some failed). Not a medical device."
+    "if some failed). Started again after it was killed it goes on: finished images are kept. Not a medical device."
 )
 
 
@@ -55,10 +59,13 @@ def main(argv: list[str]) -> int:
         return _complain(error, 2)
     except (OSError, RuntimeError) as error:
         return _complain(error, 1)
-    status = for_each(PROG, job.inputs, job.predict)
+    if job.told:
+        print(f"{PROG}: {len(job.told)} of {len(job.inputs)} images were finished before and are kept", file=sys.stderr)
     try:
-        if job.rows:
-            print(write_table(job.rows, arguments.output / TABLE))
+        status = for_each(PROG, job.inputs, job.predict)
+        if table := job.table():
+            write_atomically(arguments.output / TABLE, table_of(table))
+            print(arguments.output / TABLE)
     except OSError as error:
         return _complain(error, 1)
     return status
@@ -99,8 +106,10 @@ class Job:
 
     Attributes
     ----------
-    rows
-        Of classification: the rows of the table, one for each tile.
+    recipes
+        What the results of each image depend on, by its name.
+    told
+        What the JSON file of each image says that is finished, by its name: at first of those that an earlier call finished.
     """
 
     arguments: argparse.Namespace
@@ -108,26 +117,31 @@ class Job:
     model: Any
     options: dict[str, Any]
     inputs: list[Input]
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    recipes: dict[str, Recipe]
+    told: dict[str, dict[str, Any]]
 
     def predict(self, one: Input) -> Iterator[Path]:
-        """Predict an image and write its files; yields their paths."""
+        """Predict an image and write its files; yields their paths, nothing if it is finished already."""
         from napari_sdmae.inference.measuring import measure
         from napari_sdmae.inference.predicting import predict_picture
 
-        start = perf_counter()
+        if one.name in self.told:
+            return
         picture = self._picture(one)
         found = predict_picture(self.model, picture, **self.options)
         tell(PROG, one.path, picture.notes)
         for warning in found.warnings:
             print(f"{PROG}: {one.path}: {warning}", file=sys.stderr)
-        if self.spec.task == "classification":
-            self.rows += tile_rows(one.path, found)
-        elif "csv" in _formats(self.arguments, self.spec) or "geojson" in _formats(self.arguments, self.spec):
+        formats = _formats(self.arguments, self.spec)
+        if self.spec.task != "classification" and ("csv" in formats or "geojson" in formats):
             from dataclasses import replace
 
             found = replace(found, label_map=measure(found.label_map, self._picture(one)))
-        yield from self._write(one, found, perf_counter() - start)
+        yield from self._write(one, found)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the rows of the table of classification, one for each tile of the finished images."""
+        return _rows(self.inputs, self.told)
 
     def _picture(self, one: Input) -> Picture:
         """Return the picture from its beginning: each reader goes through it once."""
@@ -135,33 +149,44 @@ class Job:
 
         return open_picture(one.path, self.arguments.region, self.arguments.mpp, which_of(self.arguments))
 
-    def _write(self, one: Input, found: Prediction, seconds: float) -> Iterator[Path]:
+    def _write(self, one: Input, found: Prediction) -> Iterator[Path]:
+        """Write all files of an image, the JSON file last; those of it that are there stay unless they may be replaced."""
+        output = self.arguments.output / one.name
+        about = {"image": str(one.path), "region": self.arguments.region, "head": str(self.arguments.head)}
+        about |= {"task": self.spec.task} | report(found) | {RECIPE: self.recipes[one.name]}
+        if self.spec.task == "classification":
+            about["tiles"] = tile_rows(one.path, found)
+        with atomic_files(output.parent, f"{output.name}-{LAST}", self.arguments.overwrite) as folder:
+            written = [*self._save(one, found, folder / output.name), folder / f"{output.name}-{LAST}"]
+            save_json(written[-1], about)
+            kept = [] if self.arguments.overwrite else [path for path in written if (output.parent / path.name).exists()]
+            for path in kept:
+                remove(path)
+        self.told[one.name] = about
+        yield from (output.parent / path.name for path in written if path not in kept)
+
+    def _save(self, one: Input, found: Prediction, stem: Path) -> Iterator[Path]:
         from napari_sdmae.cli._overlay import overlay
         from napari_sdmae.io.labels import export_labels
 
-        paths = {end: self.arguments.output / f"{one.name}-{end}" for end in _ends(self.arguments, self.spec)}
-        for path in paths.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        paths = {end: stem.with_name(f"{stem.name}-{end}") for end in _ends(self.arguments, self.spec)}
         for name in _formats(self.arguments, self.spec):
-            yield from export_labels(found.label_map, paths[ENDS[name]], format=name, overwrite=self.arguments.overwrite)
+            yield from export_labels(found.label_map, paths[ENDS[name]], format=name)
         if "boxes.json" in paths:
-            yield write_boxes(found, one.path, paths["boxes.json"], overwrite=self.arguments.overwrite)
+            yield write_boxes(found, one.path, paths["boxes.json"])
         if "probabilities.tif" in paths and found.probabilities is not None:
             yield write_probabilities(found, paths["probabilities.tif"])
         if "overlay.png" in paths:
             save_png(paths["overlay.png"], overlay(found.label_map, self._picture(one)))
             yield paths["overlay.png"]
-        about = {"image": str(one.path), "region": self.arguments.region, "head": str(self.arguments.head)}
-        save_json(paths["prediction.json"], about | {"task": self.spec.task} | report(found, seconds))
-        yield paths["prediction.json"]
 
 
 def _prepared(arguments: argparse.Namespace) -> Job:
-    """Check all that can be wrong before the first image is done, and load the head.
+    """Check all that can be wrong before the first image is done, find what was finished before, and load the head.
 
     Raises
     ------
-    Refused, DataError, ValueError, FileNotFoundError
+    Refused, DataError, ValueError, FileNotFoundError, FileExistsError
         If something is.
     """
     from napari_sdmae.io.head_info import read_head_spec
@@ -170,7 +195,11 @@ def _prepared(arguments: argparse.Namespace) -> Job:
     which_of(arguments)
     spec, inputs = read_head_spec(arguments.head), gather(arguments.inputs)
     _check(arguments, spec)
-    _check_free(arguments, spec, inputs)
+    check_outputs(arguments.output, [], arguments.overwrite)
+    recipes = _recipes(arguments, spec, inputs)
+    told = _finished(arguments, spec, recipes)
+    _check_table(arguments, spec, inputs, told)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     import torch
 
     from napari_sdmae.inference.devices import choose_device
@@ -186,7 +215,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
         "batch": arguments.batch,
         "autocast": answering(device, arguments.precision),
     }
-    return Job(arguments, spec, load_head(arguments.head, device), options, inputs)
+    return Job(arguments, spec, load_head(arguments.head, device), options, inputs, recipes, told)
 
 
 def _check(arguments: argparse.Namespace, spec: HeadSpec) -> None:
@@ -212,23 +241,52 @@ def _ends(arguments: argparse.Namespace, spec: HeadSpec) -> list[str]:
         "boxes.json": spec.task == "detection",
         "probabilities.tif": arguments.probabilities,
         "overlay.png": arguments.overlay and spec.task != "classification",
-        "prediction.json": True,
+        LAST: True,
     }
     return [*(ENDS[name] for name in _formats(arguments, spec)), *(end for end, wanted in more.items() if wanted)]
 
 
-def _check_free(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Input]) -> None:
-    """Raise `Refused` if a file is there that may not be replaced, or the folder is none."""
-    output: Path = arguments.output
-    if any(place.is_file() for place in (output, *output.parents)):
-        raise Refused(f"--output {output} is a file or lies below one: give a folder")
-    names = [f"{one.name}-{end}" for one in inputs for end in _ends(arguments, spec)]
-    names += [TABLE] if spec.task == "classification" else []
-    there = [name for name in names if (output / name).exists()]
-    if there and not arguments.overwrite:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise Refused(f"{there[0]}{more} already in {output}: give --overwrite or another --output")
-    output.mkdir(parents=True, exist_ok=True)
+def _recipes(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Input]) -> dict[str, Recipe]:
+    """Return what the results of each image depend on."""
+    settings = {name: getattr(arguments, name) for name in SETTINGS} | {"format": list(_formats(arguments, spec))}
+    head = head_digest(arguments.head)
+    return {one.name: recipe_of(one.path, head, settings) for one in inputs}
+
+
+def _finished(arguments: argparse.Namespace, spec: HeadSpec, recipes: dict[str, Recipe]) -> dict[str, dict[str, Any]]:
+    """Return what is told of each image that an earlier call of the same command finished.
+
+    Raises
+    ------
+    Refused, FileExistsError
+        If something else is there that may not be replaced.
+    """
+    told = {}
+    for name, recipe in recipes.items():
+        files = [arguments.output / f"{name}-{end}" for end in _ends(arguments, spec)]
+        clear_leftovers(files[-1].parent)
+        if not arguments.overwrite and (found := finished_before(recipe, files)) is not None:
+            told[name] = found
+        for path in files:
+            check_free(path, True, folder=path.name.endswith(ENDS["ome-zarr"]))
+    return told
+
+
+def _check_table(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Input], told: dict[str, dict[str, Any]]) -> None:
+    """Raise `Refused` if nothing is left to do, or the table there is not that of the images finished before."""
+    table, rows = arguments.output / TABLE, _rows(inputs, told)
+    wanted = spec.task == "classification"
+    if wanted:
+        check_free(table, True)
+    if wanted and table.exists() and not arguments.overwrite and (not rows or table.read_bytes() != table_of(rows)):
+        raise Refused(f"{TABLE} already in {arguments.output}: give --overwrite or another --output")
+    if len(told) == len(inputs) and (table.exists() or not wanted):
+        what = "the image was" if len(inputs) == 1 else f"all {len(inputs)} images were"
+        raise Refused(f"{what} finished before in {arguments.output}: give --overwrite to do it anew, or another --output")
+
+
+def _rows(inputs: list[Input], told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for one in inputs for row in told.get(one.name, {}).get("tiles", [])]
 
 
 def _complain(error: Exception, status: int) -> int:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_sdmae.cli._models import named_or_default
-from napari_sdmae.cli._output import check_scale, common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
+from napari_sdmae.cli._output import check_outputs, check_scale, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli._which import add_which, tell, which_of
+from napari_sdmae.io.files import atomic_files
 
 PROG = "sdmae reconstruct"
 PICTURES = ("input.png", "masked.png", "reconstruction.png", "error.png", "error.tif", "reconstruction.json")
@@ -28,7 +33,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     check_scale(arguments.mpp)
     which = which_of(arguments)
     model = named_or_default(PROG, arguments.model, arguments.image)
-    paths = free_paths(arguments.output, [f"{arguments.image.stem}-{name}" for name in PICTURES], arguments.overwrite)
+    names = [f"{arguments.image.stem}-{name}" for name in PICTURES]
+    check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import reconstruct
     from napari_sdmae.inference.pictures import open_picture, read_field
     from napari_sdmae.io.intensity import brightness_notes
@@ -37,19 +43,21 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     field = read_field(picture)
     tell(PROG, arguments.image, [*picture.notes, *brightness_notes(field)])
     answer = reconstruct(model, field, mask_ratio=arguments.mask_ratio, seed=arguments.seed, device=arguments.device)
+    with atomic_files(arguments.output, names[-1], arguments.overwrite) as folder:
+        _save([folder / name for name in names], arguments, field, picture.mpp, answer)
+    return [arguments.output / name for name in names]
+
+
+def _save(
+    paths: list[Path], arguments: argparse.Namespace, field: NDArray[np.uint8], mpp: float | None, answer: dict[str, Any]
+) -> None:
+    """Write the files of :data:`PICTURES`."""
+
     error = answer["error"]
     # Errors above half the range are rare: a fixed scale keeps pictures comparable.
     for path, pixels in zip(paths, (field, answer["masked"], answer["reconstruction"], heat(error, 0, 0.5)), strict=False):
         save_png(path, pixels)
-    save_tiff(paths[4], error, picture.mpp)
-    names = ("mean_error", "mask_ratio", "seed", "target_normalisation", "note")
-    save_json(
-        paths[5],
-        {
-            "image": str(arguments.image),
-            "region": arguments.region,
-            "model": answer["model"]["folder"],
-            **{name: answer[name] for name in names},
-        },
-    )
-    return paths
+    save_tiff(paths[4], error, mpp)
+    told = ("mean_error", "mask_ratio", "seed", "target_normalisation", "note")
+    about = {"image": str(arguments.image), "region": arguments.region, "model": answer["model"]["folder"]}
+    save_json(paths[5], about | {name: answer[name] for name in told})

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.cache_folders import cache_folder
+from napari_sdmae.data.cache_folders import COMPLETE, LOCK, cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries
 from napari_sdmae.data.notes import Note, Variety, gather, of_concern, warnings
@@ -37,7 +37,6 @@ from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images
 from napari_sdmae.data.tiles import tile_count
 from napari_sdmae.io.files import write_atomically
 
-COMPLETE = "cache.json"
 PROGRESS_S = 0.2
 """Least time between two reports of progress, in seconds."""
 SAMPLED_TILES = 1000
@@ -142,7 +141,7 @@ def prepare_tiles(source: Path, settings: TilesConfig) -> Generator[Progress, No
     summary = read_summary(folder)
     if summary is None:
         _make_folder(folder)
-        lock = FileLock(folder / "lock", thread_local=False)
+        lock = FileLock(folder / LOCK, thread_local=False)
         try:
             yield from _wait_for(lock, folder, len(files))
             summary = read_summary(folder) or (yield from _fill(folder, files, listing.unreachable, settings))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import platformdirs
 
 from napari_sdmae.config import TilesConfig
-from napari_sdmae.data.journal import JOURNAL
+from napari_sdmae.data.journal import JOURNAL, TILES
 from napari_sdmae.data.sources import SourceFile, fingerprint
+from napari_sdmae.io.files import clear_leftovers
+
+COMPLETE, LOCK = "cache.json", "lock"
+FILES = (TILES, JOURNAL, COMPLETE, LOCK)
+"""What a cache consists of."""
 
 
 def cache_root(settings: TilesConfig) -> Path:
@@ -37,8 +41,13 @@ def delete_cache(folder: Path) -> None:
     Raises
     ------
     ValueError
-        If `folder` is not a tile cache.
+        If `folder` is not a tile cache, or something else lies in it.
     """
-    if not folder.name.startswith("tiles-") or not (folder / JOURNAL).exists():
+    if folder.is_symlink() or not folder.name.startswith("tiles-") or not (folder / JOURNAL).exists():
         raise ValueError(f"{folder} is not a tile cache; nothing was deleted")
-    shutil.rmtree(folder)
+    clear_leftovers(folder)
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in FILES or not path.is_file()):
+        raise ValueError(f"{folder} also holds {others[0]}, which is not of a tile cache; nothing was deleted")
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()

@@ -6,7 +6,7 @@ each tile is from, where the published tables of the slides are there (docs/deci
 
 from __future__ import annotations
 
-import shutil
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,6 +25,8 @@ from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.documents import DocumentError, read_table
 from napari_sdmae.finetune_config import Part
+from napari_sdmae.io.files import atomic_path, check_free
+from napari_sdmae.tables import table_bytes
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -58,26 +60,24 @@ def unpack(source: Path, output: Path) -> Iterator[Progress]:
     source
         Folder with the files as published, unzipped.
     output
-        New folder.
+        New folder, or an empty one.
 
     Raises
     ------
     DataError
         If files are missing, damaged, or do not belong together.
     FileExistsError
-        If `output` exists.
+        If there is something in `output`.
     ValueError
         If the package h5py is not installed.
     """
     hdf5 = _hdf5()
-    if output.exists():
-        raise FileExistsError(f"{output} is there already: give a new folder")
+    check_free(output, False, folder=True)
     splits = find_published(source)
-    growing = output.with_name(f"{output.name}.unfinished")
-    shutil.rmtree(growing, ignore_errors=True)
     with ExitStack() as files:
         opened = [(split, *_open(hdf5, split, files)) for split in splits]
         total = sum(len(images) for _, images, _ in opened)
+        growing = files.enter_context(atomic_path(output, folder=True, flush=False))
         done, slides = 0, []
         for split, images, labels in opened:
             names = [f"{split.part}/{CLASSES[label]}/{number:06d}.png" for number, label in enumerate(labels)]
@@ -86,9 +86,8 @@ def unpack(source: Path, output: Path) -> Iterator[Progress]:
             for first in _write(images, names, growing):
                 yield Progress(done + first, total, f"unpacking {split.part}")
             done += len(names)
-    if slides:
-        pd.concat(slides).to_csv(growing / SLIDES, index=False)
-    growing.rename(output)
+        if slides:
+            (growing / SLIDES).write_bytes(table_bytes(pd.concat(slides)))
     yield Progress(total, total, "unpacked")
 
 
@@ -169,4 +168,6 @@ def _write(images: Any, names: list[str], folder: Path) -> Iterator[int]:
 
 
 def _save(folder: Path, name: str, pixels: NDArray[np.uint8]) -> None:
-    Image.fromarray(pixels).save(folder / name, "PNG", compress_level=1)
+    buffer = io.BytesIO()  # Pillow's own files tell no reason when a disk is full
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    (folder / name).write_bytes(buffer.getvalue())

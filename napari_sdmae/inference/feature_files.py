@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.inference.embedding import Embedded
-from napari_sdmae.io.files import flush_folder
+from napari_sdmae.io.files import atomic_path
 
 CHUNK = 16 * 2**20
 """Bytes copied at once."""
@@ -47,7 +47,7 @@ def check_end(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path, about: dict[str, Any]) -> Iterator[FeatureWriter]:
+def writing(path: Path, about: dict[str, Any], overwrite: bool = False) -> Iterator[FeatureWriter]:
     """Give a writer of ``.npz`` or ``.parquet``; the file appears, or replaces an older one, when the block ends without error.
 
     Parameters
@@ -56,21 +56,19 @@ def writing(path: Path, about: dict[str, Any]) -> Iterator[FeatureWriter]:
         Its end says the format.
     about
         What is the same for all tiles: plain values.
+    overwrite
+        Whether an older file may be replaced.
 
     Raises
     ------
     ValueError
         If the end is neither, or pyarrow is missing.
+    FileExistsError, OSError
+        If the file is there, or cannot be written.
     """
     check_end(path)
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with _KINDS[path.suffix.lower()](aside, about) as writer:
-            yield writer
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    flush_folder(path.parent)
+    with atomic_path(path, overwrite) as aside, _KINDS[path.suffix.lower()](aside, about) as writer:
+        yield writer
 
 
 class _Npz:

@@ -22,6 +22,7 @@ from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.pictures import ArrayPicture
 from napari_sdmae.inference.resampling import Seen, label_grids, linear
 from napari_sdmae.inference.scribbles import Samples
+from napari_sdmae.io.files import atomic_path, check_free
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.model_info import ModelInfo, fingerprint, model_info
 from napari_sdmae.io.new_head import new_head
@@ -168,8 +169,7 @@ def save_scribbles(
         If model and head do not fit.
     """
     target = Path(folder)
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty; nothing is overwritten, choose another name")
+    check_free(target, overwrite=False, folder=True)
     chosen = {one["value"]: LabelClass.model_validate(one) for one in classes}
     named = tuple(chosen[value] for value in head["values"])
     settings = FinetuneConfig(
@@ -189,7 +189,8 @@ def save_scribbles(
     made.spec = made.spec.model_copy(
         update={"mpp": head["mpp"], "provenance": {**made.spec.provenance, "made_by": "scribbles", **(provenance or {})}}
     )
-    save_head(target, made)
+    with atomic_path(target, folder=True) as temporary:
+        save_head(temporary, made)
     return {"folder": str(target)}
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.coco_reader import read_coco, read_coco_boxes
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_files import aside
 from napari_sdmae.io.label_objects import Window, check_labels, windows
 from napari_sdmae.io.outlines import outlines
 from napari_sdmae.label_map import LabelClass, LabelMap
@@ -183,7 +183,7 @@ def _write(
     overwrite: bool,
 ) -> None:
     used: dict[int, LabelClass] = {one.value: one for one in classes}
-    with aside(path, overwrite) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_path(path, overwrite) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f'{{"info": {_json(info)},\n"images": [{_json(picture)}],\n"annotations": [')
         between = "\n"
         for one in annotations:

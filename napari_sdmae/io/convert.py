@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,13 @@ from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.documents import read_json
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.files import atomic_files, atomic_path
 from napari_sdmae.io.foreign import Foreign, read_foreign
 from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_card import CARD, draft_card, read_card, read_card_file
 from napari_sdmae.io.model_checks import MAX_CONFIG, check_timm
-from napari_sdmae.io.model_info import CONFIG, FORMAT, find_model, is_head, is_sdmae, read_config
+from napari_sdmae.io.model_info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.io.sdmae_folder import differences, fits, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
@@ -64,7 +65,7 @@ def convert_checkpoint(
     to
         ``sdmae``: all there is, with decoder or head, else an encoder folder. ``timm``: the encoder in timm's layout.
     overwrite
-        Write into a folder that has something in it.
+        Write into a folder that has something in it; only a model that this program wrote is replaced, all else stays.
     tile_size, encoder_heads, decoder_heads
         What the weights alone do not tell, where the file does not say it and the usual value is wrong.
     mean, std
@@ -89,36 +90,70 @@ def convert_checkpoint(
     FileNotFoundError
         If there is no such source.
     FileExistsError
-        If the destination has something in it.
+        If the destination has something in it, is the source, or holds a model that this program did not write, or another card.
     ValueError
         If the source would run code, cannot be read, or does not fit; the message lists the tensors. If it holds the weights of
         several models and none is chosen. If mean, std or weights are given for a folder, which tells its own.
     """
     source, destination = Path(source), Path(destination)
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())) and not overwrite:
-        raise FileExistsError(f"{destination} is not empty; choose another folder, or overwrite")
-    text, run = None if card is None else read_card_file(card), None
-    if not source.is_file():
-        if mean or std or weights:
-            raise ValueError(
-                f"mean, std and weights are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out"
-            )
-        folder = find_model(source)
-        _convert_folder(folder, source.name, destination, to, mpp, compact)
-        text, run = text or read_card(folder), folder.parent
-    else:
-        foreign = read_foreign(source, weights)
-        told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
-        hints = {name: value for name, value in told.items() if value is not None}
-        statistics = _statistics(source, foreign, mean, std)
-        provenance = {"converted_from": source.name, "kind": foreign.kind}
-        write = _write_trunk if to == "timm" or foreign.kind == "vit" else _write_full
-        write(foreign, destination, hints, statistics, provenance, mpp, compact)
-    if compact:
-        text = text or draft_card(destination.resolve().name, run)
-    if text is not None:
-        write_atomically(destination / CARD, text.encode())
+    given, run = None if card is None else read_card_file(card), None
+    with _placed(destination, overwrite) as folder:
+        text = given
+        if not source.is_file():
+            if mean or std or weights:
+                raise ValueError(
+                    f"mean, std and weights are for checkpoint files; the {CONFIG} of {source} tells its own: leave them out"
+                )
+            model = find_model(source)
+            if destination.exists() and destination.samefile(model):
+                raise FileExistsError(f"{destination} is the model that is read; choose another folder")
+            _convert_folder(model, source.name, folder, to, mpp, compact)
+            text, run = text or read_card(model), model.parent
+        else:
+            foreign = read_foreign(source, weights)
+            told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
+            hints = {name: value for name, value in told.items() if value is not None}
+            statistics = _statistics(source, foreign, mean, std)
+            provenance = {"converted_from": source.name, "kind": foreign.kind}
+            write = _write_trunk if to == "timm" or foreign.kind == "vit" else _write_full
+            write(foreign, folder, hints, statistics, provenance, mpp, compact)
+        if compact:
+            text = text or draft_card(destination.resolve().name, run)
+        if text is not None:
+            if given is None and read_card(destination) not in (None, text):
+                raise FileExistsError(
+                    f"{destination / CARD} is another card, maybe completed by hand: say which is right with card"
+                )
+            (folder / CARD).write_bytes(text.encode())
     return destination
+
+
+@contextmanager
+def _placed(destination: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a folder to write to, whose files are in `destination` when the block ends well.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something in the destination, or what is to be replaced in it is no model that this program wrote.
+    """
+    if not overwrite or not destination.is_dir() or not any(destination.iterdir()):
+        with atomic_path(destination, folder=True) as folder:
+            yield folder
+        return
+    if not _is_ours(destination) and (there := [name for name in (CONFIG, WEIGHTS) if (destination / name).exists()]):
+        raise FileExistsError(f"{destination / there[0]} is there, and sdmae convert did not write it; choose another folder")
+    with atomic_files(destination, CONFIG, overwrite=True) as folder:
+        yield folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder holds a model, head or encoder that this program wrote."""
+    try:
+        config = read_config(folder)
+    except (OSError, ValueError):
+        return False
+    return is_sdmae(config) or is_head(config) or FORMAT in config
 
 
 def _convert_folder(folder: Path, name: str, destination: Path, to: Target, mpp: float | None, compact: bool) -> None:

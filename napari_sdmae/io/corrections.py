@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from napari_sdmae.documents import DocumentError, read_json, read_table
-from napari_sdmae.io.files import write_atomically
-from napari_sdmae.io.labelled_writer import LabelledPicture, write_labelled_folder
+from napari_sdmae.io.files import atomic_files
+from napari_sdmae.io.labelled_writer import (
+    CLASSES,
+    TABLE,
+    LabelledPicture,
+    Row,
+    check_picture,
+    rows_bytes,
+    write_labelled_files,
+)
 from napari_sdmae.label_map import LabelClass
 
-CLASSES, TABLE, PROVENANCE = "classes.json", "table.csv", "provenance.json"
-Row = dict[str, str]
+PROVENANCE = "provenance.json"
 Found = TypeVar("Found")
 
 
@@ -33,8 +36,8 @@ def add_correction(
 ) -> Path:
     """Add `picture` to the labelled `folder`, which is made where there is none; return its image file.
 
-    The new files are written aside and renamed, the table last: whoever reads the folder, and any crash, sees the picture
-    with its labels or without both.
+    The new files are written aside and moved, the table last: whoever reads the folder, and any crash, sees the picture with
+    its labels or without both.
 
     Parameters
     ----------
@@ -56,26 +59,48 @@ def add_correction(
     FileExistsError
         If there are labels of this name and `replace` is off.
     ValueError
-        If the folder holds labels of other classes or another task, or nothing is painted.
+        If the folder holds labels of other classes or another task or that no correction wrote, or nothing is painted.
     OSError
         If it cannot be written; the folder is then as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     rows = _read_table(folder / TABLE)
+    known = _known(folder, rows)
     _check(folder, classes, task, rows)
-    aside = folder / f".new-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        write_labelled_folder([picture], aside, classes, task=task, unpainted=unpainted)
-        (row,) = _read_table(aside / TABLE)
-        if any(one.get("file") == row["file"] for one in rows) and not replace:
-            raise FileExistsError(f"{folder / row['file']} and its labels are saved already")
-        _move(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    _write_provenance(folder / PROVENANCE, row["file"], provenance)
-    _write_table(folder / TABLE, [*(one for one in rows if one.get("file") != row["file"]), row])
+    check_picture(picture, classes, task, unpainted)
+    with atomic_files(folder, TABLE, overwrite=True) as aside:
+        (row,) = write_labelled_files([picture], aside, classes, task=task, unpainted=unpainted)
+        if not replace and (there := _there(folder, rows, row)):
+            raise FileExistsError(f"{there} and its labels are saved already")
+        others = [one for one in rows if one["file"] != row["file"]]
+        (aside / TABLE).write_bytes(rows_bytes([*others, row]))
+        told = json.dumps(known | {row["file"]: provenance}, indent=1, ensure_ascii=False)
+        (aside / PROVENANCE).write_bytes(told.encode())
     return folder / row["file"]
+
+
+def _there(folder: Path, rows: Sequence[Row], row: Row) -> Path | None:
+    """Return a file of the picture that is there already, whether the table names it or not."""
+    named = any(one["file"] == row["file"] for one in rows)
+    files = [folder / row[column] for column in ("file", "mask", "types") if column in row]
+    return folder / row["file"] if named else next((path for path in files if path.exists()), None)
+
+
+def _known(folder: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return where the labels in `folder` come from.
+
+    Raises
+    ------
+    ValueError
+        If there are files of the same names that no correction wrote.
+    """
+    if not (folder / PROVENANCE).exists():
+        if there := [name for name in (TABLE, CLASSES) if (folder / name).exists()]:
+            raise ValueError(f"{folder} holds a {there[0]} that no correction wrote; choose another folder for corrections")
+        return {}
+    known = _readable(folder / PROVENANCE, read_json)
+    if not isinstance(known, dict) or not {row.get("file") for row in rows} <= set(known):
+        raise ValueError(f"{folder / PROVENANCE} does not fit the {TABLE} beside it; choose another folder for corrections")
+    return known
 
 
 def _check(folder: Path, classes: Sequence[LabelClass], task: str, rows: Sequence[Row]) -> None:
@@ -98,22 +123,8 @@ def _listed_classes(path: Path) -> dict[int, str]:
         raise ValueError(f"{path} cannot be used ({' '.join(str(error).split())}); choose another folder") from None
 
 
-def _move(aside: Path, folder: Path) -> None:
-    """Move the files into place, images last."""
-    files = sorted((path for path in aside.rglob("*") if path.is_file() and path.name != TABLE), reverse=True)
-    for path in sorted(files, key=lambda path: path.parent.name == "images"):
-        target = folder / path.relative_to(aside)
-        target.parent.mkdir(exist_ok=True)
-        path.replace(target)
-
-
-def _write_provenance(path: Path, file: str, provenance: Mapping[str, Any]) -> None:
-    known = _readable(path, read_json) if path.is_file() else {}
-    write_atomically(path, json.dumps(known | {file: provenance}, indent=1, ensure_ascii=False).encode())
-
-
 def _read_table(path: Path) -> list[Row]:
-    return _readable(path, read_table).rows if path.is_file() else []
+    return _readable(path, read_table).rows if path.exists() else []
 
 
 def _readable(path: Path, read: Callable[[Path], Found]) -> Found:
@@ -122,12 +133,3 @@ def _readable(path: Path, read: Callable[[Path], Found]) -> Found:
         return read(path)
     except DocumentError as error:
         raise ValueError(f"{path} cannot be used ({error}); choose another folder") from None
-
-
-def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())

@@ -6,6 +6,7 @@ The rules of QuPath that this relies on, and where they are documented: docs/dec
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import math
@@ -18,9 +19,9 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.geojson_reader import read_geojson
 from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_files import aside
 from napari_sdmae.io.label_objects import Window, check_labels, windows
 from napari_sdmae.io.outlines import Polygon, Ring, outlines
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
@@ -70,21 +71,35 @@ def write_geojson(
     kind = _object_type(label_map, object_type)
     corner = bounds_corner(bounds)
     description = describe(label_map) | {"bounds": list(corner), "nuclei": kind == "cell" and label_map.nuclei is not None}
-    write_features(path, _features(label_map, kind, corner), description=description, overwrite=overwrite)
+    identity = hashlib.sha256(json.dumps([kind, description]).encode())
+    for rows in range(0, len(label_map.labels), 1024):
+        identity.update(label_map.labels[rows : rows + 1024].tobytes())
+    features = _features(label_map, kind, corner)
+    write_features(path, features, identity=identity.digest(), description=description, overwrite=overwrite)
 
 
 def write_features(
-    path: Path, features: Iterable[Mapping[str, Any]], *, description: Mapping[str, Any] | None = None, overwrite: bool = False
+    path: Path,
+    features: Iterable[Mapping[str, Any]],
+    *,
+    identity: bytes,
+    description: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write `features` one by one as a FeatureCollection; `description` is kept beside them under our own name."""
-    with aside(path, overwrite) as temporary, _text(temporary, compressed=path.suffix.lower() == ".gz") as file:
+    """Write `features` one by one as a FeatureCollection; `description` is kept beside them under our own name.
+
+    Their ids follow from `identity`, at least 16 bytes: the same content gives the same file, another one other ids.
+    """
+    space = uuid.UUID(bytes=identity[:16])
+    with atomic_path(path, overwrite) as temporary, _text(temporary, compressed=path.suffix.lower() == ".gz") as file:
         file.write('{"type": "FeatureCollection",')
         if description is not None:
             file.write(f'\n"{KEY}": {json.dumps(description, ensure_ascii=False, allow_nan=False)},')
         file.write('\n"features": [')
         between = "\n"
-        for one in features:
-            file.write(between + json.dumps(one, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        for number, one in enumerate(features):
+            known = {**one, "id": str(uuid.uuid5(space, str(number)))}
+            file.write(between + json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
             between = ",\n"
         file.write("\n]}\n")
 
@@ -185,5 +200,9 @@ def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         return
-    with gzip.open(path, "wt", encoding="utf-8", newline="\n", compresslevel=6) as file:
-        yield cast(io.TextIOBase, file)
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,  # neither name nor time: they change
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file,
+    ):
+        yield file

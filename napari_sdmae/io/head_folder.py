@@ -20,7 +20,7 @@ from napari_sdmae.models.finetuned import Finetuned
 def save_head(folder: Path, model: Finetuned, half: bool = False) -> None:
     """Write a head folder, with 16-bit weights if `half`; the same weights and specification give the same bytes.
 
-    Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
+    Both files are written before one takes the place of its predecessor, so that a full disk leaves the old head.
 
     Raises
     ------

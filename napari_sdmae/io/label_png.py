@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import ExitStack
 from pathlib import Path
 
 import imagecodecs
@@ -12,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.io.files import atomic_files, check_free
 from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import describe, restore, undescribed
-from napari_sdmae.io.label_files import UnusableLabels, aside, check_free
+from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_objects import check_labels
 from napari_sdmae.io.label_pixels import read_label_pixels
 from napari_sdmae.label_map import LabelMap
 
 LARGEST = 65_535
+NUCLEI = "has_nuclei"
+"""Key of the JSON: nuclei of earlier cells that still lie there are not of these labels."""
 
 
 def classes_file(path: Path) -> Path:
@@ -58,18 +60,33 @@ def write_label_png(label_map: LabelMap, path: Path, *, indexed: bool = False, o
     check_labels(label_map)
     if (largest := int(label_map.labels.max(initial=0))) > LARGEST:
         raise ValueError(f"a label of {largest}: PNG holds at most {LARGEST:,}; choose OME-TIFF, OME-Zarr or GeoJSON")
-    description = json.dumps(describe(label_map, measurements=True), indent=1, ensure_ascii=False, allow_nan=False)
-    contents = {classes_file(path): description.encode(), path: _encode(label_map, label_map.labels, indexed)}
+    about = describe(label_map, measurements=True) | {NUCLEI: label_map.nuclei is not None}
+    contents = {classes_file(path): json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False).encode()}
+    contents[path] = _encode(label_map, label_map.labels, indexed)
     if label_map.nuclei is not None:
         contents[nuclei_file(path)] = _encode(label_map, label_map.nuclei, False)
     for one in contents:
         check_free(one, overwrite)
-    with ExitStack() as stack:
+    _check_companions(path, [one for one in contents if one != path])
+    with atomic_files(path.parent, classes_file(path).name, overwrite) as folder:
         for one, data in contents.items():
-            stack.enter_context(aside(one, overwrite)).write_bytes(data)
-    if label_map.nuclei is None and overwrite:
-        nuclei_file(path).unlink(missing_ok=True)  # nuclei of earlier cells would be read with these labels
+            (folder / one.name).write_bytes(data)
     return list(contents)
+
+
+def _check_companions(path: Path, companions: list[Path]) -> None:
+    """Raise `FileExistsError` for files beside the PNG that nobody named and that are not of earlier labels of ours."""
+    if any(one.exists() for one in companions) and not _is_description(classes_file(path)):
+        there = next(one for one in companions if one.exists())
+        raise FileExistsError(f"{there} is there, and napari-sdmae did not write it; nothing was changed, give another name")
+
+
+def _is_description(path: Path) -> bool:
+    try:
+        found = load_json(path)
+    except UnusableLabels:
+        return False
+    return isinstance(found, dict) and {"version", "shape", "classes", "class_of"} <= set(found)
 
 
 def _encode(label_map: LabelMap, labels: NDArray[np.int32], indexed: bool) -> bytes:
@@ -111,7 +128,8 @@ def read_label_png(path: Path | str, *, mpp: float | None = None, instances: boo
     description = load_json(classes_file(path))
     if not isinstance(description, dict) or description.get("shape") != list(labels.shape):
         raise UnusableLabels(f"{classes_file(path).name} beside it is of another picture (its shape is not {labels.shape})")
-    nuclei = _decode(nuclei_file(path)) if nuclei_file(path).exists() else None
+    has_nuclei = description.get(NUCLEI, True) and nuclei_file(path).exists()
+    nuclei = _decode(nuclei_file(path)) if has_nuclei else None
     return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
 
 

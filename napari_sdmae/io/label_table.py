@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_sdmae.io.label_files import aside
+from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.label_objects import check_labels, extents
 from napari_sdmae.label_map import LabelMap
+from napari_sdmae.tables import table_bytes
 
 
 def label_table(label_map: LabelMap) -> pd.DataFrame:
@@ -59,6 +60,4 @@ def write_label_table(label_map: LabelMap, path: Path, *, overwrite: bool = Fals
     FileExistsError, OSError
         If the file is there, or cannot be written.
     """
-    table = label_table(label_map)
-    with aside(path, overwrite) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n", float_format="%.7g")
+    write_atomically(path, table_bytes(label_table(label_map), mark=True, digits=7), overwrite)

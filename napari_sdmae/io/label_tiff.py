@@ -13,9 +13,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sdmae.documents import parse_json
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import KEY, describe, restore, undescribed
-from napari_sdmae.io.label_files import UnusableLabels, aside
+from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_objects import check_labels, smallest_type
 from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
 from napari_sdmae.io.label_pyramid import level, level_count, tiles
@@ -54,7 +55,7 @@ def write_label_tiff(label_map: LabelMap, path: Path, *, overwrite: bool = False
     images = {"labels": label_map.labels} | ({} if label_map.nuclei is None else {"nuclei": label_map.nuclei})
     annotation = {"Namespace": NAMESPACE, KEY: json.dumps(describe(label_map))}
     size = sum(image.size for image in images.values()) * kind.itemsize
-    with aside(path, overwrite) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=size > BIG) as file:
+    with atomic_path(path, overwrite) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=size > BIG) as file:
         for name, image in images.items():
             about = {"axes": "YX", "Name": name} | _scale(label_map)
             _write_levels(file, image, kind, about | ({"MapAnnotation": annotation} if name == "labels" else {}))

@@ -6,6 +6,7 @@ which know no labels open it too, and nothing is stored twice. An OME-Zarr pictu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from napari_sdmae.io.files import atomic_path, check_free, write_atomically
 from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_files import aside
 from napari_sdmae.io.label_objects import check_labels, present, smallest_type
 from napari_sdmae.io.label_pyramid import level, level_count
 from napari_sdmae.io.label_zarr_reader import read_label_zarr
+from napari_sdmae.io.own_zarr import METADATA
 from napari_sdmae.label_map import LabelMap
 
 __all__ = ["read_label_zarr", "write_label_zarr"]
@@ -40,7 +42,8 @@ def write_label_zarr(label_map: LabelMap, path: Path, *, name: str = NAME, overw
     name
         What the labels are called in the ``labels`` group.
     overwrite
-        Whether labels of this name, or a file of labels, may be replaced. A picture is never replaced.
+        Whether labels of this name, or a file of labels, may be replaced where this program wrote them. A picture is never
+        replaced.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def write_label_zarr(label_map: LabelMap, path: Path, *, name: str = NAME, overw
         _put_beside(label_map, path, name, picture, overwrite)
         return
     levels = level_count(label_map.labels.shape)
-    with aside(path, overwrite) as temporary:
+    with atomic_path(path, overwrite, folder=True) as temporary:
         root = zarr.create_group(temporary, zarr_format=3)
         group = root.create_group("labels")
         parts = _parts(label_map, name)
@@ -82,17 +85,26 @@ def _picture_levels(path: Path) -> int | None:
 
 
 def _put_beside(label_map: LabelMap, path: Path, name: str, levels: int, overwrite: bool) -> None:
-    root = zarr.open_group(path, mode="a", zarr_format=3)
-    labels = root.require_group("labels")
-    parts = _parts(label_map, name)
-    if there := [part for part in parts if part in labels and not overwrite]:
+    labels, parts = path / "labels", _parts(label_map, name)
+    if there := [part for part in parts if (labels / part).exists() and not overwrite]:
         raise FileExistsError(f"{path} already holds labels {', '.join(there)}: allow overwriting or give another name")
+    for part in parts:
+        check_free(labels / part, overwrite, folder=True)
     for part, values in parts.items():
-        with aside(path / "labels" / part, overwrite) as temporary:
+        with atomic_path(labels / part, overwrite, folder=True) as temporary:
             attributes = _attributes(label_map, part, levels, parts)
             _write_levels(zarr.create_group(temporary, zarr_format=3, attributes=attributes), values, levels)
-    known = labels.attrs.asdict().get("ome", {}).get("labels", [])
-    labels.attrs["ome"] = {"version": VERSION, "labels": [*known, *(part for part in parts if part not in known)]}
+    _name_labels(labels / METADATA, list(parts))
+
+
+def _name_labels(metadata: Path, names: list[str]) -> None:
+    """Add `names` to the metadata of a group of labels; by hand, since a picture of others must survive a crash."""
+    group: dict[str, Any] = json.loads(metadata.read_bytes()) if metadata.exists() else {"zarr_format": 3, "node_type": "group"}
+    attributes = group.setdefault("attributes", {})
+    about = attributes.get("ome", {})
+    known = about.get("labels", [])
+    attributes["ome"] = about | {"version": VERSION, "labels": [*known, *(name for name in names if name not in known)]}
+    write_atomically(metadata, json.dumps(group, indent=2).encode())
 
 
 def _parts(label_map: LabelMap, name: str) -> dict[str, NDArray[np.int32]]:

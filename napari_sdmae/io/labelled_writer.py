@@ -5,7 +5,6 @@ What is painted in a viewer is written so before it is learned, so that the very
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -15,14 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.label_map import LabelClass
+from napari_sdmae.tables import table_bytes
 
 Box = tuple[float, float, float, float, int]
+Row = dict[str, str]
+CLASSES, TABLE = "classes.json", "table.csv"
+COLUMNS = ("file", "mask", "types", "slide", "mpp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +97,23 @@ def write_labelled_folder(
     FileExistsError
         If the folder is not empty.
     """
+    _check_any(pictures)
     for picture in pictures:
-        _check(picture)
-    values = {one.value for one in classes}
-    if task == "segmentation" and unpainted in values:
-        raise ValueError(f"value {unpainted} means not painted and is a class as well; choose another for one of them")
-    _make(folder, pictures)
+        check_picture(picture, classes, task, unpainted)
+    with atomic_path(folder, folder=True) as temporary:
+        write_labelled_files(pictures, temporary, classes, task=task, unpainted=unpainted)
+    return folder
+
+
+def write_labelled_files(
+    pictures: Sequence[LabelledPicture],
+    folder: Path,
+    classes: Sequence[LabelClass],
+    *,
+    task: Literal["segmentation", "instances"],
+    unpainted: int | None,
+) -> list[Row]:
+    """Write the files of :func:`write_labelled_folder` into a `folder` that nobody reads yet; return the rows of the table."""
     kind = "masks" if task == "segmentation" else "labels"
     rows = []
     for name, picture in zip(_names(pictures), pictures, strict=True):
@@ -108,11 +123,11 @@ def write_labelled_folder(
         row["mask"] = _write_values(masked, folder / kind / name, folder)
         if task == "instances" and picture.class_of:
             row["types"] = _write_values(_types(labels, picture.class_of), folder / "types" / name, folder)
-        rows.append(row)
-    _write_table(rows, folder / "table.csv")
+        rows.append({column: row[column] for column in COLUMNS if column in row})
+    (folder / TABLE).write_bytes(rows_bytes(rows))
     named = {"classes": [one.model_dump(mode="json") for one in sorted(classes, key=lambda one: one.value)]}
-    write_atomically(folder / "classes.json", json.dumps(named, indent=1, ensure_ascii=False).encode())
-    return folder
+    (folder / CLASSES).write_bytes(json.dumps(named, indent=1, ensure_ascii=False).encode())
+    return rows
 
 
 def write_coco_boxes(pictures: Sequence[LabelledPicture], folder: Path, classes: Sequence[LabelClass]) -> Path:
@@ -121,7 +136,16 @@ def write_coco_boxes(pictures: Sequence[LabelledPicture], folder: Path, classes:
     Boxes are cut at the picture's edge; one that lies outside is left out. A picture without boxes is kept: it teaches what is
     no object. `folder` and errors as in :func:`write_labelled_folder`.
     """
-    _make(folder, pictures)
+    _check_any(pictures)
+    path = folder / "annotations.json"
+    with atomic_path(folder, folder=True) as temporary:
+        content = _with_boxes(pictures, temporary, classes)
+        (temporary / path.name).write_bytes(json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return path
+
+
+def _with_boxes(pictures: Sequence[LabelledPicture], folder: Path, classes: Sequence[LabelClass]) -> dict[str, Any]:
+    """Write the images into `folder`; return the COCO file's content."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (name, picture) in enumerate(zip(_names(pictures), pictures, strict=True), 1):
@@ -135,26 +159,23 @@ def write_coco_boxes(pictures: Sequence[LabelledPicture], folder: Path, classes:
                 place = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
                 annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": value} | place)
     categories = [{"id": one.value, "name": one.name, "colour": list(one.colour)} for one in classes]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    path = folder / "annotations.json"
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
-    return path
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _check(picture: LabelledPicture) -> None:
+def check_picture(picture: LabelledPicture, classes: Sequence[LabelClass], task: str, unpainted: int | None) -> None:
+    """Raise ValueError if nothing is painted, labels and image differ in size, or `unpainted` is a class."""
     if picture.labels is None or picture.labels.shape != picture.image.shape[:2]:
         shape = None if picture.labels is None else picture.labels.shape
         raise ValueError(f"{picture.name}: labels of shape {shape} for an image of {picture.image.shape[:2]}; expected the same")
     if not np.any(picture.labels):
         raise ValueError(f"{picture.name}: nothing is painted in it; paint, or leave it out")
+    if task == "segmentation" and unpainted in {one.value for one in classes}:
+        raise ValueError(f"value {unpainted} means not painted and is a class as well; choose another for one of them")
 
 
-def _make(folder: Path, pictures: Sequence[LabelledPicture]) -> None:
+def _check_any(pictures: Sequence[LabelledPicture]) -> None:
     if not pictures:
         raise ValueError("no labelled pictures were given: select image layers with their labels")
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty, and nothing is overwritten; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
@@ -171,7 +192,7 @@ def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
 
 def _row(name: str, picture: LabelledPicture, folder: Path) -> dict[str, str]:
     path = folder / "images" / f"{name}.tif"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     mpp = picture.mpp
     scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, picture.image, photometric="rgb", compression="zlib", **scale)
@@ -195,14 +216,12 @@ def _write_values(values: NDArray[np.integer[Any]], stem: Path, folder: Path) ->
         tifffile.imwrite(path, values.astype(np.uint32), compression="zlib")
     else:
         path = stem.with_name(f"{stem.name}.png")
-        Image.fromarray(values.astype(np.uint8 if values.max() < 256 else np.uint16)).save(path)
+        buffer = io.BytesIO()  # Pillow's own files tell no reason when a disk is full
+        Image.fromarray(values.astype(np.uint8 if values.max() < 256 else np.uint16)).save(buffer, "PNG")
+        path.write_bytes(buffer.getvalue())
     return path.relative_to(folder).as_posix()
 
 
-def _write_table(rows: Sequence[dict[str, str]], path: Path) -> None:
-    columns = [name for name in ("file", "mask", "types", "slide", "mpp") if any(name in row for row in rows)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+def rows_bytes(rows: Sequence[Row]) -> bytes:
+    """Return rows as a table with all their columns, as CSV."""
+    return table_bytes(pd.DataFrame(rows, dtype=object))

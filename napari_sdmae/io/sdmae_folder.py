@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_sdmae.config import ModelConfig
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.files import atomic_files
 from napari_sdmae.io.model_info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.io.tensor_files import read_safetensors
 from napari_sdmae.model_limits import shown
@@ -25,7 +25,7 @@ _METADATA = {"target_normalisation", "mpp", "provenance"}
 def save_model(folder: Path, model: SDMAE, *, metadata: Mapping[str, Any] | None = None, half: bool = False) -> None:
     """Write a model folder; the same weights and metadata give the same bytes.
 
-    Each file replaces its predecessor at once, so that a reader or a crash never meets half a file.
+    Both files are written before one takes the place of its predecessor, so that a full disk leaves the old model.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[st
     """Write tensors, with 16 bits each if `half`, and JSON config as a model folder."""
     folder = Path(folder)
     tensors = halved(tensors) if half else tensors
-    folder.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(folder / WEIGHTS, save(plain, metadata={"format": "pt"}))
-    write_atomically(folder / CONFIG, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+    with atomic_files(folder, CONFIG, overwrite=True) as aside:
+        (aside / WEIGHTS).write_bytes(save(plain, metadata={"format": "pt"}))
+        (aside / CONFIG).write_bytes((json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

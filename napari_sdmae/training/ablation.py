@@ -19,7 +19,7 @@ from typing import Literal
 import yaml
 
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.files import clear_leftovers, write_atomically
 from napari_sdmae.training.ablation_plot import draw_results
 from napari_sdmae.training.ablation_settings import AblationConfig, Cell
 from napari_sdmae.training.ablation_table import Result, read_result, write_tables
@@ -29,6 +29,7 @@ from napari_sdmae.training.judging import Asked
 from napari_sdmae.training.pretraining import check_model, pretrain
 from napari_sdmae.training.run_folder import Request, RunConfig, RunFolder, RunFolderError
 
+SETTINGS = "ablation.yaml"
 Stage = Literal["pretrain", "head"]
 
 
@@ -81,9 +82,8 @@ def ablate(config: AblationConfig, output: Path, stop: Asked | None = None) -> I
     """
     runs = list(_runs(config, output))
     _check(config, runs, output)
-    output.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_atomically(output / "ablation.yaml", text.encode())
+    _check_output(output)
+    write_atomically(output / SETTINGS, settings_text(config).encode())
     finished = True
     for number, (cell, seed, stage, folder, settings) in enumerate(runs, 1):
         ending: Ended | None = None
@@ -97,6 +97,19 @@ def ablate(config: AblationConfig, output: Path, stop: Asked | None = None) -> I
             write_tables(read_results(config, output), output)
     results = read_results(config, output)
     yield AblationEnded(finished, results, _close(results, output))
+
+
+def settings_text(config: AblationConfig) -> str:
+    """Return what :data:`SETTINGS` holds."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _check_output(output: Path) -> None:
+    """Raise `RunFolderError` if there is something else in `output` than an ablation."""
+    clear_leftovers(output)
+    if output.is_dir() and not (output / SETTINGS).is_file() and any(output.iterdir()):
+        raise RunFolderError(f"{output} is not empty and holds no ablation: give a new folder")
 
 
 def read_results(config: AblationConfig, output: Path) -> list[Result]:

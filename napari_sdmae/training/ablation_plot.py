@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_sdmae.io.files import write_atomically
 from napari_sdmae.training.ablation_table import Comparison, Result, compare
 
 NO_MATPLOTLIB = "no plot, as matplotlib is not installed: pip install matplotlib, then start again (finished cells are kept)"
@@ -36,7 +38,9 @@ def draw_results(results: Sequence[Result], output: Path) -> str:
     else:
         _draw_lines(axes, compared, axis, label)
     for ending in ("png", "svg"):
-        figure.savefig(output / f"results.{ending}", dpi=150)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=ending, dpi=150)
+        write_atomically(output / f"results.{ending}", buffer.getvalue())
     return f"plot: {output / 'results.png'}"
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from napari_sdmae.documents import read_json
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.tables import table_bytes
 from napari_sdmae.training.ablation_settings import Cell
 from napari_sdmae.training.run_folder import RunFolder
 
@@ -95,21 +95,20 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
 def write_tables(results: Sequence[Result], output: Path) -> None:
     """Write results.csv and results.md; nothing if there are no results."""
     if results:
-        write_atomically(output / "results.csv", _csv(results).encode())
+        write_atomically(output / "results.csv", _csv(results))
         write_atomically(output / "results.md", _markdown(results).encode())
 
 
-def _csv(results: Sequence[Result]) -> str:
+def _csv(results: Sequence[Result]) -> bytes:
     settings = list(dict.fromkeys(key for result in results for key, _ in result.cell.values))
     metrics = list(dict.fromkeys(name for result in results for name in result.metrics))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["cell", *settings, "seed", "part", "compared_by", *metrics])
+    rows = []
     for one in results:
         values = dict(one.cell.values)
         measured = [one.metrics.get(name, "") for name in metrics]
-        writer.writerow([one.cell.name, *(values.get(key, "") for key in settings), one.seed, one.part, one.by, *measured])
-    return text.getvalue()
+        rows.append([one.cell.name, *(values.get(key, "") for key in settings), one.seed, one.part, one.by, *measured])
+    columns = ["cell", *settings, "seed", "part", "compared_by", *metrics]
+    return table_bytes(pd.DataFrame(rows, columns=columns, dtype=object))
 
 
 def _markdown(results: Sequence[Result]) -> str:

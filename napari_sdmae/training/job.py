@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 
+import pandas as pd
 import torch
 
 from napari_sdmae.config import Precision
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted
 from napari_sdmae.training.devices import World, device_name, is_first_process
@@ -95,7 +95,5 @@ def begin_records(folder: RunFolder, world: World, state: TrainingState, precisi
 
 def report_unusable(unusable: Sequence[tuple[str, str]], folder: RunFolder) -> Warned:
     """Write quarantine.csv and return a warning that names its size."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("file", "reason"), *unusable])
-    write_atomically(folder.quarantine, text.getvalue().encode())
+    write_atomically(folder.quarantine, table_bytes(pd.DataFrame(unusable, columns=["file", "reason"], dtype=object)))
     return Warned("quarantine", f"{counted(len(unusable), 'file')} could not be used, see {folder.quarantine.name}")

@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.layers import Source
 from napari_sdmae.widgets._picture import FieldError, grouped, picture_of
 
@@ -21,22 +22,28 @@ MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken fro
 def write_layers(layers: Sequence[Any], folder: Path) -> list[Path]:
     """Write every plane of the image `layers` into `folder` as RGB TIFF with its µm/px; return the files.
 
-    A stack becomes one file per plane; what a plane is, ``picture_of`` says. Of a pyramid, the finest level with at most
-    :data:`MOST_PIXELS` is written, with the µm/px of that level.
+    The folder must be new or empty. A stack becomes one file per plane; what a plane is, ``picture_of`` says. Of a pyramid, the
+    finest level with at most :data:`MOST_PIXELS` is written, with the µm/px of that level.
 
     Raises
     ------
     ValueError
         If there is no layer, or one that holds no picture, or one too large.
+    FileExistsError, OSError
+        If there is something in the folder, or it cannot be written.
     """
     if not layers:
         raise ValueError("no image layer is selected: select one or more in the layer list")
     layers = grouped(layers)
     pictures = [(layer, stem, _level(layer)) for layer, stem in zip(layers, _stems(layers), strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        _write(plane, folder / name, mpp) for layer, stem, level in pictures for plane, name, mpp in _planes(layer, stem, level)
-    ]
+    with atomic_path(folder, folder=True) as temporary:
+        temporary.mkdir(exist_ok=True)
+        names = [
+            _write(plane, temporary / name, mpp)
+            for layer, stem, level in pictures
+            for plane, name, mpp in _planes(layer, stem, level)
+        ]
+    return [folder / name for name in names]
 
 
 def finest_level(shapes: Sequence[tuple[int, int]], most: int = MOST_PIXELS) -> int:
@@ -81,7 +88,7 @@ def _stems(layers: Iterable[Any]) -> list[str]:
     return stems
 
 
-def _write(plane: NDArray[np.uint8], path: Path, mpp: float | None) -> Path:
+def _write(plane: NDArray[np.uint8], path: Path, mpp: float | None) -> str:
     scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, plane, photometric="rgb", compression="zlib", **scale)
-    return path
+    return path.name

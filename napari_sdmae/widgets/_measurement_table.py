@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.tables import table_bytes
+from napari_sdmae.widgets._ask import ask_overwrite
 from napari_sdmae.widgets._measurement_model import MeasurementModel, without_measurements
 from napari_sdmae.widgets._notes import text_label
 from napari_sdmae.widgets._scroll import say
@@ -105,14 +107,15 @@ class MeasurementTable(QWidget):
         OSError
             If it cannot be written; a file that was there is still whole.
         """
-        text = self.model.table.to_csv(index=False, lineterminator="\n")
-        write_atomically(path, text.encode())
+        write_atomically(path, table_bytes(self.model.table))
 
     def _browse(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Save the measurements", str(self.suggested), "CSV (*.csv)")
         if not chosen:
             return
         path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
+        if path != Path(chosen) and path.exists() and not ask_overwrite(self, f"“{path.name}”"):
+            return
         try:
             self.save(path)
         except OSError as error:

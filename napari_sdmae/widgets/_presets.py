@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from napari_sdmae.config import PretrainConfig, Settings
 from napari_sdmae.documents import read_yaml
+from napari_sdmae.io.files import write_atomically
 from napari_sdmae.widgets._fields import problems
 
 
@@ -48,7 +49,7 @@ def write_settings(path: Path, values: dict[str, Any], data: Path | None, kind: 
         return "The settings were not saved:\n" + "\n".join(problems(error, kind))
     kept = config.model_dump(mode="json", exclude=set() if data else {"data"})
     try:
-        path.write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_atomically(path, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         return f"The settings were not saved: {error}"
     return ""

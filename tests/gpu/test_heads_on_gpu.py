@@ -1,4 +1,4 @@
-"""Fine-tuning every head on a GPU that computes nothing, in both arithmetics: no step waits but for what torchvision has to count."""
+"""Fine-tuning every head on a GPU that computes nothing, in both arithmetics: none waits but where torchvision counts."""
 
 from types import SimpleNamespace
 

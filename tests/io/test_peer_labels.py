@@ -97,9 +97,7 @@ def coco(path, categories, ids, **changes):
 
 
 class TestCoco:
-    @pytest.mark.parametrize(
-        "ids", [(0, 1), (1, 0), (3, 90), (-1, 5), (1, 70_000), (10**15, 0), ("tumor", "immune"), ("1", 1)]
-    )
+    @pytest.mark.parametrize("ids", [(0, 1), (1, 0), (3, 90), (-1, 5), (1, 70_000), (10**15, 0), ("tumor", "immune"), ("1", 1)])
     def test_names_survive_every_id(self, tmp_path, ids):
         path = coco(tmp_path / "a.json", [{"id": one, "name": f"name {one!r}"} for one in ids], ids)
         found, said = heard(read_coco, path)
