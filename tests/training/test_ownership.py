@@ -15,7 +15,7 @@ import pytest
 
 from napari_sdmae.cli import main
 from napari_sdmae.config import PretrainConfig
-from napari_sdmae.processes import boot_id, start_token
+from napari_sdmae.processes import start_token
 from napari_sdmae.training import claiming
 from napari_sdmae.training.authorship import place_of
 from napari_sdmae.training.events import Ended, Event, Preparing, Started, Warned
@@ -344,38 +344,6 @@ def test_a_job_follows_its_run_when_the_folder_is_moved(make_config, tmp_path):
     assert moved.status().state == "finished"
     assert [record["step"] for record in moved.metrics() if record["kind"] == "step"] == list(range(1, 10))
     assert moved.last_saved_step() == 9
-
-
-# --- runs of version 1 ----------------------------------------------------------------------------------------------
-
-
-def version_1(run: RunFolder, **changes: object) -> None:
-    """Make the run one of version 1: a process id alone, no owner."""
-    shutil.rmtree(run.path / OWNERS)
-    written = json.loads(RunStatus(state="running", **changes).model_dump_json())
-    new = ("boot", "start", "folder", "path", "owner", "beat")
-    run.status_file.write_text(json.dumps({name: value for name, value in written.items() if name not in new}))
-
-
-def test_a_living_process_of_version_1_is_not_disturbed(run, config, child, monkeypatch):
-    version_1(run, pid=child.pid)
-    with pytest.raises(RunFolderError, match="cannot be told"):  # a Python, and nobody knows which
-        run.claim(config, resume=True)
-    assert run.status().state == "running"
-    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["/usr/bin/python3", "-m", "napari_sdmae", "pretrain"])
-    with pytest.raises(RunFolderError, match="in use"):
-        run.claim(config, resume=True, take_over=True)
-    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: ["/usr/sbin/sshd"])
-    assert run.status().state == "interrupted"
-
-
-def test_a_run_of_version_1_whose_process_is_gone_goes_on(run, config, child):
-    version_1(run, pid=child.pid, step=7, warnings=("careful",))
-    child.kill()
-    child.wait()
-    assert run.status().state == "interrupted"
-    claimed = run.claim(config, resume=True)
-    assert (claimed.step, claimed.warnings, claimed.owner, claimed.boot) == (7, ("careful",), 1, boot_id())
 
 
 @pytest.mark.parametrize("lacking", ["pid", "host", "start"])

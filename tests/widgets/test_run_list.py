@@ -1,5 +1,6 @@
 """The list of runs: newest first, with date, state, epoch, loss and a thumbnail."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -103,3 +104,20 @@ def test_a_run_anywhere_can_be_chosen(qtbot, tmp_path, monkeypatch):
     with qtbot.waitSignal(runs.run_chosen) as chosen:
         qtbot.mouseClick(runs.other, Qt.MouseButton.LeftButton)
     assert chosen.args == [tmp_path]
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_listed(make_run, qtbot, tmp_path):
+    make_run("good", 1000)
+    bad = make_run("bad", 2000)
+    (bad / "status.json").write_text("[" * 100_000)
+    os.mkfifo(make_run("waiting", 3000) / "previews" / "epoch-000013.png")  # opened, it would hang
+    runs = RunList()
+    qtbot.addWidget(runs)
+    runs.show_runs(tmp_path / "runs")
+    assert [runs.list.item(row).text().splitlines()[0] for row in range(runs.list.count())] == ["waiting", "good"]
+    assert runs.note.text().splitlines()[1] == "bad cannot be read: its JSON is nested too deeply"
+
+
+def test_a_run_of_which_nobody_can_tell_has_a_question_mark():
+    assert "· running?" in entry_text("far", RunStatus(state="running", host="gpu7"))
+    assert "· running\n" in entry_text("near", RunStatus(state="running"))

@@ -104,3 +104,17 @@ def test_a_killed_process_is_interrupted_and_can_be_resumed():
 
 def test_without_a_status_and_without_a_process_one_waits():
     assert describe(None).headline == "Waiting for the run to report"
+
+
+def test_a_silent_job_elsewhere_is_neither_called_dead_nor_resumed_without_a_question():
+    view = describe(RUNNING.model_copy(update={"host": "gpu7"}), None, None, silent=True)
+    assert view.headline == "No sign of life from gpu7"
+    assert view.actions == {"stop", "pause", "take_over"}
+    assert not view.busy
+    assert "cannot be told" in view.error
+
+
+def test_a_process_has_spoken_when_the_status_is_its_own_whatever_the_clock():
+    again = RUNNING.model_copy(update={"owner": 2, "heartbeat": RUNNING.heartbeat - 3600})
+    assert describe(again, None, Launch(BEFORE)).headline.startswith("Training")
+    assert describe(RUNNING, None, Launch(BEFORE)).headline == "Starting again"
