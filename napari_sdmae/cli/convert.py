@@ -36,7 +36,7 @@ class ConvertArguments(Settings):
     mpp: float | None = Field(
         None, ge=0.05, le=20, description="Scale of what the model saw in µm/px, where the source does not say it, or wrongly."
     )
-    overwrite: bool = Field(False, description="Write into a folder that is not empty.")
+    overwrite: bool = Field(False, description="Write into a folder that is not empty; only a model of ours is replaced.")
     tile_size: int | None = Field(None, ge=16, le=2048, description="Tile size in px, where the file does not say it (224).")
     encoder_heads: int | None = Field(
         None, ge=1, le=64, description="Encoder heads, where the file does not say it (width / 64)."

@@ -49,15 +49,13 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     """Read, write and return the paths written."""
     check_scale(arguments.mpp)
     _check(arguments)
-    from napari_sdmae.io.files import check_free
-    from napari_sdmae.io.labels import export_labels, format_of, import_labels
+    from napari_sdmae.io.labels import check_target, export_labels, format_of, import_labels
 
     formats = [format_of(path, arguments.format) for path in arguments.output]
     if there := [str(path) for path in arguments.output if path.is_file() and not arguments.overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
     for path, known in zip(arguments.output, formats, strict=True):
-        if known != "ome-zarr":  # labels are put beside a picture that is there
-            check_free(path, arguments.overwrite)
+        check_target(path, known)
     options = {"object_type": arguments.object_type, "bounds": arguments.bounds}
     drawn: dict[str, Any] = {"shape": None if arguments.shape is None else tuple(arguments.shape), "step": arguments.step}
     if format_of(arguments.labels) == "geojson":
