@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +20,8 @@ from napari_sdmae.label_layers import place_of
 from napari_sdmae.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.layers import KEY, LayerData
 
+SPACE = uuid.UUID("5d2b9f0e-6f0c-4c0b-9a53-1d1c7f6a2c11")
+"""In which the ids of drawn shapes follow from what is drawn."""
 UNKNOWN_COLOUR: Colour = (200, 200, 200)
 CLASS_COLUMNS = ("class", "classification", "label", "name")
 """Features of a Shapes layer that may hold the class of a shape, in this order."""
@@ -73,7 +75,7 @@ def write_shapes(
         raise ValueError(f"no shape encloses an area ({_words(left_out)}): draw polygons, rectangles or ellipses")
     features = [_feature(one) for one in shapes]
     drawn_as = json.dumps([{**one, "id": ""} for one in features])
-    write_features(path, features, identity=hashlib.sha256(drawn_as.encode()).digest(), overwrite=overwrite)
+    write_features(path, features, space=uuid.uuid5(SPACE, drawn_as), overwrite=overwrite)
     return left_out
 
 

@@ -39,7 +39,7 @@ class ConvertArguments(Settings):
     weights: str | None = Field(
         None, description="Which weights are meant, where a checkpoint holds those of several models: teacher, model_ema …"
     )
-    overwrite: bool = Field(False, description="Write into a folder that is not empty.")
+    overwrite: bool = Field(False, description="Write into a folder that is not empty; only a model of ours is replaced.")
     tile_size: int | None = Field(None, ge=16, le=2048, description="Tile size in px, where the file does not say it (224).")
     encoder_heads: int | None = Field(
         None, ge=1, le=64, description="Encoder heads, where the file does not say it (width / 64)."

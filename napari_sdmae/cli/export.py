@@ -79,14 +79,12 @@ def _named(path: Path, picture: str) -> Path:
 
 def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what may not be written, before anything is read."""
-    from napari_sdmae.io.files import check_free
-    from napari_sdmae.io.labels import format_of
+    from napari_sdmae.io.labels import check_target, format_of
 
     if there := [str(path) for path in outputs if path.is_file() and not arguments.overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
     for path in outputs:
-        if format_of(path, arguments.format) != "ome-zarr":  # labels are put beside a picture that is there
-            check_free(path, arguments.overwrite)
+        check_target(path, format_of(path, arguments.format))
 
 
 def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str | None) -> list[Path]:

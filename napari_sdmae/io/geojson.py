@@ -6,7 +6,6 @@ The rules of QuPath that this relies on, and where they are documented: docs/dec
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import math
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.geojson_reader import read_geojson
-from napari_sdmae.io.label_description import KEY, describe
+from napari_sdmae.io.label_description import KEY, content_id, describe
 from napari_sdmae.io.label_objects import Window, check_labels, windows
 from napari_sdmae.io.outlines import Polygon, Ring, outlines
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
@@ -71,26 +70,23 @@ def write_geojson(
     kind = _object_type(label_map, object_type)
     corner = bounds_corner(bounds)
     description = describe(label_map) | {"bounds": list(corner), "nuclei": kind == "cell" and label_map.nuclei is not None}
-    identity = hashlib.sha256(json.dumps([kind, description]).encode())
-    for rows in range(0, len(label_map.labels), 1024):
-        identity.update(label_map.labels[rows : rows + 1024].tobytes())
+    space = content_id(label_map, kind)
     features = _features(label_map, kind, corner)
-    write_features(path, features, identity=identity.digest(), description=description, overwrite=overwrite)
+    write_features(path, features, space=space, description=description, overwrite=overwrite)
 
 
 def write_features(
     path: Path,
     features: Iterable[Mapping[str, Any]],
     *,
-    identity: bytes,
+    space: uuid.UUID,
     description: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write `features` one by one as a FeatureCollection; `description` is kept beside them under our own name.
 
-    Their ids follow from `identity`, at least 16 bytes: the same content gives the same file, another one other ids.
+    Their ids follow from `space`: that of the same content gives the same file, another one other ids.
     """
-    space = uuid.UUID(bytes=identity[:16])
     with atomic_path(path, overwrite) as temporary, _text(temporary, compressed=path.suffix.lower() == ".gz") as file:
         file.write('{"type": "FeatureCollection",')
         if description is not None:

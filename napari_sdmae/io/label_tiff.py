@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sdmae.documents import parse_json
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.images import UnusableImage
-from napari_sdmae.io.label_description import KEY, describe, restore, undescribed
+from napari_sdmae.io.label_description import KEY, content_id, describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_objects import check_labels, smallest_type
 from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
@@ -57,7 +57,7 @@ def write_label_tiff(label_map: LabelMap, path: Path, *, overwrite: bool = False
     size = sum(image.size for image in images.values()) * kind.itemsize
     with atomic_path(path, overwrite) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=size > BIG) as file:
         for name, image in images.items():
-            about = {"axes": "YX", "Name": name} | _scale(label_map)
+            about = {"axes": "YX", "Name": name, "UUID": f"urn:uuid:{content_id(label_map, 'ome-tiff')}"} | _scale(label_map)
             _write_levels(file, image, kind, about | ({"MapAnnotation": annotation} if name == "labels" else {}))
 
 

@@ -57,7 +57,7 @@ def write_label_zarr(label_map: LabelMap, path: Path, *, name: str = NAME, overw
     check_labels(label_map)
     if not name or set(name) & set("/\\") or name.startswith("."):
         raise ValueError(f"labels called {name!r}: expected the name of a folder")
-    picture = _picture_levels(path) if path.exists() else None
+    picture = _picture_levels(path) if path.is_dir() and not path.is_symlink() else None
     if picture is not None:
         _put_beside(label_map, path, name, picture, overwrite)
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_sdmae.io.coco import read_coco, write_coco
 from napari_sdmae.io.coco_reader import coco_pictures, is_coco
+from napari_sdmae.io.files import check_free
 from napari_sdmae.io.geojson import ObjectType, read_geojson, write_geojson
 from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.label_files import UnusableLabels
@@ -26,6 +27,7 @@ __all__ = [
     "Format",
     "ObjectType",
     "UnusableLabels",
+    "check_target",
     "export_labels",
     "format_of",
     "import_labels",
@@ -125,6 +127,17 @@ def export_labels(
         raise ValueError(f"{' and '.join(useless)} given for {chosen.title}: it is for GeoJSON only")
     chosen.write(label_map, path, overwrite=overwrite, **given)
     return written_files(label_map, path, format)
+
+
+def check_target(path: Path, format: str | None = None) -> None:
+    """Raise `FileExistsError` if labels can never be written to `path`, whether or not it may be overwritten.
+
+    An OME-Zarr folder is looked at when it is written: labels are put beside a picture that is there.
+    """
+    if format_of(path, format) != "ome-zarr":
+        check_free(path, overwrite=True)
+    elif path.is_symlink() or not path.is_dir():
+        check_free(path, overwrite=True, folder=True)
 
 
 def written_files(label_map: LabelMap, path: Path, format: str | None = None) -> list[Path]:

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sdmae.inference.label_answers import label_map_from_answer
+from napari_sdmae.io.labels import check_target
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets import _label_jobs as jobs
@@ -76,6 +77,11 @@ class ExportDesk(QObject):
         if layer is None or wanted is None:
             return
         form.failure.clear()
+        try:
+            check_target(wanted.path, wanted.format)
+        except OSError as error:
+            self._failed(Failure(str(error), ""))
+            return
         overwrite = wanted.path.exists()
         if overwrite and not ask_overwrite(form, f"“{wanted.path.name}”"):
             say(form.state, "Nothing was written.")

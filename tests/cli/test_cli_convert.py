@@ -94,3 +94,40 @@ def test_a_compact_model_says_its_size_and_that_its_card_is_a_draft(tmp_path: Pa
     assert sizes[1] < sizes[0] / 2
     assert f"note: complete {tmp_path / 'shared' / 'README.md'} before you share it: ## Data says" in said.err
     assert json.loads((tmp_path / "shared" / "config.json").read_text())["mpp"] == 0.5
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_a_model_of_ours_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+        before = tree(folder)
+        assert main([str(AUTHORS), str(folder), "--overwrite"]) == 2
+        assert f"{name} is there, and sdmae convert did not write it" in capsys.readouterr().err
+        assert tree(folder) == before
+        (folder / name).unlink()
+    for _ in range(2):
+        assert main([str(AUTHORS), str(folder), "--overwrite"]) == 0
+        assert sorted(tree(folder)) == ["config.json", "model.safetensors", "notes.txt"]
+    assert main([str(folder), str(folder), "--compact", "--overwrite"]) == 2
+    assert "is the model that is read" in capsys.readouterr().err
+
+
+def test_a_card_that_a_person_completed_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(AUTHORS), str(tmp_path / "model"), "--compact"]
+    assert main(arguments) == 0
+    assert main([*arguments, "--overwrite"]) == 0
+    card = tmp_path / "model" / "README.md"
+    card.write_text("# Completed by hand")
+    before = tree(tmp_path)
+    capsys.readouterr()
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "README.md is another card" in capsys.readouterr().err
+    assert tree(tmp_path) == before
+    assert main([*arguments, "--overwrite", "--card", str(card)]) == 0
+    assert card.read_text() == "# Completed by hand"

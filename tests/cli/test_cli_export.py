@@ -77,6 +77,32 @@ def test_files_that_are_there_stay(tmp_path, capsys):
     assert main(["export", str(tmp_path / "a.geojson"), "--overwrite", "--output", str(tmp_path / "b.csv")]) == 0
 
 
+@pytest.mark.parametrize("format", [*FORMATS, None])
+def test_a_folder_stays_whatever_is_asked(format, tmp_path, capsys):
+    export_labels(cases.objects(cases.hard()), tmp_path / "a.geojson")
+    folder = tmp_path / "thesis.ome.tif"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    chosen = [] if format is None else ["--format", format]
+    assert main(["export", str(tmp_path / "a.geojson"), *chosen, "--output", str(folder), "--overwrite"]) == 2
+    error = capsys.readouterr().err
+    assert str(folder) in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.geojson", "thesis.ome.tif"]
+    assert (folder / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("end", [*ENDS, "a.csv"])
+def test_the_same_labels_give_the_same_files(end, tmp_path):
+    for name in ("one", "two"):
+        export_labels(cases.objects(cases.hard()), tmp_path / name / end)
+    one, two = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("one", "two")
+    )
+    assert one == two
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [

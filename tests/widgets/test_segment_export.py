@@ -11,7 +11,7 @@ from PIL import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_sdmae.io.labels import FORMATS
+from napari_sdmae.io.labels import FORMATS, format_of
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.label_map import LabelMap, make_classes
 from napari_sdmae.layers import Field, Source
@@ -185,6 +185,19 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(widget, opened, qtbot,
     form.button.click()
     wait_done(qtbot)
     assert (tmp_path / "there.geojson").read_text().startswith('{"type": "FeatureCollection"')
+
+
+def test_a_folder_of_others_is_refused_without_a_question(widget, opened, qtbot, tmp_path):
+    form = widget.desk.export
+    for name in ("mine.geojson", "mine.ome.tif", "mine.csv"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("years of work")
+        form.format_box.setCurrentIndex(form.format_box.findData(format_of(name)))
+        form.choose(tmp_path / name)
+        form.button.click()
+        wait_done(qtbot)
+        assert "is a folder, where a file is to be written" in form.failure.failure.line
+        assert (tmp_path / name / "thesis.txt").read_text() == "years of work"
 
 
 def test_what_cannot_be_written_or_read_is_said(widget, opened, qtbot, tmp_path, monkeypatch):
