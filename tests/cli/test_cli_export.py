@@ -142,3 +142,34 @@ def test_formats_are_those_of_the_library(capsys):
         main(["export", "--help"])
     assert end.value.code == 0
     assert "--object-type" in capsys.readouterr().out
+
+
+def test_labels_of_several_pictures_are_written_for_each_or_for_one(tmp_path, capsys):
+    images = [{"id": number, "file_name": f"slides/{name}.png", "width": 8, "height": 6} for number, name in enumerate("aµ", 1)]
+    annotations = [
+        {
+            "id": number,
+            "image_id": number,
+            "category_id": 1,
+            "segmentation": [[number, 1, number + 3, 1, number + 3, 4, number, 4]],
+        }
+        for number in (1, 2)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    export = ["export", str(tmp_path / "two.json"), "--output", str(tmp_path / "m.ome.tif"), str(tmp_path / "m.csv")]
+    assert main(export) == 0
+    printed = capsys.readouterr()
+    names = [f"m-slides-{name}.{end}" for name in "aµ" for end in ("ome.tif", "csv")]
+    assert [Path(line).name for line in printed.out.splitlines()] == names
+    assert "labels of 2 pictures: each has files of its own (--image NAME reads one)" in printed.err
+    for number, name in enumerate("aµ", 1):
+        expected = np.zeros((6, 8), int)
+        expected[1:4, number : number + 3] = 1
+        np.testing.assert_array_equal(import_labels(tmp_path / f"m-slides-{name}.ome.tif").labels, expected)
+    assert main(export) == 2
+    assert "already there: give --overwrite" in capsys.readouterr().err
+    assert main([*export, "--image", "µ.png"]) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.splitlines()] == ["m.ome.tif", "m.csv"]
+    assert main([*export[:-1], str(tmp_path / "o.csv"), "--image", "b.png", "--overwrite"]) == 3
+    assert "no pictures 'b.png' in it: there are slides/a.png, slides/µ.png" in capsys.readouterr().err
