@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli._models import named_or_default
+from napari_sdmae.cli._models import check_images, named_or_default
 from napari_sdmae.cli._output import (
     Refused,
     check_scale,
@@ -74,7 +74,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.model_info import model_info
 
     _check(arguments)
-    model = named_or_default(PROG, arguments.model, arguments.image)
+    check_images(arguments.image)
+    model = named_or_default(PROG, arguments.model)
     name = _name(arguments, model_info(model).depth)
     paths = free_paths(arguments.output, [f"{name}.{suffix}" for suffix in ("png", "tif", "json")], arguments.overwrite)
     from napari_sdmae.inference.answers import attention, read_field

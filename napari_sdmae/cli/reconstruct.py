@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_sdmae.cli._models import named_or_default
+from napari_sdmae.cli._models import check_images, named_or_default
 from napari_sdmae.cli._output import check_scale, common_parser, free_paths, guarded, heat, save_json, save_png, save_tiff
 
 PROG = "sdmae reconstruct"
@@ -24,7 +24,8 @@ def main(argv: list[str]) -> int:
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Reconstruct, write the files and return their paths."""
     check_scale(arguments.mpp)
-    model = named_or_default(PROG, arguments.model, arguments.image)
+    check_images(arguments.image)
+    model = named_or_default(PROG, arguments.model)
     paths = free_paths(arguments.output, [f"{arguments.image.stem}-{name}" for name in PICTURES], arguments.overwrite)
     from napari_sdmae.inference.answers import read_field, reconstruct
     from napari_sdmae.io.images import read_mpp
