@@ -50,10 +50,10 @@ def setting(default: Any, title: str, description: str, *, unit: str = "", basic
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that settings from a file were refused for, in a few words: where, what, and what came."""
+def first_problem(error: ValidationError, *within: str) -> str:
+    """Return the first thing that settings (`within` others) were refused for, in a few words: where, what, and what came."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(shown(str(part)) for part in first["loc"])
+    place = ".".join(shown(str(part)) for part in (*within, *first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     came = "" if first["type"] in ("value_error", "missing", "extra_forbidden") else f", got {shown(first['input'])}"
     return f"{place}: {message}{came}" if place else f"{message}{came}"

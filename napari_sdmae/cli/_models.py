@@ -10,26 +10,16 @@ from napari_sdmae.io.about_model import SHIPPED
 from napari_sdmae.io.model_info import default_model, find_model, resembles_model
 
 
-def named_or_default(prog: str, model: str | None, *images: Path) -> str:
+def named_or_default(prog: str, model: str | None) -> str:
     """Return `model`, or where none is named the shipped one, which is said.
-
-    Parameters
-    ----------
-    prog
-        Name of the command, for the note.
-    model
-        What was named, None if nothing was.
-    images
-        What else was given. A model among these was meant as one, and nothing else answers in its place.
 
     Raises
     ------
+    FileNotFoundError
+        If what is named is no model: no other answers in its place.
     Refused
-        If none is named and none is shipped, or a model stands where an image is expected.
+        If none is named and none is shipped.
     """
-    for image in images:
-        if resembles_model(image):
-            raise Refused(f"{image} is a model or run folder, not an image: name the model first, then the image")
     if model is not None:
         find_model(model)
         return model
@@ -49,10 +39,18 @@ def split_inputs(model: str | None, inputs: list[Path]) -> tuple[str | None, lis
     Raises
     ------
     Refused
-        If a model was named and nothing else.
+        If a model was named and nothing else, or after the inputs.
     """
     if model is None and resembles_model(inputs[0]):
         raise Refused(f"{inputs[0]} is a model: name images after it")
     if model is not None and Path(model).exists() and not resembles_model(Path(model)):
-        return None, [Path(model), *inputs]
+        model, inputs = None, [Path(model), *inputs]
+    check_images(*inputs)
     return model, inputs
+
+
+def check_images(*images: Path) -> None:
+    """Raise `Refused` if one is a model or was meant as one: the shipped model does not answer for it."""
+    for image in images:
+        if resembles_model(image):
+            raise Refused(f"{image} is a model or run, not an image: name the model first, then the image")

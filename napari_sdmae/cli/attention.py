@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli._models import named_or_default
+from napari_sdmae.cli._models import check_images, named_or_default
 from napari_sdmae.cli._output import (
     Refused,
     check_outputs,
@@ -76,8 +76,9 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.model_info import model_info
 
     _check(arguments)
+    check_images(arguments.image)
     which = which_of(arguments)
-    model = named_or_default(PROG, arguments.model, arguments.image)
+    model = named_or_default(PROG, arguments.model)
     name = _name(arguments, model_info(model).depth)
     names = [f"{name}.{suffix}" for suffix in ("png", "tif", "json")]
     check_outputs(arguments.output, names, arguments.overwrite)

@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     """Embed all images; return the exit status."""
     _check(arguments)
     named, given = split_inputs(arguments.model, arguments.inputs)
-    inputs, model = gather(given), named_or_default(PROG, named, *given)
+    inputs, model = gather(given), named_or_default(PROG, named)
     import torch
 
     from napari_sdmae.data.sources import DataError

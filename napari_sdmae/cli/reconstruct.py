@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.cli._models import named_or_default
+from napari_sdmae.cli._models import check_images, named_or_default
 from napari_sdmae.cli._output import check_outputs, check_scale, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.io.files import atomic_files
@@ -31,8 +31,9 @@ def main(argv: list[str]) -> int:
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Reconstruct, write the files and return their paths."""
     check_scale(arguments.mpp)
+    check_images(arguments.image)
     which = which_of(arguments)
-    model = named_or_default(PROG, arguments.model, arguments.image)
+    model = named_or_default(PROG, arguments.model)
     names = [f"{arguments.image.stem}-{name}" for name in PICTURES]
     check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import reconstruct

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD, first_problem
 from napari_sdmae.documents import read_json
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
@@ -116,7 +117,11 @@ def convert_checkpoint(
             statistics = _statistics(source, foreign, mean, std)
             provenance = {"converted_from": source.name, "kind": foreign.kind}
             write = _write_trunk if to == "timm" or foreign.kind == "vit" else _write_full
-            write(foreign, folder, hints, statistics, provenance, mpp, compact)
+            try:
+                write(foreign, folder, hints, statistics, provenance, mpp, compact)
+            except ValueError as error:
+                reason = first_problem(error) if isinstance(error, ValidationError) else error
+                raise ValueError(f"{source}: {reason}") from error
         if compact:
             text = text or draft_card(destination.resolve().name, run)
         if text is not None:

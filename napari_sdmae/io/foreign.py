@@ -82,7 +82,7 @@ def _note(found: StateDict, path: Path) -> None:
     """Warn about what was left out of a file."""
     if found.left_out:
         listed = ", ".join(shown(name) for name in found.left_out[:5])
-        warnings.warn(f"{path.name}: {len(found.left_out)} entries among the weights are no tensors: {listed}", stacklevel=3)
+        warnings.warn(f"left out of {path.name}, being no tensors: {listed} ({len(found.left_out)} in all)", stacklevel=3)
 
 
 def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def check_sdmae(config: Mapping[str, Any]) -> None:
     try:
         ModelConfig.model_validate(config["model"])
     except ValidationError as error:
-        raise ValueError(f"model.{first_problem(error)}") from error
+        raise ValueError(first_problem(error, "model")) from error
     encoder = _mapping(config, "encoder")
     for name in ("width", "depth", "heads"):
         if name not in encoder:

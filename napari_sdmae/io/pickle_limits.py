@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 MAX_DEPTH = 200
-MAX_STEPS = 5_000_000
-"""Operations of a pickle; a ViT-g with two copies and its optimizer takes 300,000."""
+MAX_STEPS = 1_000_000
+"""Operations of a pickle; a ViT-g with two copies and its optimizer takes 150,000."""
 MAX_PICKLE = 500_000_000
 UNPACKED = 4
 """How many times the size on disk a file may take in memory."""

@@ -26,7 +26,7 @@ MAIN = "main"
 _WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Added by DataParallel, DDP and DeepSpeed; torch.compile; Fabric and Lightning; FSDP; activation checkpointing."""
 _OPTIMIZER = "param_groups"
-_MAX_ENTRIES = 1_000_000
+MAX_ENTRIES = 200_000
 _END = object()
 
 
@@ -113,8 +113,8 @@ def _walk(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         start, entries = levels[-1]
         key, value = next(entries, (_END, None))
         count += 1
-        if count > _MAX_ENTRIES:
-            raise TooMuch(f"it has more than {_MAX_ENTRIES:,} entries, or refers to itself")
+        if count > MAX_ENTRIES:
+            raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries, or refers to itself")
         if key is _END:
             levels.pop()
             continue
