@@ -32,9 +32,9 @@ class PlanesInput(QWidget):
         self._viewer = viewer
         self._layer: Any = None
         self._watched: set[str] = set()
-        self.box = narrow_combo("How the axis of 3 or 4 of this layer is meant.")
-        self.box.addItem("Its planes are the colours of one picture", "colour")
-        self.box.addItem("Its planes are pictures in grey", "grey")
+        self.box = narrow_combo("How the axis of 3 or 4 of this layer is meant: as colours of one picture, or as pictures in grey.")
+        self.box.addItem("Planes are colours", "colour")
+        self.box.addItem("Planes are grey", "grey")
         self.merge = QPushButton("Merge to RGB", self)
         self.merge.setToolTip("Make one picture in colour of the three layers; they stay, hidden.")
         self.note = text_label(parent=self)

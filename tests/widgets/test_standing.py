@@ -387,7 +387,7 @@ def test_opened_labels_lie_on_the_picture_they_were_opened_for(segmented, tmp_pa
 def test_in_a_real_window(viewer, dock, play, title):
     played = play(title, viewer)
     dock(viewer, played.widget)
-    for event in ("moved", "another model"):
+    for event in ("moved", "painted in place"):
         layer = played.begin()
         FALLS[event](played, layer)
         played.settle()
