@@ -218,9 +218,7 @@ def _coco(name: str, data: bytes) -> Lay:
         first = next((bench.material.labelled / "images").iterdir())
         shutil.copy(first, given / "images" / "a.png")
         (given / "annotations.json").write_bytes(data)
-        return [
-            ["finetune", "--task", "detection", "--data", given, "--output", "output/run", "--epochs", "1", "--device", "cpu"]
-        ]
+        return [["finetune", "--config", bench.material.boxes, "--data", given, "--output", "output/run"]]
 
     return lay
 
