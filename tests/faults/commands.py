@@ -75,17 +75,18 @@ class Command:
 def commands(material: Material) -> list[Command]:
     """Return all commands that write; the cheapest first."""
     labels, picture, cpu = material.labels, material.picture, ["--device", "cpu"]
+    exact = [*cpu, "--precision", "fp32"]
     formats = ("geojson", "geojson.gz", "ome.tif", "png", "json", "csv", "ome.zarr")
     return [
         *(Command(f"export-{end}", ["export", labels, "--instances", "--output", f"output/labels.{end}"]) for end in formats),
         Command("convert", ["convert", material.model, "output/model"]),
         Command("convert-timm", ["convert", material.model, "output/timm", "--to", "timm"]),
         Command("convert-compact", ["convert", material.model, "output/small", "--compact"]),
-        Command("embed-npz", ["embed", material.model, material.tiles, "--output", "output/features.npz", *cpu]),
-        Command("embed-parquet", ["embed", material.model, material.tiles, "--output", "output/features.parquet", *cpu]),
+        Command("embed-npz", ["embed", material.model, material.tiles, "--output", "output/features.npz", *exact]),
+        Command("embed-parquet", ["embed", material.model, material.tiles, "--output", "output/features.parquet", *exact]),
         Command("reconstruct", ["reconstruct", material.model, picture, "--output", "output", *cpu]),
         Command("attention", ["attention", material.model, picture, "--output", "output", *cpu]),
-        Command("predict", ["predict", material.head, picture, material.tiles, "--output", "output", "--probabilities", *cpu]),
+        Command("predict", ["predict", material.head, picture, material.tiles, "--output", "output", "--probabilities", *exact]),
         Command("pretrain", ["pretrain", "--config", material.pretrain, "--output", "output/run"], "output/run"),
         Command("finetune", ["finetune", "--config", material.finetune, "--output", "output/run"], "output/run"),
         Command("ablate", ["ablate", "--config", material.ablation, "--output", "output/grid"]),

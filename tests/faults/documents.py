@@ -88,7 +88,7 @@ def _readers(bench: Bench, model: Path) -> list[list[Any]]:
     return [
         ["inspect", model],
         ["attention", model, picture, "--output", "output/attention", "--device", "cpu"],
-        ["embed", model, picture, "--output", "output/features.npz", "--device", "cpu"],
+        ["embed", model, picture, "--output", "output/features.npz", "--device", "cpu", "--precision", "fp32"],
         ["convert", model, "output/converted"],
     ]
 
@@ -117,7 +117,7 @@ def _config(name: str, data: bytes) -> Lay:
         picture = bench.material.picture
         return [
             *_readers(bench, given / "model"),
-            ["predict", given / "head", picture, "--output", "output/predict", "--device", "cpu"],
+            ["predict", given / "head", picture, "--output", "output/predict", "--device", "cpu", "--precision", "fp32"],
         ]
 
     return lay
@@ -218,9 +218,7 @@ def _coco(name: str, data: bytes) -> Lay:
         first = next((bench.material.labelled / "images").iterdir())
         shutil.copy(first, given / "images" / "a.png")
         (given / "annotations.json").write_bytes(data)
-        return [
-            ["finetune", "--task", "detection", "--data", given, "--output", "output/run", "--epochs", "1", "--device", "cpu"]
-        ]
+        return [["finetune", "--config", bench.material.boxes, "--data", given, "--output", "output/run"]]
 
     return lay
 

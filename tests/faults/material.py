@@ -64,7 +64,7 @@ class Material:
         self.tiles, self.labelled, self.nuclei = folder / "tiles", folder / "segmentation", folder / "instances"
         self.picture, self.labels = folder / "picture.png", folder / "labels.png"
         self.pretrain, self.finetune = folder / "pretrain.yaml", folder / "finetune.yaml"
-        self.instances, self.ablation = folder / "instances.yaml", folder / "ablation.yaml"
+        self.instances, self.boxes, self.ablation = (folder / f"{name}.yaml" for name in ("instances", "detection", "ablation"))
         self._cut_tiles()
         self._cut_nuclei()
         self._write_settings()
@@ -103,6 +103,14 @@ class Material:
         evaluate = {**FINETUNE, "task": "segmentation", "data": str(self.labelled)}
         self._save(self.pretrain, PRETRAIN | {"data": str(self.tiles)})
         self._save(self.finetune, evaluate)
+        boxes = CPU | {
+            "epochs": 1,
+            "batch_size": 1,
+            "tile_px": 32,
+            "encoder": FINETUNE["encoder"],
+            "optimizer": FINETUNE["optimizer"],
+        }
+        self._save(self.boxes, boxes | {"task": "detection", "data": "given", "head": {"detector": "retinanet", "width": 8}})
         self._save(self.instances, evaluate | {"task": "instances", "data": str(self.nuclei)})
         evaluate = {key: value for key, value in evaluate.items() if key != "encoder"}
         self._save(self.ablation, {"data": str(self.tiles), "pretrain": {"preset": "cpu-demo", **PRETRAIN}, "evaluate": evaluate})

@@ -26,6 +26,32 @@ MEMORY = 6_000_000_000
 """Bytes that a command may take; all files of the campaign are small."""
 
 
+LOADED = (
+    "napari_sdmae.cli._overlay",
+    "napari_sdmae.data.inspection",
+    "napari_sdmae.data.labelled",
+    "napari_sdmae.inference.answers",
+    "napari_sdmae.inference.embedding",
+    "napari_sdmae.inference.feature_files",
+    "napari_sdmae.inference.measuring",
+    "napari_sdmae.inference.predicting",
+    "napari_sdmae.io.checkpoints",
+    "napari_sdmae.io.head_folder",
+    "napari_sdmae.io.labels",
+    "napari_sdmae.training.ablation",
+    "napari_sdmae.training.finetuning",
+    "napari_sdmae.training.pretraining",
+    "PIL.BmpImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "pyarrow.pandas_compat",
+    "skimage.measure",
+    "typeguard",
+    "tyro.constructors",
+)
+"""What commands import when they are called; a server imports it once for all."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: exit status (negative for a signal), what it printed, most memory in bytes."""
@@ -198,12 +224,9 @@ def _load() -> None:
 
     from napari_sdmae.cli import COMMANDS
 
-    for command in COMMANDS.values():
-        import_module(f"napari_sdmae.cli.{command.module}")
-    for name in ("data.inspection", "data.labelled", "io.labels", "io.checkpoints", "io.head_folder", "inference.answers",
-                 "inference.embedding", "inference.predicting", "inference.feature_files", "training.ablation",
-                 "training.finetuning", "training.pretraining", "cli._overlay"):  # fmt: skip
-        import_module(f"napari_sdmae.{name}")
+    inner = [f"napari_sdmae.cli.{command.module}" for command in COMMANDS.values()]
+    for name in (*inner, *LOADED):
+        import_module(name)
     gc.freeze()
 
 

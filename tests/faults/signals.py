@@ -34,10 +34,10 @@ def cases(material: Material, seed: int) -> Iterator[Case]:
             attempt = partial(_attempt_run, kind=kind, disturb=disturb, reference=reference)
             yield Case(f"signals/{kind}/{name}", f"{kind}-{name}", attempt)
     for command in commands(material):
-        for name in ("closed-pipe", "full-device"):
-            yield Case(
-                f"signals/{command.name}/{name}", name, partial(_attempt_output, command=command, full=name == "full-device")
-            )
+        if command.name in references:
+            continue
+        for name, full in (("prints-into-closed-pipe", False), ("prints-onto-full-device", True)):
+            yield Case(f"signals/{command.name}/{name}", name, partial(_attempt_output, command=command, full=full))
 
 
 def sample(material: Material, seed: int) -> Iterator[Case]:

@@ -185,6 +185,7 @@ def geojson() -> Iterator[Named]:
 
     square = [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]
     shapes: dict[str, Any] = {
+        "bow": [[[0, 0], [9, 9], [9, 0], [0, 9], [0, 0]]],
         "huge": [[[0, 0], [1e12, 0], [1e12, 1e12], [0, 0]]],
         "enormous": [[[0, 0], [1e300, 0], [1e300, 1e300], [0, 0]]],
         "far": [[[x + 4e9, y] for x, y in square[0]]],
@@ -195,7 +196,6 @@ def geojson() -> Iterator[Named]:
         "empty-ring": [[]],
         "point": [[[1, 1]]],
         "line": [[[0, 0], [5, 5], [0, 0]]],
-        "bow": [[[0, 0], [9, 9], [9, 0], [0, 9], [0, 0]]],
         "text": [[["a", "b"]] * 4],
         "none": None,
         "number": 5,

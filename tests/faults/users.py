@@ -124,7 +124,7 @@ def _filled(bench: Bench, words: tuple[Any, ...]) -> list[Any]:
     return [known.get(word, word) for word in words]
 
 
-PREDICT = ("predict", "HEAD", "PICTURE", "--device", "cpu")
+PREDICT = ("predict", "HEAD", "PICTURE", "--device", "cpu", "--precision", "fp32")
 CASES: dict[str, tuple[Prepare, tuple[int, ...], str]] = {
     "runs-one-closed": (lambda b, g: _run_whole(b, g, "runs", mode=0o700), (0,), "two"),
     "runs-json-one-closed": (lambda b, g: [*_run_whole(b, g, "runs", mode=0o700), "--json"], (0,), "two"),
