@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
@@ -61,7 +60,7 @@ class Comparison:
 
 def read_result(cell: Cell, seed: int, head: RunFolder) -> Result:
     """Read the report of a finished evaluation."""
-    report = json.loads(head.report.read_text(encoding="utf-8"))
+    report = head.read_report()
     part = report["reported_on"] or ""
     by = (report["selected"]["by"] or "").removeprefix("validation/")
     found = report[part] if part else {}

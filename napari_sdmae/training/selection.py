@@ -98,7 +98,7 @@ class BestOnValidation:
 
     def summary(self) -> str:
         """Return the result in a few words, from the report."""
-        report = json.loads(self.folder.report.read_text(encoding="utf-8"))
+        report = self.folder.read_report()
         part = report["reported_on"]
         if part is None:
             return UNSELECTED
@@ -126,7 +126,7 @@ class BestOnValidation:
     def _finished_report(self, state: TrainingState) -> Report | None:
         """Return the report of a run that had finished before, if its head is still chosen: the test is not looked at again."""
         try:
-            report: Report = json.loads(self.folder.report.read_text(encoding="utf-8"))
+            report: Report = self.folder.read_report()
         except (OSError, ValueError):
             return None
         same = report.get("step") == state.step and report.get("selected", {}).get("step") == self._chosen(state)

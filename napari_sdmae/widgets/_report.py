@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +41,7 @@ class Report:
 def read_report(run: Path) -> Report | None:
     """Return the report of the run in `run`, None while it has none, or one that cannot be read yet."""
     try:
-        content = json.loads(RunFolder(run).report.read_text(encoding="utf-8"))
-        return report_of(content)
+        return report_of(RunFolder(run).read_report())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
