@@ -26,7 +26,8 @@ class ProcessIdentity:
     host
         Name of the machine.
     boot
-        What tells this start of the machine (and this container) from others; empty where the system has nothing of the kind.
+        What tells this start of the machine (and this container) from others, with the machine's own id where it has one; empty
+        where the system has nothing of the kind.
     pid
         Process id, in this boot used again after a while.
     start
@@ -48,7 +49,7 @@ class ProcessIdentity:
         if self.host != platform.node():
             return None
         if self.boot != boot_id():
-            return None if _same_start(self.boot, boot_id()) else False
+            return False if _started_again(self.boot, boot_id()) else None
         return start_token(self.pid) == self.start
 
 
@@ -74,13 +75,23 @@ def boot_id() -> str:
     """Return what tells this start of the machine from others, on Linux with the namespace that process ids count in."""
     if sys.platform == "linux":
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()} {_machine_id()}".rstrip()
     if sys.platform == "darwin":
         found = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
         return found.stdout.strip()
     return ""
 
 
-def _same_start(one: str, other: str) -> bool:
-    """Return whether both are of one start of a machine, in different containers."""
-    return bool(one) and one.split()[0] == other.split()[0]
+def _machine_id() -> str:
+    """Return what tells this machine from another of the same name, empty where nobody gave it an id."""
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _started_again(one: str, other: str) -> bool:
+    """Return whether these are two starts of one machine, and not two containers of one start, or two machines of one name."""
+    (boot, *rest), (own_boot, *own_rest) = one.split() or [""], other.split() or [""]
+    machines = {*rest[1:2], *own_rest[1:2]}
+    return boot != own_boot and len(machines) < 2

@@ -129,7 +129,23 @@ def test_runs_are_listed_as_a_table_and_as_json(runs, capsys):
     assert first.split()[:4] == ["first", "finished", "2.5/5", "0.7500"]
     assert second.split()[:2] == ["second", "paused"]
     assert main(["runs", str(runs), "--json"]) == 0
-    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["finished", "paused"]
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["state"], row["alive"], row["path"]) for row in rows] == [
+        ("finished", False, str(runs / "first")),
+        ("paused", False, str(runs / "second")),
+    ]
+
+
+def test_a_job_elsewhere_is_listed_with_a_question_mark_and_asked_with_a_warning(runs, capsys):
+    RunFolder(runs / "first").write_status(RunStatus(state="running", host="gpu7"))
+    assert main(["runs", str(runs)]) == 0
+    out, err = capsys.readouterr()
+    assert "running?" in out
+    assert err.startswith("first: cannot tell from here whether it still runs; last heard ")
+    assert main(["pause", str(runs / "first")]) == 0
+    assert "cannot be told from here" in capsys.readouterr().out
+    assert main(["resume", str(runs / "first")]) == 2
+    assert "--take-over" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_is_no_traceback(runs):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from napari_sdmae import processes
 from napari_sdmae.processes import ProcessIdentity, start_token
 
 
@@ -26,6 +27,15 @@ def test_a_dead_process_and_a_zombie_do_not():
 
 def test_a_pid_used_again_is_another_process():
     assert replace(ProcessIdentity.current(), start="1").is_alive() is False
+
+
+def test_a_machine_of_the_same_name_cannot_be_told():
+    here = ProcessIdentity.current()
+    boot, namespace, *_ = here.boot.split()
+    other = "00000000-0000-0000-0000-000000000000"
+    assert processes._started_again(f"{other} {namespace} a", f"{boot} {namespace} a")
+    assert not processes._started_again(f"{other} {namespace} a", f"{boot} {namespace} b")
+    assert not processes._started_again(f"{boot} pid:[1] a", f"{boot} {namespace} a")
 
 
 def test_another_boot_is_dead_another_host_or_container_cannot_be_told():

@@ -113,8 +113,8 @@ def _run_parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def _row(run: RunFolder, status: RunStatus) -> dict[str, Any]:
     """Return what is listed about a run; `alive` is None where nobody can tell."""
-    about = {"name": printable(run.path.resolve().name), "path": str(run.path), **status.model_dump(mode="json")}
-    return about | {"alive": is_alive(status)}
+    where = {"path": str(run.path), "alive": is_alive(status)}  # the status has the path that its job sees
+    return {"name": printable(run.path.resolve().name), **status.model_dump(mode="json"), **where}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_sdmae.documents import read_json
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.tables import table_bytes
 from napari_sdmae.training.ablation_settings import Cell
@@ -61,7 +60,7 @@ class Comparison:
 
 def read_result(cell: Cell, seed: int, head: RunFolder) -> Result:
     """Read the report of a finished evaluation."""
-    report = read_json(head.report)
+    report = head.read_report()
     part = report["reported_on"] or ""
     by = (report["selected"]["by"] or "").removeprefix("validation/")
     found = report[part] if part else {}

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from napari_sdmae.config import Precision
 from napari_sdmae.io.files import flush_folder, write_atomically
+from napari_sdmae.io.regular_files import open_regular, read_regular
 from napari_sdmae.training.run_folder import RunFolder
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -210,7 +211,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], T
 def _read_state(path: Path) -> TrainingState:
     """Return the state of a checkpoint; text that is cut is damage, text that is whole but unknown is another version's."""
     try:
-        return TrainingState.model_validate_json((path / "training.json").read_bytes())
+        return TrainingState.model_validate_json(read_regular(path / "training.json"))
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -224,5 +225,5 @@ def _read_state(path: Path) -> TrainingState:
 
 def _digest(file: Path) -> str:
     """Return the SHA-256 of a file."""
-    with file.open("rb") as stream:
+    with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.config import PretrainConfig
-from napari_sdmae.documents import DocumentError, decode, parse_yaml
+from napari_sdmae.documents import DocumentError, decode, parse_json, parse_yaml
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, append_regular, is_regular, kind_of, read_regular, require_kinds
@@ -106,6 +106,21 @@ class RunFiles:
             raise RunFolderError(f"{self.config}, {error}") from None
         kind = FinetuneConfig if isinstance(values, dict) and "task" in values else PretrainConfig
         return kind.model_validate(values)
+
+    def read_report(self) -> dict[str, Any]:
+        """Return report.json of a run of fine-tuning.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        OSError
+            If it is not there, or cannot be read.
+        """
+        report = parse_json(read_regular(self.report))
+        if not isinstance(report, dict):
+            raise ValueError(f"{self.report} holds no report")
+        return report
 
     # --- metrics ------------------------------------------------------------------------------------------------
 

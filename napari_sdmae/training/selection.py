@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_sdmae.data.labelled import LabelledSet
-from napari_sdmae.documents import read_json
 from napari_sdmae.finetune_config import FinetuneConfig, Part
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.head_folder import load_head, save_head
@@ -99,7 +98,7 @@ class BestOnValidation:
 
     def summary(self) -> str:
         """Return the result in a few words, from the report."""
-        report = read_json(self.folder.report)
+        report = self.folder.read_report()
         part = report["reported_on"]
         if part is None:
             return UNSELECTED
@@ -127,7 +126,7 @@ class BestOnValidation:
     def _finished_report(self, state: TrainingState) -> Report | None:
         """Return the report of a run that had finished before, if its head is still chosen: the test is not looked at again."""
         try:
-            report: Report = read_json(self.folder.report)
+            report: Report = self.folder.read_report()
         except (OSError, ValueError):
             return None
         same = report.get("step") == state.step and report.get("selected", {}).get("step") == self._chosen(state)

@@ -32,7 +32,9 @@ class PlanesInput(QWidget):
         self._viewer = viewer
         self._layer: Any = None
         self._watched: set[str] = set()
-        self.box = narrow_combo("How the axis of 3 or 4 of this layer is meant: as colours of one picture, or as pictures in grey.")
+        self.box = narrow_combo(
+            "How the axis of 3 or 4 of this layer is meant: as colours of one picture, or as pictures in grey."
+        )
         self.box.addItem("Planes are colours", "colour")
         self.box.addItem("Planes are grey", "grey")
         self.merge = QPushButton("Merge to RGB", self)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.documents import read_json
 from napari_sdmae.training.run_folder import RunFolder
 
 Rows = dict[str, dict[str, float]]
@@ -42,8 +41,7 @@ class Report:
 def read_report(run: Path) -> Report | None:
     """Return the report of the run in `run`, None while it has none, or one that cannot be read yet."""
     try:
-        content = read_json(RunFolder(run).report)
-        return report_of(content)
+        return report_of(RunFolder(run).read_report())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

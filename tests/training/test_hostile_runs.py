@@ -104,6 +104,25 @@ def test_a_job_writes_through_no_link_that_comes_while_it_trains(make_config, tm
     assert "model is a link" in run.status().message
 
 
+@pytest.mark.parametrize("kind", ["a FIFO", "a link", "a folder"])
+@pytest.mark.parametrize("name", ["training.json", "model.safetensors"])
+def test_a_checkpoint_of_other_things_than_files_is_refused_and_never_opened(tmp_path, name, kind):
+    from napari_sdmae.training.checkpoints import TrainingState, check_checkpoint
+
+    state = TrainingState(micro_batch=1, precision="fp32", threads=1, fingerprint="", digests={"model.safetensors": "0"})
+    (tmp_path / "training.json").write_text(state.model_dump_json())
+    put(tmp_path / name, kind, tmp_path)
+    with pytest.raises(OSError, match=f"{name} is {kind}"):
+        check_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "NaN", ""])
+def test_a_report_that_is_none_is_a_value_error(run, text):
+    run.report.write_text(text)
+    with pytest.raises(ValueError, match=r"JSON|report"):
+        run.read_report()
+
+
 DEEP = "[" * 100_000
 HOSTILE = [
     DEEP,
