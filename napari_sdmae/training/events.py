@@ -84,7 +84,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know. `code` is stable: batch, checkpoint, collapse, labels, out_of_memory,
+    """Something the user should know. `code` is stable: batch, checkpoint, collapse, images, labels, out_of_memory,
     quarantine, schedule, selection, threads."""
 
     code: str

@@ -169,3 +169,16 @@ def test_what_does_not_fit_into_memory_is_not_begun(tmp_path, monkeypatch, tissu
         next(read_bands(tmp_path / "b.tif", 8))
     with pytest.raises(UnusableLabels, match=r"needs about .* GB of memory"):
         read_label_tiff(tmp_path / "a.tif")
+
+
+def test_the_memory_of_a_container_counts(tmp_path, monkeypatch):
+    files = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "_LIMITS", (tuple(map(str, files)), ("/nowhere", "/nowhere")))
+    machine = memory.available_memory()
+    assert machine > 10_000
+    for text, left in (("5000", 3000), ("1000", 0)):
+        files[0].write_text(text)
+        files[1].write_text("2000\n")
+        assert memory.available_memory() == left
+    files[0].write_text("max\n")
+    assert memory.available_memory() > 10_000

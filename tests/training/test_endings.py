@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from PIL import Image
 
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.training import RunFolder, pretrain
@@ -56,6 +57,21 @@ def test_a_folder_to_leave_out_that_is_not_there_is_said(make_config, tmp_path):
     config = make_config(tiles={"leave_out": ["Nowhere"]})
     said = [event.message for event in pretrain(config, run=tmp_path / "run") if isinstance(event, Warned)]
     assert f"There is no folder Nowhere to leave out in {config.data}" in said
+
+
+def test_images_that_show_nothing_are_told_before_the_first_step(make_config, tmp_path):
+    (tmp_path / "data").mkdir()
+    for number in range(8):
+        Image.new("RGB", (32, 32), (255, 255, 255)).save(tmp_path / "data" / f"{number}.png")
+    (tmp_path / "data" / "slide.svs").write_bytes(b"x")
+    config = make_config(data=tmp_path / "data", tiles={"cache": tmp_path / "cache"})
+    events = itertools.takewhile(lambda event: not isinstance(event, StepLogged), pretrain(config, run=tmp_path / "run"))
+    said = [event.message for event in events if isinstance(event, Warned) and event.code == "images"]
+    assert [words.split(":")[0] for words in said[:2]] == [
+        "left out, as pictures of these kinds are not read",
+        "8 images, such as 0.png",
+    ]
+    assert "8 of 8 tiles hold nothing but one colour: there is nothing to learn from them" in said
 
 
 def test_a_run_whose_images_are_all_left_out_leaves_no_folder(make_config, tiles, tmp_path):
