@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from napari_sdmae.io.geojson_features import Contents, Shape, read_contents
 from napari_sdmae.io.label_description import restore
 from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.outlines import Polygon, fill
-from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.shape_drawing import Drawing, Grid, draw_shapes
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
 
@@ -125,7 +124,7 @@ def labels_of_shapes(
     grid = _grid(shapes, description, own, shape, like, step)
     numbering = _number(shapes, own, own.instances if instances is None and description is not None else instances)
     nuclei = any(one.nucleus for one in shapes) or bool((description or {}).get("nuclei"))
-    drawing = _draw(shapes, numbering, grid, nuclei)
+    drawing = draw_shapes(shapes, numbering.labels, grid, instances=numbering.instances, nuclei=nuclei)
     _say(drawing, level + 1)
     return LabelMap(
         labels=drawing.labels,
@@ -142,19 +141,6 @@ def labels_of_shapes(
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Pixels to draw on: `shape` (rows, columns), `origin` (row, column) and `step` in full-resolution px."""
-
-    shape: tuple[int, int]
-    origin: tuple[float, float]
-    step: float
-
-    def on(self, polygon: Polygon) -> Polygon:
-        """Return a polygon of full-resolution (x, y) in pixels of the grid."""
-        return [(ring - (self.origin[1], self.origin[0])) / self.step for ring in polygon]
-
-
-@dataclass(frozen=True)
 class Numbering:
     """Which number each shape is drawn with, and what the numbers mean."""
 
@@ -162,16 +148,6 @@ class Numbering:
     classes: tuple[LabelClass, ...]
     instances: bool
     class_of: dict[int, int]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """Labels, nuclei, what to tell of shapes over others, and how many cover no pixel centre."""
-
-    labels: NDArray[np.int32]
-    nuclei: NDArray[np.int32] | None
-    overlaps: list[str]
-    empty: int
 
 
 def _stated_corner(description: Mapping[str, Any] | None) -> tuple[float, float]:
@@ -256,43 +232,6 @@ def _values(
             by_name[name] = LabelClass(value=value, name=name, colour=shape.colour or colour_of(value))
             classes.append(by_name[name])
     return [by_name[name].value for name in names], tuple(classes)
-
-
-def _draw(shapes: list[Shape], numbering: Numbering, grid: Grid, with_nuclei: bool) -> Drawing:
-    labels, numbers = empty_labels(grid.shape), numbering.labels
-    covering, overlapping = [], 0
-    for index in large_first([area_of(shape.polygons) for shape in shapes]):
-        over = drawn = False
-        for window, mask in _masks(shapes[index].polygons, grid):
-            part = labels[window]
-            over |= bool(((part != 0) & (part != numbers[index]) & mask).any())
-            drawn |= bool(mask.any())
-            part[mask] = numbers[index]
-        overlapping += over
-        covering += [numbers[index]] if drawn else []
-    overlaps = said_of_overlap(labels, covering, overlapping, "objects" if numbering.instances else "classes")
-    nuclei = _draw_nuclei(shapes, numbers, grid, labels) if with_nuclei else None
-    return Drawing(labels, nuclei, overlaps, len(shapes) - len(covering))
-
-
-def _draw_nuclei(shapes: list[Shape], numbers: list[int], grid: Grid, labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    nuclei = np.zeros_like(labels)
-    for shape, number in zip(shapes, numbers, strict=True):
-        for window, mask in _masks(shape.nucleus, grid):
-            nuclei[window][mask & (labels[window] == number)] = number
-    return nuclei
-
-
-def _masks(polygons: list[Polygon], grid: Grid) -> Iterable[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
-    """Yield each polygon's window on the grid, and its mask there."""
-    for polygon in polygons:
-        rings = grid.on(polygon)
-        low = np.floor(rings[0].min(axis=0)).clip(0).astype(int)
-        high = np.ceil(rings[0].max(axis=0)).clip(0).astype(int)
-        columns, rows = (slice(a, min(b, end)) for a, b, end in zip(low, high, grid.shape[::-1], strict=True))
-        size = rows.stop - rows.start, columns.stop - columns.start
-        if min(size) > 0:
-            yield (rows, columns), fill([ring - low for ring in rings], size)
 
 
 def _columns(shapes: list[Shape], numbers: list[int]) -> dict[str, NDArray[np.generic]]:

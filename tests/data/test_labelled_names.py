@@ -1,4 +1,4 @@
-"""What belongs together is found by its name, and what cannot be used is named: pairs, spelling, tables, scale, values of masks."""
+"""What belongs together is found by its name, and what cannot be used is named: pairs, tables, scale, values of masks."""
 
 from __future__ import annotations
 
@@ -179,9 +179,10 @@ class TestClassNames:
             read_labelled(settings("segmentation", folder))
 
 
-class TestSlideTables:
-    ROWS = [(f"Präp{index}.png", f"S{index // 2}") for index in range(6)]
+ROWS = tuple((f"Präp{index}.png", f"S{index // 2}") for index in range(6))
 
+
+class TestSlideTables:
     @pytest.mark.parametrize(
         ("name", "head", "separator", "encoding"),
         [
@@ -192,14 +193,14 @@ class TestSlideTables:
         ],
     )
     def test_are_read_from_every_program(self, folder, settings, name, head, separator, encoding):
-        text = head + "\r\n".join(separator.join(row) for row in self.ROWS)
+        text = head + "\r\n".join(separator.join(row) for row in ROWS)
         (folder / name).write_bytes(text.encode(encoding))
         labelled = read_labelled(settings("segmentation", folder))
         assert [one.group for one in labelled.images] == [f"slide S{index // 2}" for index in range(6)]
         assert f"{name} tells slide of 6 of 6 images" in labelled.notes
 
     def test_name_files_in_any_case_and_unicode_form_and_twice(self, folder, settings):
-        rows = [(unicodedata.normalize("NFD", name).upper(), slide) for name, slide in self.ROWS] * 2
+        rows = [(unicodedata.normalize("NFD", name).upper(), slide) for name, slide in ROWS] * 2
         text = "file,slide\n" + "\n".join(map(",".join, [*rows, ("other.png", "S9"), ("Präp5.png", "S7"), ("Präp5.png", "S8")]))
         (folder / "slides.csv").write_text(text, encoding="utf-8")
         labelled = read_labelled(settings("segmentation", folder))
@@ -262,9 +263,7 @@ class TestScale:
         (folder / "t.csv").write_text(
             "file,slide,mpp\n" + "\n".join(f"Präp{index}.png,S,250" for index in range(6)), encoding="utf-8"
         )
-        with pytest.raises(
-            DataError, match="mpp 250 is not plausible: expected 0.05 to 20 µm per pixel; if these are nm, give 0.25"
-        ):
+        with pytest.raises(DataError, match=r"mpp 250 is not plausible: expected 0.05 to 20 µm .*; if these are nm, give 0.25"):
             read_labelled(settings("segmentation", folder))
 
     @pytest.mark.parametrize("cell", ["a", "0.25 ells", "1e400", "nan", "-1", "0,2,5"])
@@ -299,7 +298,5 @@ class TestValues:
         for index in range(5):
             root = pair(f"{index}.png", f"{index}.png", (0, 128, 255))
         (root / "classes.csv").write_text("value,name\n128,stroma\n255,tumour\n")
-        with pytest.raises(
-            DataError, match="255 is listed as the class tumour, and is the one left out: set labels.ignore_value"
-        ):
+        with pytest.raises(DataError, match="255 is listed as the class tumour, and is the one left out"):
             read_labelled(settings("segmentation", root))

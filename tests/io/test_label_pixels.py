@@ -1,4 +1,4 @@
-"""Stored numbers of label pictures of every format, depth and palette: exported and trained on alike, as others see them."""
+"""Stored numbers of label pictures of every format, depth and palette, exported and trained on, as other readers see them."""
 
 import struct
 import zlib

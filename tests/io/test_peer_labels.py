@@ -134,7 +134,7 @@ class TestCoco:
         assert pictures_in(path) == ["x.png", "deep/Drüse.png"]
         for name in ("deep/Drüse.png", "deep\\Drüse.PNG", unicodedata.normalize("NFD", "drüse.png")):
             assert import_labels(path, image=name).labels.shape == (2, 3)
-        with pytest.raises(UnusableLabels, match="no pictures 'y.png' in it: there are x.png, deep/Drüse.png"):
+        with pytest.raises(UnusableLabels, match=r"no pictures 'y.png' in it: there are x.png, deep/Drüse.png"):
             import_labels(path, image="y.png")
         with pytest.raises(ValueError, match="only COCO files hold labels of several"):
             import_labels(save(tmp_path / "b.geojson", [feature(box(0, 0, 2, 2))]), image="x.png")
