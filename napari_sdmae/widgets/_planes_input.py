@@ -14,7 +14,7 @@ from napari_sdmae.widgets._picture import FieldError, is_certain, mean, meant, m
 from napari_sdmae.widgets._scroll import narrow_combo, say
 from napari_sdmae.widgets._show import add_layer
 
-MERGE = "It is one of three layers that hold the red, green and blue of one picture. Press Merge to RGB below it."
+MERGE = "is one colour of a picture in three layers. Press Merge to RGB, or give it the colormap gray to look at it alone."
 MAYBE = "Three layers of this name may be the red, green and blue of one picture: then press Merge to RGB."
 
 
@@ -32,9 +32,7 @@ class PlanesInput(QWidget):
         self._viewer = viewer
         self._layer: Any = None
         self._watched: set[str] = set()
-        self.box = narrow_combo(
-            "How the axis of 3 or 4 of this layer is meant: as colours of one picture, or as pictures in grey."
-        )
+        self.box = narrow_combo("Whether the 3 or 4 planes of this layer are the colours of one picture, or pictures in grey.")
         self.box.addItem("Planes are colours", "colour")
         self.box.addItem("Planes are grey", "grey")
         self.merge = QPushButton("Merge to RGB", self)
@@ -61,7 +59,7 @@ class PlanesInput(QWidget):
 
     def problem(self) -> str:
         """Return why the layer cannot be taken as it is, or an empty text."""
-        return f"“{self._layer.name}” is grey. {MERGE}" if is_certain(self._trio()) else ""
+        return f"“{self._layer.name}” {MERGE}" if is_certain(self._trio()) else ""
 
     def merge_trio(self) -> None:
         """Add the picture in colour that the three layers are, and hide them."""

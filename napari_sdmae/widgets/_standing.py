@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sdmae.widgets._events import connect_while_alive
+from napari_sdmae.widgets._failure import FailureLine
 from napari_sdmae.widgets._field import Taken
 from napari_sdmae.widgets._pieces import overlap
 from napari_sdmae.widgets._query import Failure, query_worker
@@ -59,6 +60,8 @@ class Standing(QObject):
         Returns what is chosen beside it, equal while the same question would be asked.
     dock
         The widget that asks.
+    failure
+        Where it shows what went wrong; cleared when another picture, model or setting is chosen.
     kept
         The layers are results of their own: they go with their picture only.
 
@@ -76,10 +79,13 @@ class Standing(QObject):
         chosen: Callable[[], Any],
         choices: Callable[[], Hashable],
         dock: QObject,
+        failure: FailureLine,
         *,
         kept: bool = False,
     ) -> None:
         super().__init__(dock)
+        self._failure = failure
+        self._situation: Any = None
         self._viewer, self._keys, self._chosen, self._choices, self._kept = viewer, keys, chosen, choices, kept
         self._dock = dock
         self._worker = query_worker()
@@ -115,6 +121,7 @@ class Standing(QObject):
                 on_error(failure)
 
         self._note = ""
+        self._situation = id(self._chosen()), self._choices()
         self._watch(asked.taken.layer)
         self._pending[purpose] = asked
         self._worker.ask(question, receive, fail, user=self._dock, purpose=purpose, live=live)
@@ -169,6 +176,10 @@ class Standing(QObject):
     def check(self) -> None:
         """Drop the questions, and hide the answers, that do not stand; bring back those that do again."""
         self._timer.stop()
+        situation = id(self._chosen()), self._choices()
+        if situation != self._situation:
+            self._situation = situation
+            self._failure.clear()
         for purpose, asked in list(self._pending.items()):
             if fault := self._fault(asked):
                 del self._pending[purpose]

@@ -42,7 +42,9 @@ class AttentionWidget(Dock):
         self.set_content(self.controls)
         accept_drop(self, self.controls.model.take)
         self._taken: Taken | None = None
-        self.standing = Standing(napari_viewer, KEYS, lambda: self.controls.image.layer, self._choices, self)
+        self.standing = Standing(
+            napari_viewer, KEYS, lambda: self.controls.image.layer, self._choices, self, self.controls.failure
+        )
         self._query: tuple[float, float] | None = None
         self._places: list[Field] = []
         self._arrangement: list[tuple[tuple[int, int], bool]] = []

@@ -73,7 +73,7 @@ class ReconstructWidget(Dock):
         self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
         self.failure = FailureLine(content)
         self.command_line = CommandLine(content)
-        self.standing = Standing(napari_viewer, KEYS, lambda: self.image.layer, self._choices, self)
+        self.standing = Standing(napari_viewer, KEYS, lambda: self.image.layer, self._choices, self, self.failure)
         self._lay_out(content)
         self.set_content(content)
         accept_drop(self, self.model.take)

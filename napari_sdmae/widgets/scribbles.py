@@ -51,7 +51,9 @@ class ScribblesWidget(Dock):
         self._elsewhere = 0
         self._worker = query_worker()
         self._fresh = True
-        self.standing = Standing(napari_viewer, ANSWER, lambda: self.controls.image.layer, self._choices, self)
+        self.standing = Standing(
+            napari_viewer, ANSWER, lambda: self.controls.image.layer, self._choices, self, self.controls.failure
+        )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)

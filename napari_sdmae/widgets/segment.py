@@ -41,7 +41,7 @@ class SegmentWidget(Dock):
         self.controls = SegmentControls(napari_viewer, content)
         self.desk = LabelDesk(napari_viewer, self.controls.image, content)
         image = self.controls.image
-        self.standing = Standing(napari_viewer, KEYS, lambda: image.layer, self._choices, self, kept=True)
+        self.standing = Standing(napari_viewer, KEYS, lambda: image.layer, self._choices, self, self.controls.failure, kept=True)
         column = QVBoxLayout(content)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.controls)

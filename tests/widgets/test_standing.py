@@ -288,6 +288,8 @@ def test_a_failure_of_a_question_that_fell_is_not_shown(played):
     played.worker.answer(Failure("out of memory", ""))
     assert played.failure.failure.line == "out of memory"
     assert played.answered(layer) == []
+    played.model.choose(played.models[1])
+    assert played.failure.failure is None, "it was that of another model"
     assert played.told == ""
 
 
