@@ -1,6 +1,6 @@
 """Labels and shapes from and to files through napari's own File > Open and File > Save, and from folders by a command.
 
-No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0130).
+No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0065).
 A reader takes all files that it is offered for, or says what is wrong with them. A writer replaces what is there: napari's
 dialog has asked. Nothing is computed but the file.
 """
