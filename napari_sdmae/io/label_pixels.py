@@ -60,7 +60,7 @@ def label_pixels_size(path: Path) -> tuple[int, int]:
     """
     with plain_reasons(path):
         if is_tiff(path):
-            with tifffile.TiffFile(path) as file:
+            with tifffile.TiffFile(path, _multifile=False) as file:
                 return _size(_only_level(file))
         with Image.open(path) as image:
             return image.height, image.width
@@ -91,7 +91,7 @@ def plane_of(level: Any) -> Pixels:
 
 
 def _tiff(path: Path) -> Pixels:
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path, _multifile=False) as file:
         level = _only_level(file)
         return _flat(path) if level.keyframe.compression in FAX else plane_of(level)
 

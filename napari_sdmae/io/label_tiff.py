@@ -107,7 +107,7 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
         If the file is no TIFF, damaged, or no picture of labels.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(path, _multifile=False) as file:
             description, stated = our_description(file), tiff_mpp(file)
             if description is None:
                 labels, nuclei = read_label_pixels(Path(path)), None
