@@ -29,8 +29,8 @@ MAX_YAML_VALUES = 100_000
 MAX_CELLS = 20_000_000
 SEPARATORS = (",", ";", "\t", "|")
 """What may part the columns of a table."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that spreadsheets run as a formula; our tables write an apostrophe before it, which reading takes off."""
+_GUARDED = re.compile("(^|[;\r\n])'('*)(?=[=+\\-@\t\r\n＝＋－＠])")
+"""An apostrophe before what spreadsheets run as a formula, also behind a semicolon or line end: our tables write it."""
 
 
 class DocumentError(ValueError):
@@ -206,8 +206,7 @@ def _rows(lines: Any, columns: dict[int, str], width: int) -> Iterator[dict[str,
 
 
 def _cell(text: str) -> str:
-    text = text.strip()
-    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA_STARTS else text
+    return _GUARDED.sub(r"\1\2", text.strip())
 
 
 def _refuse_same_names(names: list[str]) -> None:
