@@ -96,8 +96,8 @@ def test_tables_of_every_program_are_read(tmp_path, encoding, separator, first, 
 
 def test_cells_with_separators_lines_and_guarded_formulas(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("name,value\n\"a, b\",'=1+1\n\"two\nlines\",'tis\n'-,'@x\n", encoding="utf-8")
-    assert [tuple(row.values()) for row in read_table(path).rows] == [("a, b", "=1+1"), ("two\nlines", "'tis"), ("-", "@x")]
+    path.write_text("name,value\n\"a, b\",'=1+1\n\"two\nlines\",'tis\n'-,''@x;'=y\n", encoding="utf-8")
+    assert [tuple(row.values()) for row in read_table(path).rows] == [("a, b", "=1+1"), ("two\nlines", "'tis"), ("-", "'@x;=y")]
 
 
 @pytest.mark.parametrize(
