@@ -88,6 +88,17 @@ def full_config(foreign: Foreign, hints: Mapping[str, int]) -> ModelConfig:
     return ModelConfig.model_validate(settings | _head_sizes(rest))
 
 
+def unstated(foreign: Foreign, hints: Mapping[str, int]) -> list[str]:
+    """Return which of ``tile_size``, ``encoder_heads`` and ``decoder_heads`` are neither in a checkpoint nor among `hints`."""
+    args = foreign.args
+    told = {
+        "tile_size": "pos_embed" in foreign.trunk or "img_size" in args or "input_size" in args,
+        "encoder_heads": "encoder_num_heads" in args,
+        "decoder_heads": "decoder_num_heads" in args,
+    }
+    return [name for name, stated in told.items() if not stated and name not in hints]
+
+
 def target_normalisation(foreign: Foreign) -> str:
     """Return what the decoder of an authors' or MAE checkpoint predicts; normalised patches where it does not say."""
     if foreign.kind == "mae":

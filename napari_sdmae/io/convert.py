@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD, first_problem
 from napari_sdmae.documents import read_json
-from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture
+from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture, unstated
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.files import atomic_files, atomic_path
 from napari_sdmae.io.foreign import Foreign, read_foreign
@@ -115,6 +115,7 @@ def convert_checkpoint(
             told = {"tile_size": tile_size, "encoder_heads": encoder_heads, "decoder_heads": decoder_heads}
             hints = {name: value for name, value in told.items() if value is not None}
             statistics = _statistics(source, foreign, mean, std)
+            _note_assumed(source, foreign, hints)
             provenance = {"converted_from": source.name, "kind": foreign.kind}
             write = _write_trunk if to == "timm" or foreign.kind == "vit" else _write_full
             try:
@@ -200,6 +201,17 @@ def _convert_head(folder: Path, destination: Path, to: Target, mpp: float | None
     told, vit = spec.encoder, load_head_encoder(folder, spec.encoder)
     statistics: dict[str, Any] = {"mean": told.mean, "std": told.std, "mpp": mpp or spec.mpp}
     save_encoder(destination, vit, told.architecture, told.arguments, **statistics, **more)
+
+
+def _note_assumed(source: Path, foreign: Foreign, hints: Mapping[str, int]) -> None:
+    """Warn about what neither the tensors nor the arguments of an authors' checkpoint tell, and nobody told."""
+    if foreign.kind == "sdmae" and (unknown := unstated(foreign, hints)):
+        flags = " ".join(f"--{name.replace('_', '-')}" for name in unknown)
+        warnings.warn(
+            f"{source.name} does not state {', '.join(unknown)}: the published values were assumed, and the position codes and "
+            f"attention of another model would be wrong; give {flags}",
+            stacklevel=3,
+        )
 
 
 def _statistics(source: Path, foreign: Foreign, mean: Colour | None, std: Colour | None) -> dict[str, Colour]:

@@ -1,11 +1,13 @@
 """``sdmae convert``: exit status and words."""
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 import timm
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from napari_sdmae.cli.convert import main
 from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
@@ -131,3 +133,18 @@ def test_a_card_that_a_person_completed_stays(tmp_path: Path, capsys: pytest.Cap
     assert tree(tmp_path) == before
     assert main([*arguments, "--overwrite", "--card", str(card)]) == 0
     assert card.read_text() == "# Completed by hand"
+
+
+def test_what_an_authors_file_does_not_state_is_assumed_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As DeepSpeed saves it, without the program's arguments."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        torch.save({"module": torch.load(AUTHORS, weights_only=True)["model"]}, tmp_path / "deepspeed.pth")
+    assert main([str(tmp_path / "deepspeed.pth"), str(tmp_path / "assumed")]) == 0
+    assert "note: deepspeed.pth does not state tile_size, encoder_heads, decoder_heads: the published" in capsys.readouterr().err
+    told = ["--tile-size", "32", "--encoder-heads", "3", "--decoder-heads", "2"]
+    assert main([str(tmp_path / "deepspeed.pth"), str(tmp_path / "told"), *told]) == 0
+    assert main([str(AUTHORS), str(tmp_path / "plain")]) == 0
+    assert "note" not in capsys.readouterr().err
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("told", "plain"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -113,7 +113,17 @@ def _words(command: str, bench: Bench, given: Path, name: str, output: Path) -> 
     image, material = given / "images" / name, bench.material
     return {
         "inspect": ["inspect", given / "images"],
-        "predict": ["predict", material.head, given / "images", "--output", output / "predict", "--device", "cpu", "--precision", "fp32"],
+        "predict": [
+            "predict",
+            material.head,
+            given / "images",
+            "--output",
+            output / "predict",
+            "--device",
+            "cpu",
+            "--precision",
+            "fp32",
+        ],
         "embed": ["embed", material.model, image, "--output", output / "features.npz", "--device", "cpu", "--precision", "fp32"],
         "attention": ["attention", material.model, image, "--output", output / "attention", "--device", "cpu"],
         "reconstruct": ["reconstruct", material.model, image, "--output", output / "reconstruct", "--device", "cpu"],

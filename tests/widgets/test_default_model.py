@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,46 @@ def test_where_none_is_shipped_one_is_asked_for(viewer, fresh_memory, dock):
     assert (widget.model, texts(widget)) == ("", [])
     assert widget.problem.startswith("Choose a model")
     assert widget.card.open() is None
+
+
+def broken(folder, name, change):
+    """Return a copy of the shipped model with something wrong in it."""
+    copy = Path(shutil.copytree(model_info(default_model()).folder, folder / name))
+    change(copy)
+    return copy
+
+
+def set_scale(folder, mpp):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"mpp": mpp}))
+
+
+def end_in_nan(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[:-2] + b"\x00\x7e")  # of 16 bits
+
+
+def test_the_field_of_a_model_names_what_is_wrong_with_it(really_shipped, fresh_memory, qtbot, tmp_path):
+    field = ModelInput()
+    qtbot.addWidget(field)
+    for name, change, reason in (
+        ("scale", lambda folder: set_scale(folder, -1), "config.json: mpp is -1; expected µm per pixel"),
+        ("numbers", end_in_nan, "holds numbers that are NaN or infinite"),
+        ("alone", lambda folder: (folder / "model.safetensors").unlink(), "has config.json but no model.safetensors"),
+    ):
+        field.choose(broken(tmp_path, name, change))
+        assert field.info is None
+        assert reason in field.problem
+        assert field.about.text() == field.problem
+        assert "\n" not in field.problem
+
+
+def test_a_field_that_was_cleared_stays_empty(really_shipped, fresh_memory, qtbot):
+    """The shipped model is chosen to begin with, and never comes back by itself."""
+    field = ModelInput()
+    qtbot.addWidget(field)
+    assert field.model == default_model()
+    field.choose("")
+    field.refresh()
+    assert (field.model, field.info) == ("", None)
+    assert field.problem.startswith("Choose a model")
