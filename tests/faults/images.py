@@ -26,7 +26,7 @@ def missing() -> str:
     return ""
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases; those of one seed are always the same."""
     for (kind, name, make), _ in zip(_files(material, seed), cycle(COMMANDS), strict=False):
         label = name.encode("ascii", "backslashreplace").decode().replace("\n", "_").replace("\x1b", "_")[:40]
@@ -113,7 +113,17 @@ def _words(command: str, bench: Bench, given: Path, name: str, output: Path) -> 
     image, material = given / "images" / name, bench.material
     return {
         "inspect": ["inspect", given / "images"],
-        "predict": ["predict", material.head, given / "images", "--output", output / "predict", "--device", "cpu", "--precision", "fp32"],
+        "predict": [
+            "predict",
+            material.head,
+            given / "images",
+            "--output",
+            output / "predict",
+            "--device",
+            "cpu",
+            "--precision",
+            "fp32",
+        ],
         "embed": ["embed", material.model, image, "--output", output / "features.npz", "--device", "cpu", "--precision", "fp32"],
         "attention": ["attention", material.model, image, "--output", output / "attention", "--device", "cpu"],
         "reconstruct": ["reconstruct", material.model, image, "--output", output / "reconstruct", "--device", "cpu"],
