@@ -7,10 +7,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
-from faults.campaign import Campaign, Tally
+from faults.campaign import Campaign, Case, Tally
 from faults.modules import MODULES
 
 
@@ -27,13 +29,17 @@ def main() -> int:
         if reason := module.missing():
             left_out.append(f"{name}: {reason}")
             continue
-        cases = (module.sample if arguments.short else module.cases)(campaign.material, arguments.seed)
+        cases = module.sample(campaign.material, arguments.seed) if arguments.short else _cases(module, campaign, arguments)
         tally = campaign.run([case for case in cases if arguments.case in case.name][:: arguments.every])
         missed = f"; {tally.missed} more came too late and prove nothing" if tally.missed else ""
         print(f"{name}: {tally} ({time.monotonic() - start:.0f} s{missed})", flush=True)
         total = Tally(total.tried + tally.tried, total.missed + tally.missed, total.lost + tally.lost)
     campaign.close()
     return _report(total, left_out, arguments.seed, folder)
+
+
+def _cases(module: ModuleType, campaign: Campaign, arguments: argparse.Namespace) -> Iterator[Case]:
+    return iter(module.cases(campaign.material, arguments.seed, arguments.case))
 
 
 def _report(total: Tally, left_out: list[str], seed: int, folder: Path) -> int:

@@ -100,6 +100,7 @@ class Campaign:
                 continue
             tally.tried += 1
             if reason is not None:
+                self._said(f"  lost {case.name}")
                 tally.lost.append((case.name, str(reason) if isinstance(reason, Lost) else f"{type(reason).__name__}: {reason}"))
             if tally.tried % 50 == 0:
                 self._said(f"  … {tally}")

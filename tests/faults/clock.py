@@ -37,7 +37,7 @@ def missing() -> str:
     return "" if shutil.which("faketime") else "steps of the clock: apt-get install faketime"
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases."""
     for step in STEPS_S:
         for host in HOSTS:

@@ -93,6 +93,12 @@ def commands(material: Material) -> list[Command]:
     ]
 
 
+def chosen(known: list[Command], name: str) -> list[Command]:
+    """Return the commands of a case of this name, all where it is only part of one: preparing cases takes time."""
+    part = name.split("/")[1:2]
+    return [command for command in known if command.name in part] or known
+
+
 def results(folder: Path) -> dict[str, str]:
     """Return what lies in ``output`` of a case's folder, by name: a digest without what differs from run to run."""
     output = folder / "output"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from faults.campaign import Bench, Case, one_of_each
-from faults.commands import Command, check_finished, check_whole, commands, leftovers, undisturbed
+from faults.commands import Command, check_finished, check_whole, chosen, commands, leftovers, undisturbed
 from faults.material import Material
 from faults.oracle import Lost, judge
 
@@ -36,9 +36,9 @@ def may_mount() -> bool:
     )
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases: each command with several sizes of the disk."""
-    for command in commands(material):
+    for command in chosen(commands(material), name):
         yield from _of_command(command, material)
 
 

@@ -26,7 +26,7 @@ def missing() -> str:
     return ""
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases; those of one seed are always the same."""
     rng = np.random.default_rng(seed)
     for kind, name, lay in _all(material, rng):

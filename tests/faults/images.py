@@ -26,7 +26,7 @@ def missing() -> str:
     return ""
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases; those of one seed are always the same."""
     for (kind, name, make), _ in zip(_files(material, seed), cycle(COMMANDS), strict=False):
         label = name.encode("ascii", "backslashreplace").decode().replace("\n", "_").replace("\x1b", "_")[:40]

@@ -10,7 +10,7 @@ import numpy as np
 
 from faults import tracing
 from faults.campaign import Bench, Case, Missed
-from faults.commands import Command, check_finished, check_whole, commands, leftovers, results
+from faults.commands import Command, check_finished, check_whole, chosen, commands, leftovers, results
 from faults.material import Material
 from faults.oracle import Lost, judge
 from faults.tracing import Place
@@ -34,16 +34,16 @@ def missing() -> str:
     return "" if tracing.available() else "no strace, or it may not trace: apt-get install strace"
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases. Each command runs once undisturbed first, which tells its places and what it leaves."""
-    for command in commands(material):
+    for command in chosen(commands(material), name):
         yield from of_command(command, material, seed)
 
 
 def sample(material: Material, seed: int) -> Iterator[Case]:
     """Yield a few cases of cheap commands, one for each fault."""
-    chosen = [one for one in commands(material) if one.name in ("export-csv", "convert", "pretrain")]
-    for command in chosen:
+    cheap = [one for one in commands(material) if one.name in ("export-csv", "convert", "pretrain")]
+    for command in cheap:
         found = list(of_command(command, material, seed))
         wanted = dict.fromkeys(("kill-write", "kill-rename", "full-write", "broken-fsync"))
         for case in found[len(found) // 3 :] + found:

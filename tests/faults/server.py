@@ -139,7 +139,10 @@ class Server:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
-        return dict(json.loads(self._process.stdout.readline()))
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the server of the campaign has died; run it again, with more memory free")
+        return dict(json.loads(answer))
 
     @staticmethod
     def ends(pid: int, limit_s: float) -> bool:

@@ -26,7 +26,7 @@ def missing() -> str:
     return ""
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases."""
     references = {kind: _reference(material, kind) for kind in ("pretrain", "finetune")}
     for kind, reference in references.items():

@@ -26,7 +26,7 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "files of another user: giving files away needs root"
 
 
-def cases(material: Material, seed: int) -> Iterator[Case]:
+def cases(material: Material, seed: int, name: str = "") -> Iterator[Case]:
     """Yield all cases."""
     for name, (prepare, statuses, said) in CASES.items():
         yield Case(f"users/{name}", name, partial(_attempt, prepare=prepare, statuses=statuses, said=said))
