@@ -44,7 +44,7 @@ def split_inputs(model: str | None, inputs: list[Path]) -> tuple[str | None, lis
     if model is None and resembles_model(inputs[0]):
         raise Refused(f"{inputs[0]} is a model: name images after it")
     if model is not None and Path(model).exists() and not resembles_model(Path(model)):
-        model, inputs = None, [Path(model), *inputs]
+        inputs, model = [Path(model), *inputs], None
     check_images(*inputs)
     return model, inputs
 
