@@ -48,8 +48,8 @@ def obstacle(taken: Taken, file: str) -> str:
         return "this layer was not read from a file. Save it (File > Save Selected Layers) and open that."
     if taken.picture.axis is not None and not layer.rgb:
         return "its colours lie in planes of the layer. Save it as an RGB picture and open that."
-    if layer.dtype != "uint8" and not taken.picture.is_converted_whole(taken.array):
-        return f"what white is in its {layer.dtype} values is told by the part that is looked at. Save it as an 8-bit picture."
+    if layer.dtype != "uint8":
+        return f"a file may state another white than its {layer.dtype} values show. Save it as an 8-bit picture."
     if _file_size(file) != taken.picture.shapes[0]:
         return f"the layer is not the whole picture in {Path(file).name}, or the command line cannot read that file."
     return ""
