@@ -52,7 +52,9 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.is_inference_mode_enabled() and func.namespace == "aten":  # operations that are made of others arrive whole there
+        if (
+            torch.is_inference_mode_enabled() and func.namespace == "aten"
+        ):  # operations that are made of others arrive whole there
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
