@@ -153,17 +153,18 @@ def resuming(trial: Trial, whole: Path) -> None:
     with trial.row("kill and resume") as row:
         run, config = trial.folder / "killed", trial.folder / "killed.yaml"
         config.write_bytes((whole / "config.yaml").read_bytes())
-        job = subprocess.Popen([*COMMAND, "pretrain", "--config", str(config), "--output", str(run)], stdout=subprocess.DEVNULL)
+        job = subprocess.Popen([*COMMAND, "pretrain", "--config", str(config), "--output", str(run)], **QUIET)
         while job.poll() is None and not list((run / "checkpoints").glob("step-*")):
             time.sleep(0.02)
         if job.poll() is None:
             job.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         row["killed"] = job.wait() != 0
-        row["resumed"] = subprocess.run([*COMMAND, "resume", str(run)], stdout=subprocess.DEVNULL, check=False).returncode == 0
+        row["resumed"] = subprocess.run([*COMMAND, "resume", str(run)], check=False, **QUIET).returncode == 0
         row["largest_difference"] = difference(run, whole)
 
 
 COMMAND = [sys.executable, "-m", "napari_sdmae"]
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def difference(run: Path, whole: Path) -> float:
@@ -212,7 +213,8 @@ def heads(trial: Trial, model: Path) -> dict[str, Path]:
                 {
                     "task": task, "data": data[task], "model": str(model), "device": trial.device,
                     "precision": trial.precision,
-                    "batch_size": 8, "epochs": 1 if trial.small else 4, "log_every": 1, "head": head | {"width": 32 if trial.small else 128},
+                    "batch_size": 8, "epochs": 1 if trial.small else 4, "log_every": 1,
+                    "head": head | {"width": 32 if trial.small else 128},
                     "optimizer": {"warmup_epochs": 0},
                 }
             )  # fmt: skip
