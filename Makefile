@@ -8,7 +8,7 @@ GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks evidence faults clean
+.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks gpu evidence faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -54,6 +54,9 @@ screenshots: setup  ## the pictures of README and docs, made by the project
 
 benchmarks: setup  ## speed, each as a table and JSON with machine and date in benchmarks/results/
 	for script in $(SPEED); do $(GUI_ENV) $(SCREEN) $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+gpu: setup  ## every verb on a real GPU, in minutes: images/s, memory, waits, resume (GPU="--device cpu --small" tries the script)
+	$(BIN)/python benchmarks/gpu.py $(GPU)
 
 evidence: setup  ## what self-distillation does to the encoder: hours; DATA=folder with tissue_tiles, nuclei_monuseg, lung_tiles
 	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \

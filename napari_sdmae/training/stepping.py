@@ -138,6 +138,8 @@ class SteppingEngine(ABC, Generic[S, M]):
         gc.collect()
         if self.world.device.type == "cuda":
             torch.cuda.empty_cache()
+        elif self.world.device.type == "mps":
+            torch.mps.empty_cache()
         if self.micro_batch == 1:
             raise OutOfMemory(f"out of memory with one tile at a time ({reason}); choose a smaller model or tile size")
         if self.world.size > 1:

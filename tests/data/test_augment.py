@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.color import hed2rgb, rgb2hed
 
 from napari_sdmae.config import AugmentationConfig
-from napari_sdmae.data.augment import Draw, augment, draw_augmentation, jitter_stain
+from napari_sdmae.data.augment import Draw, augment, draw_augmentation, jitter_stain, to_border
 from napari_sdmae.data.crops import random_boxes, typical_edge
 from napari_sdmae.io.images import read_image
 
@@ -220,3 +221,14 @@ def test_result_is_in_range(tiles):
     assert result.shape == (len(tiles), 3, 224, 224)
     assert result.min() >= 0
     assert result.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_places_moved_to_the_border_are_its_continuation(mode):
+    """What stands for the border padding that Apple GPUs lack: outside, on the edge and inside."""
+    pixels = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    steps = torch.linspace(-1.7, 1.7, 41)
+    grid = torch.stack(torch.meshgrid(steps, steps.flip(0), indexing="xy"), -1)[None].expand(2, -1, -1, -1)
+    wanted = F.grid_sample(pixels, grid, mode=mode, padding_mode="border", align_corners=False)
+    found = F.grid_sample(pixels, to_border(grid, 5), mode=mode, padding_mode="zeros", align_corners=False)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)

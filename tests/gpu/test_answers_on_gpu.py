@@ -21,8 +21,8 @@ from napari_sdmae.models.sdmae import SDMAE
 
 IMAGE = np.zeros((40, 56, 3), np.uint8)
 TINY = ModelConfig(
-    encoder_width=32, encoder_depth=1, encoder_heads=2, tile_size=32, patch_size=8, decoder_width=24, decoder_depth=1, decoder_heads=2,
-    head_hidden=16, head_bottleneck=8, class_token=True,
+    encoder_width=32, encoder_depth=1, encoder_heads=2, tile_size=32, patch_size=8, class_token=True,
+    decoder_width=24, decoder_depth=1, decoder_heads=2, head_hidden=16, head_bottleneck=8,
 )  # fmt: skip
 
 

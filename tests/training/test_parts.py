@@ -11,6 +11,7 @@ from PIL import Image
 
 from napari_sdmae.config import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.patches import gather_tokens, patchify
 from napari_sdmae.training import RunFolder, pretrain
@@ -22,6 +23,7 @@ from napari_sdmae.training.optim import build_optimizer
 from napari_sdmae.training.precision import choose_precision, gain_of_bf16, probe
 from napari_sdmae.training.pretraining import plan
 from napari_sdmae.training.recorder import record
+from napari_sdmae.training.views import show
 
 CPU = torch.device("cpu")
 
@@ -305,3 +307,20 @@ def test_whole_tiles_alone_are_compared_without_patches(make_config, tmp_path, s
 def test_without_distillation_each_tile_is_shown_once(make_config, tmp_path, shown):
     list(pretrain(make_config(epochs=1, loss={"p": 0.0}), run=tmp_path / "run"))
     assert [(len(images), compared) for images, _, compared in shown] == [(8, None)] * 3
+
+
+@pytest.mark.parametrize("preset", ["cpu-demo", "vit-small", "paper-vit-small"])
+@pytest.mark.parametrize("value", [255, 0])
+def test_losses_of_pictures_that_show_nothing_are_numbers(preset, value):
+    """All white or all black: no spread to divide by, no stain to change, the same token everywhere."""
+    small = {"tile_size": 64, "encoder_width": 48, "encoder_depth": 1, "encoder_heads": 3, "head_hidden": 32, "head_outputs": 64}
+    shipped = PretrainConfig.from_preset(preset, data="x", model=small)
+    config = shipped.model_copy(update={"loss": shipped.loss.model_copy(update={"p_start_epoch": 0.0, "p_ramp_epochs": 0.0})})
+    shown = show(torch.full((2, 80, 80, 3), value, dtype=torch.uint8), np.arange(2), 0, config)
+    model, loss = SDMAE(config.model), SDMAELoss(config.loss, config.model.head_outputs)
+    images = model.normalise(shown.images)
+    output = model(images, shown.mask, per_token=config.loss.target == "token", compared=shown.compared)
+    losses = loss(output, images, shown.mask, 0.0)
+    losses.total.backward()
+    assert all(number.isfinite() for number in (losses.total, *losses.diagnostics.values()))
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
