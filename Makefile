@@ -8,7 +8,7 @@ GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks evidence clean
+.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks evidence faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -58,6 +58,9 @@ benchmarks: setup  ## speed, each as a table and JSON with machine and date in b
 evidence: setup  ## what self-distillation does to the encoder: hours; DATA=folder with tissue_tiles, nuclei_monuseg, lung_tiles
 	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \
 		--output runs/evidence
+
+faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 ONLY=kills CASE=name
+	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --only "$(ONLY)" --case "$(CASE)"
 
 clean:  ## build products and caches; the virtual environment stays
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
