@@ -235,8 +235,8 @@ def test_damaged_weights(
 @pytest.mark.parametrize(
     ("config", "word"),
     [
-        ({"format": "napari-sdmae", "version": 1}, "lacks encoder and model"),
-        ({"format": "napari-sdmae", "version": 1, "model": {}, "encoder": {}}, "tile_size"),
+        ({"format": "napari-sdmae", "version": 1}, "encoder and model missing"),
+        ({"format": "napari-sdmae", "version": 1, "model": {}, "encoder": {}}, "encoder.width missing"),
         ({"architecture": "vit_small_patch16_224"}, "no plain vision transformer"),
     ],
 )

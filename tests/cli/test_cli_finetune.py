@@ -61,19 +61,10 @@ def run(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_help_needs_no_torch(command):
     code = (
         f"import sys\nfrom napari_sdmae.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
-        "assert not {'torch', 'timm', 'torchmetrics', 'lightning_fabric'} & set(sys.modules)"
+        "slow = {'torch', 'timm', 'torchmetrics', 'lightning_fabric', 'pandas', 'scipy', 'skimage', 'tifffile', 'zarr'}\n"
+        "assert not slow & set(sys.modules)"
     )
     assert command in subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-
-
-def test_help_is_quick():
-    """CPU time, which a busy machine does not change."""
-    code = (
-        "import time\nfrom napari_sdmae.cli import main\ntry: main(['finetune', '--help'])\nexcept SystemExit: pass\n"
-        "print(time.process_time())"
-    )
-    done = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]
-    assert min(float(one.stdout.split()[-1]) for one in done) < 0.5
 
 
 def test_every_field_is_a_flag_and_every_preset_is_named(capsys):

@@ -58,7 +58,7 @@ def test_no_loss_waits(gpu, loss):
 
 
 @pytest.mark.parametrize(
-    ("free", "needed", "kept"), [(10_000, 0, True), (5_000, 0, False), (10_000, 8_000, False)], ids=["room", "none", "needed"]
+    ("free", "needed", "kept"), [(10_000, 0, True), (4_000, 0, False), (10_000, 9_000, False)], ids=["room", "none", "needed"]
 )
 def test_tiles_come_without_a_wait_from_the_gpu_or_the_host(gpu, monkeypatch, free, needed, kept):
     """They are kept on the GPU where they leave it what training needs."""
