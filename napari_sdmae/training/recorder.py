@@ -33,6 +33,7 @@ def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
     except Exception as error:
         if recorder is None or isinstance(error, TakenOver):
             raise
+        folder.check_owner()  # in a folder that was taken over, files go missing: that is no failure of the run
         recorder.log(traceback.format_exc())
         ended = Ended("failed", recorder.status.step, one_line(error))
         recorder.write(ended)

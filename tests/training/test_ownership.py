@@ -18,7 +18,7 @@ from napari_sdmae.config import PretrainConfig
 from napari_sdmae.processes import start_token
 from napari_sdmae.training import claiming
 from napari_sdmae.training.authorship import place_of
-from napari_sdmae.training.events import Ended, Event, Preparing, Started, Warned
+from napari_sdmae.training.events import Ended, Event, Preparing, Started
 from napari_sdmae.training.ownership import OWNERS, latest_owner
 from napari_sdmae.training.recorder import record
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError, RunStatus, TakenOver, is_alive
@@ -256,13 +256,15 @@ def content(run: RunFolder) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
 
-def test_a_job_that_comes_back_to_life_ends_and_writes_nothing(run, monkeypatch):
+@pytest.mark.parametrize("then", ["goes on", "misses its files"])
+def test_a_job_that_comes_back_to_life_ends_and_writes_nothing(run, monkeypatch, then):
     monkeypatch.setattr("napari_sdmae.training.recorder.HEARTBEAT_S", 0.02)
 
     def events() -> Iterator[Event]:
         yield Preparing(0, 1, "asleep")
+        if then == "misses its files":
+            raise FileNotFoundError(2, "No such file or directory")
         yield Started(0, 9, 3, 3, "cpu", "fp32")
-        yield Warned("late", "awake again")
 
     recorded = record(events(), run)
     next(recorded)

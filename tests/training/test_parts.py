@@ -185,7 +185,7 @@ def test_the_run_folder_holds_what_repeats_the_run(make_config, tmp_path):
     assert (environment["device"], environment["precision"], environment["threads"]) == ("cpu", "fp32", 1)
     assert environment["data_fingerprint"]
     assert run.command.read_text().strip()
-    names = "checkpoints command.txt config.yaml environment.json log.txt metrics.jsonl model previews status.json"
+    names = ".owner checkpoints command.txt config.yaml environment.json log.txt metrics.jsonl model previews status.json"
     assert sorted(path.name for path in run.path.iterdir()) == names.split()
 
 

@@ -141,6 +141,22 @@ def test_a_live_run_is_not_resumed_twice(jobs, config, tmp_path):
     assert jobs.wait(jobs.start("cancel", run.path)) == 2
 
 
+def test_taken_over_from_a_job_that_nobody_can_see_which_then_wakes(jobs, config, uninterrupted, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    pid = start(jobs, config, run)
+    wait_until(lambda: trains(run, pid) and run.checkpoints())
+    os.kill(pid, signal.SIGSTOP)
+    for file in (run.status_file, run.path / ".owner" / "000001" / "process.json"):  # as if it were another machine's
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "gpu7"}))
+    assert jobs.wait(jobs.start("resume", run.path)) == 2
+    assert jobs.wait(jobs.start("resume", run.path, "--take-over")) == 0
+    check_same(run, uninterrupted)
+    before = content(run, "*")
+    os.kill(pid, signal.SIGCONT)
+    assert jobs.wait(pid) == 1
+    assert content(run, "*") == before
+
+
 def interrupted(config: PretrainConfig, run: RunFolder, step: int, request: str) -> list[Event]:
     """Run in this process and ask for `request` through the control file as soon as `step` is logged."""
     events = []
@@ -195,8 +211,8 @@ def paused(make_config, tmp_path) -> RunFolder:
     return run
 
 
-def content(run: RunFolder) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in run.checkpoints_folder.rglob("*") if path.is_file()}
+def content(run: RunFolder, pattern: str = "checkpoints/**/*") -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in run.path.rglob(pattern) if path.is_file()}
 
 
 def refuse(run: RunFolder, error: type[Exception], words: str) -> None:
