@@ -12,6 +12,7 @@ from napari_sdmae.cli._output import Refused, check_outputs, check_scale, guarde
 from napari_sdmae.config import Device
 from napari_sdmae.finetune_config import FinetuneConfig, LabelsConfig
 from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.io.files import make_folder
 from napari_sdmae.training.describe import counted, in_words
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     print(table(report))
     if output is None:
         return []
+    make_folder(output.parent)
     save_json(output, report, arguments.overwrite)
     return [output]
 

@@ -155,7 +155,10 @@ def atomic_files(folder: Path, last: str, overwrite: bool = False, *, flush: boo
 
 
 def write_atomically(path: Path, data: bytes, overwrite: bool = True) -> None:
-    """Write a file that holds `data`, in the place of an older one; errors and the rest as of :func:`atomic_path`."""
+    """Write a file that holds `data`, in the place of an older one, into a folder that is there; else as :func:`atomic_path`."""
+    path = Path(path)
+    if not path.parent.is_dir():  # a run that somebody removed does not come back
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     with atomic_path(path, overwrite) as temporary:
         temporary.write_bytes(data)
 
@@ -170,7 +173,8 @@ def make_folder(folder: Path) -> None:
 
 def clear_leftovers(folder: Path) -> None:
     """Bring to an end what dead processes left in `folder`, once in the life of this process."""
-    if folder in _cleared or not folder.is_dir():
+    folder = folder.absolute()
+    if folder in _cleared or not os.access(folder, os.R_OK | os.W_OK) or not folder.is_dir():
         return
     _cleared.add(folder)
     for path, kind, name in dead_leftovers(folder):

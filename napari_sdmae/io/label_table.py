@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.label_objects import check_labels, extents
 from napari_sdmae.label_map import LabelMap
 from napari_sdmae.tables import table_bytes
@@ -60,4 +60,6 @@ def write_label_table(label_map: LabelMap, path: Path, *, overwrite: bool = Fals
     FileExistsError, OSError
         If the file is there, or cannot be written.
     """
-    write_atomically(path, table_bytes(label_table(label_map), mark=True, digits=7), overwrite)
+    data = table_bytes(label_table(label_map), mark=True, digits=7)
+    with atomic_path(path, overwrite) as temporary:
+        temporary.write_bytes(data)

@@ -19,7 +19,7 @@ from typing import Literal
 import yaml
 
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.io.files import clear_leftovers, write_atomically
+from napari_sdmae.io.files import clear_leftovers, make_folder, write_atomically
 from napari_sdmae.training.ablation_plot import draw_results
 from napari_sdmae.training.ablation_settings import AblationConfig, Cell
 from napari_sdmae.training.ablation_table import Result, read_result, write_tables
@@ -82,7 +82,7 @@ def ablate(config: AblationConfig, output: Path, stop: Asked | None = None) -> I
     """
     runs = list(_runs(config, output))
     _check(config, runs, output)
-    _check_output(output)
+    _make_output(output)
     write_atomically(output / SETTINGS, settings_text(config).encode())
     finished = True
     for number, (cell, seed, stage, folder, settings) in enumerate(runs, 1):
@@ -105,11 +105,12 @@ def settings_text(config: AblationConfig) -> str:
     return text
 
 
-def _check_output(output: Path) -> None:
-    """Raise `RunFolderError` if there is something else in `output` than an ablation."""
+def _make_output(output: Path) -> None:
+    """Make the folder `output`; raise `RunFolderError` if there is something else in it than an ablation."""
     clear_leftovers(output)
     if output.is_dir() and not (output / SETTINGS).is_file() and any(output.iterdir()):
         raise RunFolderError(f"{output} is not empty and holds no ablation: give a new folder")
+    make_folder(output)
 
 
 def read_results(config: AblationConfig, output: Path) -> list[Result]:
