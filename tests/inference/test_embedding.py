@@ -134,7 +134,7 @@ def test_a_file_appears_only_when_it_is_whole(encoder: Encoder, skin: RGB, tmp_p
     path.write_text("an older file")
 
     def fail() -> None:
-        with writing(path, {}) as writer:
+        with writing(path, {}, overwrite=True) as writer:
             writer.add("a.png", 0.5, next(iter(embed(encoder, ArrayPicture(skin, 0.5)))))
             raise OSError("no space left")
 
