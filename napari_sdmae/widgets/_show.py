@@ -148,6 +148,8 @@ def _same_kind(layer: Layer, data: Any, attributes: dict[str, Any], kind: str) -
 def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
     before = layer.metadata[KEY]
     untouched = layer.name == before["name"]
+    visible = bool(before.get("visible", True)) if before.get("withdrawn") else layer.visible
+    layer.visible = True  # of a hidden layer napari keeps the view of the old data: fewer points raise an IndexError
     for name in PLACE:
         _set_changed(layer, name, attributes[name]) if name in attributes else None
     layer.data = [(one, attributes["shape_type"]) for one in data] if "shape_type" in attributes and len(data) else data
@@ -163,8 +165,7 @@ def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
         layer.opacity = attributes.get("opacity", layer.opacity)
     if untouched:
         layer.name = attributes["name"]
-    if before.get("withdrawn"):
-        layer.visible = before.get("visible", True)
+    layer.visible = visible
     layer.metadata = _mark(layer, attributes, None if untouched else before["name"])
 
 

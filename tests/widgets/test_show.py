@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sdmae.layers import KEY, Field, Source, derived
+from napari_sdmae.layers import KEY, Field, Source, derived, query_marker
 from napari_sdmae.widgets._show import find_layer, is_shown, next_limits, show_layers, withdraw_layers
 
 
@@ -79,6 +79,19 @@ def test_a_withdrawn_layer_is_marked_and_comes_back(model):
     assert other.visible
     show_layers(model, [a_map(model, "attention b2 mean")])
     assert (layer.visible, layer.name, is_shown(layer)) == (True, "tile · attention b2 mean", True)
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_fewer_points_come_into_a_hidden_layer(model, withdrawn):
+    field = Field(Source.of(model.layers["tile"]), (0, 0), (64, 64))
+    beside = Field(field.source, (0, 100), (64, 64))
+    (layer,) = show_layers(model, [query_marker([field, beside], (8, 8), (16, 16))])
+    if withdrawn:
+        withdraw_layers(model, f"{field.source.id}/")
+    else:
+        layer.visible = False
+    show_layers(model, [query_marker([field], (8, 8), (16, 16))])
+    assert (len(layer.data), layer.visible) == (1, withdrawn)
 
 
 def test_limits_follow_only_while_untouched():
