@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from napari_sdmae.io import tiff
 from napari_sdmae.io.intensity import Brightness, as_rgb8, brightness_notes
 from napari_sdmae.io.memory import TooLarge, check_memory
-from napari_sdmae.io.scale import GIVE, Scale, judge_dpi
+from napari_sdmae.io.scale import info_scale
 from napari_sdmae.io.tiff_planes import ANY, Which
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
@@ -111,7 +111,7 @@ def read_about(path: Path | str, which: Which = ANY) -> About:
             with tiff.picture(path, which) as one:
                 return About(one.scale.mpp, one.notes)
         with Image.open(path) as image:
-            scale = _flat_scale(image)
+            scale = info_scale(image.info)
             notes = tiff.orientation_note(_orientation(image))
             frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
             notes += [f"frame 1 of {frames} is used"] if frames > 1 else []
@@ -145,15 +145,6 @@ def _orientation(image: Image.Image) -> int:
 def read_mpp(path: Path | str) -> float | None:
     """Return the µm/px that the file states; None where it states none, or one that is not believed (:func:`read_about`)."""
     return read_about(path).mpp
-
-
-def _flat_scale(image: Image.Image) -> Scale:
-    """Return the scale of an image that is no TIFF."""
-    aspect = image.info.get("aspect")  # of PNG: pixels of a stated shape and of no stated size
-    if aspect and 0 < aspect[0] != aspect[1] > 0:
-        sides = f"{aspect[1]} to {aspect[0]} (width to height)"
-        return Scale(None, f"its pixels are not square: their sides are stated as {sides}; {GIVE}")
-    return judge_dpi(image.info.get("dpi"))
 
 
 def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str] | None = None) -> Iterator[RGB]:

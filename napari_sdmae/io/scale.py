@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -93,10 +94,14 @@ def judge(width: float | None, height: float | None, source: str) -> Scale:
     return Scale(None, f"the {source} states a scale that is not used: {doubt}; {GIVE}") if doubt else Scale(stated[0])
 
 
-def judge_dpi(dpi: Any) -> Scale:
-    """Return what is believed of dots per inch along (width, height), as Pillow gives them."""
+def info_scale(info: Mapping[Any, Any]) -> Scale:
+    """Return the scale of a PNG, JPEG or BMP: of its resolution, as Pillow gives it in ``info``."""
+    aspect = info.get("aspect")  # of PNG: pixels of a stated shape and of no stated size
+    if aspect and 0 < aspect[0] != aspect[1] > 0:
+        sides = f"{aspect[1]} to {aspect[0]} (width to height)"
+        return Scale(None, f"its pixels are not square: their sides are stated as {sides}; {GIVE}")
     try:
-        across, down = (float(value) for value in dpi)
+        across, down = (float(value) for value in info.get("dpi", ()))
     except (TypeError, ValueError, ZeroDivisionError):
         return Scale()
     return _judge_resolution(INCH / across if across else None, INCH / down if down else None, "resolution")
