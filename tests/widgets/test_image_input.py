@@ -79,7 +79,7 @@ def test_the_current_view(viewer, chooser):
 
 
 def test_three_dimensions_are_declined_in_words(viewer, chooser):
-    viewer.add_image(np.zeros((4, 64, 64), np.uint8))
+    viewer.add_image(np.zeros((5, 64, 64), np.uint8))
     assert listed(chooser.region_box)[0] == WHOLE
     viewer.dims.current_step = (2, 0, 0)
     assert chooser.take().field.index == (2.0,)
