@@ -222,12 +222,12 @@ def test_holes_and_detections_open_as_labels(viewer, tmp_path):
     assert np.bincount(labels.data.ravel()).tolist()[1:] == [72, 16]
 
 
-def test_a_reader_takes_whatever_it_is_offered_for_or_says_what_is_wrong(tmp_path):
+def test_a_reader_takes_whatever_it_is_offered_for_or_says_what_is_wrong(tmp_path, viewer):
     tifffile.imwrite(tmp_path / "my labels.ome.tif", cases.hard().astype(np.uint8))
     data, _, kind = read_layer_data([str(tmp_path / "my labels.ome.tif")], stack=False, plugin_name=PLUGIN)[0]
     np.testing.assert_array_equal(data, cases.hard())
     assert kind == "labels"
-    tifffile.imwrite(tmp_path / "picture-labels.ome.tif", np.zeros((9, 9), np.float32))
+    tifffile.imwrite(tmp_path / "picture-labels.ome.tif", np.full((9, 9), 0.5, np.float32))
     (tmp_path / "a.classes.json").write_text("{}")
     (tmp_path / "b.geojson").write_text("[")
     for name, told in (("picture-labels.ome.tif", "float32"), ("a.classes.json", "a.png"), ("b.geojson", "b.geojson")):

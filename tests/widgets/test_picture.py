@@ -148,9 +148,9 @@ def test_three_others_are_three_pictures():
 
 
 def test_training_gets_the_picture_of_three_layers(tmp_path):
-    (file,) = write_layers(split(), tmp_path)
+    (file,) = write_layers(split(), tmp_path / "split")
     np.testing.assert_array_equal(read_image(file), RGB)
-    (file,) = write_layers([Image(np.moveaxis(RGB, -1, 0), name="first")], tmp_path)
+    (file,) = write_layers([Image(np.moveaxis(RGB, -1, 0), name="first")], tmp_path / "planes")
     np.testing.assert_array_equal(read_image(file), RGB)
 
 
