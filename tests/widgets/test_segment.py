@@ -218,8 +218,8 @@ def test_what_a_person_changed_survives_and_old_layers_are_marked(viewer, ready,
 def test_a_failed_run_leaves_no_old_labels_unmarked(viewer, ready, qtbot, head_folders, tmp_path):
     labels = segment(qtbot, ready, head_folders / "segmentation")
     broken = shutil.copytree(head_folders / "segmentation", tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(b"nothing")
     ready.choose_head(broken)
+    (broken / "model.safetensors").write_bytes(b"nothing")  # after it was looked at: what is broken before cannot be chosen
     ready.controls.button.click()
     wait_done(qtbot)
     assert "model.safetensors" in ready.controls.failure.failure.line
