@@ -20,6 +20,7 @@ from PIL import Image
 from faults.material import Material
 from faults.oracle import Lost, complaint, judge
 from faults.server import Server
+from napari_sdmae.training.ownership import OWNERS
 
 Words = list[Any]
 TOLD = {"status.json", "log.txt", "command.txt", "environment.json", "control", "ablation.yaml", "config.yaml"}
@@ -154,10 +155,11 @@ def _lasting(value: Any) -> Any:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Return the files that lie aside in the output."""
+    """Return the files that lie aside in the output; who owned a run stays in it (``.owner``, docs/decisions/0054)."""
     output = folder / "output"
     found = (path.relative_to(output).as_posix() for path in sorted(output.rglob("*")))
-    return [name for name in found if _hidden(name) or name.endswith((".tmp", ".old"))]
+    aside = (name for name in found if _hidden(name) or name.endswith((".tmp", ".old")))
+    return [name for name in aside if OWNERS not in name.split("/")]
 
 
 def check_whole(command: Command, folder: Path, reference: dict[str, str]) -> None:
