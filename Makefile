@@ -25,9 +25,10 @@ demo: setup  ## the main job on the shipped tissue, in minutes: pictures in demo
 
 test: setup test-core test-gui  ## every test; the GUI in real windows under Xvfb with PyQt5
 
-# Two files at a time, one thread each: two threads each would wait for each other.
+# Two files at a time, one thread each: two threads each would wait for each other. In the order of their names: the demo, a
+# file of one test, would else begin last and run alone.
 test-core: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=$(GUI_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=$(GUI_TESTS)
 
 test-gui: setup
 	$(GUI_ENV) $(SCREEN) $(BIN)/python -m pytest $(GUI_TESTS)

@@ -14,10 +14,11 @@ from napari_sdmae.io.labels import import_labels
 def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "2", "--head-epochs", "2"]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     (folder,) = tmp_path.iterdir()
     assert (folder / "run" / "model" / "model.safetensors").exists()
+    assert result.stdout.count("training from step 0 of") == 1, "the job that was killed began anew"
     assert '"finished"' in (folder / "run" / "status.json").read_text()
     pictures = [Path(line.strip()) for line in result.stdout.splitlines() if line.strip().endswith(".png")]
     assert len(pictures) >= 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shlex
 import signal
@@ -65,7 +64,7 @@ def _train(data: Path, run: Path, cache: Path, epochs: int | None) -> int:
         command += ["--epochs", str(epochs)]
     _say("1. Pre-train; killed half-way, as by a power cut", command)
     job = subprocess.Popen(command)
-    while job.poll() is None and _progress(run) < 0.5:
+    while job.poll() is None and not _half_way(run):
         time.sleep(0.2)
     if job.poll() is None:
         job.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
@@ -111,12 +110,13 @@ def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) ->
     return 0
 
 
-def _progress(run: Path) -> float:
-    try:
-        status = json.loads((run / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0.0
-    return float(status["step"] / status["total_steps"]) if status.get("total_steps") else 0.0
+def _half_way(run: Path) -> bool:
+    """Return whether half of the steps are done and a checkpoint holds some of them."""
+    from napari_sdmae.training.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    status = folder.status()
+    return status is not None and 0 < status.total_steps <= 2 * status.step and bool(folder.checkpoints())
 
 
 def _tell(folder: Path, seconds: float) -> None:

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -92,9 +93,10 @@ class Job:
 
 
 class Server:
-    """The caller's end of a server."""
+    """The caller's end of a server; threads may share it, as cases are tried while the next ones are prepared."""
 
     def __init__(self) -> None:
+        self._asking = threading.Lock()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
@@ -137,9 +139,10 @@ class Server:
         """Send the server a message; return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        with self._asking:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError("the server of the campaign has died; run it again, with more memory free")
         return dict(json.loads(answer))
