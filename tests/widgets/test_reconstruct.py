@@ -107,12 +107,14 @@ def test_an_error_is_shown_and_the_old_pictures_go(viewer, ready, qtbot, model_f
     ready.image.choose(viewer.layers["crumb"])
     ready.reconstruct()
     wait_done(qtbot, ready)
-    assert "8" in ready.failure.failure.line
+    failure = ready.failure.failure
+    assert "8" in failure.line
     assert "Traceback" in ready.failure.details().text.toPlainText()
     assert pictures(viewer) == {}, "the other image lies under the crumb"
     ready.image.choose(viewer.layers["tile"])
     assert len(pictures(viewer)) == 3, "and they are still true"
-    ready._fail(taken, ready.failure.failure)
+    assert ready.failure.failure is None, "it was the crumb that failed"
+    ready._fail(taken, failure)
     assert pictures(viewer) == {}
 
 

@@ -315,11 +315,13 @@ def test_what_is_saved_belongs_to_the_answer_not_to_what_was_chosen_since(viewer
     ready.controls.live.setChecked(False)
     ready.controls.classes.rows[2].remove.click()
     ready.controls.image.choose(viewer.layers["other"])
+    assert not ready.controls.save.isEnabled(), "this picture has no answer"
+    ready.controls.image.choose(viewer.layers["skin"])
     ready.controls.save.click()
-    assert not ready.controls.save.isEnabled()
+    ready.controls.image.choose(viewer.layers["other"])
     done(qtbot, ready)
     assert ready.controls.failure.failure is None
-    assert ready.controls.save.isEnabled()
+    assert not ready.controls.save.isEnabled()
     folder = Path(ready.controls.saved.text().splitlines()[0].removeprefix("Saved: "))
     spec = HeadSpec.model_validate(json.loads((folder / "config.json").read_text()))
     assert [one.name for one in spec.classes] == ["Class 1", "Class 2", "Muscle"]
