@@ -30,8 +30,9 @@ test: setup test-core test-gui  ## every test; the GUI in real windows under Xvf
 test-core: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=$(GUI_TESTS)
 
+# Each of the two processes opens an Xvfb screen of its own (tests/widgets/conftest.py).
 test-gui: setup
-	$(GUI_ENV) $(SCREEN) $(BIN)/python -m pytest $(GUI_TESTS)
+	$(GUI_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile $(GUI_TESTS)
 
 test-pyqt6: setup  ## the GUI tests with PyQt6
 	$(BIN)/python -m pip install --quiet "PyQt6>=6.7"

@@ -1,5 +1,6 @@
 """A real napari viewer for GUI tests. Nothing here imports torch, and nothing touches the user's own settings."""
 
+import atexit
 import json
 import os
 import shlex
@@ -15,6 +16,13 @@ from pathlib import Path
 _HOME = tempfile.mkdtemp(prefix="sdmae-gui-tests-")
 for _name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
     os.environ[_name] = str(Path(_HOME) / _name.removeprefix("XDG_").lower())
+
+# Where tests run in several processes, each has a screen of its own: only one window of a screen is active.
+if "PYTEST_XDIST_WORKER" in os.environ and sys.platform == "linux":
+    _told, _telling = os.pipe()
+    _screen = ["Xvfb", "-displayfd", str(_telling), "-screen", "0", "1600x1200x24", "-nolisten", "tcp"]
+    atexit.register(subprocess.Popen(_screen, pass_fds=[_telling], stderr=subprocess.DEVNULL).terminate)
+    os.environ["DISPLAY"] = f":{os.read(_told, 16).decode().strip()}"
 
 import napari  # noqa: E402
 import pytest  # noqa: E402
