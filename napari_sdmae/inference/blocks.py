@@ -5,14 +5,18 @@ The windows of a block are those that the whole picture has there, so that the m
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from napari_sdmae.io.memory import TooLarge
 
 IN_MEMORY = 256 * 2**20
 """Larger results are kept in a temporary file, mapped into memory, whose pages the system can take back."""
@@ -103,9 +107,21 @@ def strips(length: int, height: int) -> Iterator[slice]:
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return zeros: in memory, or in a temporary file that is gone with the array, if larger than :data:`IN_MEMORY`."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    """Return zeros: in memory, or in a temporary file that is gone with the array, if larger than :data:`IN_MEMORY`.
+
+    Raises
+    ------
+    TooLarge
+        If the disk of temporary files has less room: writing beyond it would end the process without a word.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
         return np.zeros(shape, dtype)
+    folder = tempfile.gettempdir()
+    if size > (free := shutil.disk_usage(folder).free):
+        raise TooLarge(
+            f"results for {' × '.join(map(str, shape))} values need {size / 1e9:,.1f} GB in {folder}, "
+            f"{free / 1e9:,.1f} GB are free: choose a region, or a larger disk for temporary files (TMPDIR)"
+        )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype, "w+", shape=shape)

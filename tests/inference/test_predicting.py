@@ -35,6 +35,7 @@ from napari_sdmae.inference.resampling import at_scale, linear, nearest
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.label_map import LabelMap, make_classes
 from napari_sdmae.models.finetuned import Finetuned
@@ -485,6 +486,13 @@ def test_large_results_live_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     found = predict(seeing(head("instances"), nuclei_rule), picture, mpp=0.5).label_map
     assert isinstance(found.labels, np.memmap)
     assert len(found.class_of) == truth.max()
+
+
+def test_a_result_larger_than_the_disk_is_refused_before_anything_is_computed() -> None:
+    with pytest.raises(TooLarge, match=r"results for 256 × 2147483647 values need 2,199\.0 GB in .*: choose a region"):
+        empty((256, 2**31 - 1), np.int32)
+    with pytest.raises(TooLarge):
+        empty((2**32 - 1, 2**32 - 1), np.int32)  # more bytes than 64 bits count
 
 
 def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin: RGB) -> None:
