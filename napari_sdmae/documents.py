@@ -28,6 +28,8 @@ MAX_TEXT_BYTES = 200_000_000
 """Largest table or settings file."""
 MAX_YAML_VALUES = 100_000
 """Most values that settings may hold, references counted as often as they are used."""
+MAX_BITS = 1024
+"""Of a whole number in settings: Python refuses to print much larger ones, also in an error message."""
 MAX_CELLS = 20_000_000
 SEPARATORS = (",", ";", "\t", "|")
 """What may part the columns of a table."""
@@ -217,6 +219,8 @@ def _refuse_same_names(names: list[str]) -> None:
 
 def _count(value: Any, known: dict[int, int]) -> int:
     """Return how many values `value` holds when its references are written out; `known`: those counted before, by identity."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise DocumentError("its YAML holds a whole number of hundreds of digits")
     if not isinstance(value, dict | list | set | tuple):
         return 1
     if id(value) not in known:

@@ -55,9 +55,12 @@ def test_gzipped_and_cut_short(tmp_path):
 
 
 LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+ENORMOUS = "a: 1" + ":59" * 3000  # one number, to the base 60
 
 
-@pytest.mark.parametrize("text", [LAUGHS, "a: &a [*a]", "a: &a\n  b: *a", "[" * 5000, "- " * 5000, "{a: " * 5000])
+@pytest.mark.parametrize(
+    "text", [LAUGHS, "a: &a [*a]", "a: &a\n  b: *a", "[" * 5000, "- " * 5000, "{a: " * 5000, "a: 1" + ":59" * 3000]
+)
 def test_yaml_made_to_hang_is_refused(text):
     with pytest.raises(DocumentError):
         parse_yaml(text)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.config import Device
-from napari_sdmae.io.files import atomic_path, check_free, write_atomically
+from napari_sdmae.io.files import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
 HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
@@ -62,10 +62,11 @@ def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
 def check_outputs(folder: Path, names: list[str], overwrite: bool) -> None:
     """Raise `Refused` or `FileExistsError` if one of `names` in `folder` may not be written, or the folder is a file.
 
-    What comes later can take minutes: it is known before.
+    What comes later can take minutes: it is known before. What a call that was killed had finished is moved to its place first.
     """
     if any(place.exists() and not place.is_dir() for place in (folder, *folder.parents)):
         raise Refused(f"--output {folder} is a file or lies below one: give a folder")
+    clear_leftovers(folder)
     if there := [name for name in names if (folder / name).is_file() and not overwrite]:
         raise Refused(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
     for name in names:
@@ -99,8 +100,9 @@ def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: b
     import tifffile
 
     scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    with atomic_path(path) as temporary:
-        tifffile.imwrite(temporary, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+    data = io.BytesIO()  # into a file NumPy would write in a way that does not notice a full disk
+    tifffile.imwrite(data, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+    write_atomically(path, data.getvalue())
 
 
 def save_json(path: Path, values: dict[str, Any], overwrite: bool = False) -> None:

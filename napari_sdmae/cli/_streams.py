@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from napari_sdmae.printable import printable
+
+COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
+"""A change of the colour of letters, as the help of commands has them on a terminal."""
+
 
 class SteadyStream:
     """A text stream in place of `stream`: what cannot be written is lost, and `lost` is the error.
 
-    Letters that the stream's encoding lacks are written out as ``\\u2013``. Without a stream, as of a program without a console,
-    nothing is written.
+    Letters that the stream's encoding lacks are written out as ``\\u2013``, and so is what would steer a terminal, wherever it
+    comes from: names of files, classes and models. Without a stream, as of a program without a console, nothing is written.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -24,7 +30,7 @@ class SteadyStream:
         """Write `text` if that is still possible; return its length."""
         if self._stream is not None and self.lost is None:
             try:
-                self._stream.write(text)
+                self._stream.write(self._harmless(text))
             except UnicodeEncodeError:
                 encoding = self._stream.encoding or "ascii"
                 self.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -46,6 +52,11 @@ class SteadyStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    def _harmless(self, text: str) -> str:
+        if text.isprintable() or not self.isatty():
+            return printable(text)
+        return "".join(part if COLOUR.fullmatch(part) else printable(part) for part in COLOUR.split(text))
 
     def _give_up(self, error: Exception) -> None:
         """Lead all that is still written, also by the interpreter when it ends, into nothing."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_sdmae.cli._output import Refused, check_scale, guarded
+from napari_sdmae.io.files import clear_leftovers
 
 PROG = "sdmae export"
 DESCRIPTION = (
@@ -81,6 +82,8 @@ def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what may not be written, before anything is read."""
     from napari_sdmae.io.labels import check_target, format_of
 
+    for folder in {path.parent for path in outputs}:
+        clear_leftovers(folder)  # moves what a call that was killed had finished
     if there := [str(path) for path in outputs if path.is_file() and not arguments.overwrite]:
         raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
     for path in outputs:

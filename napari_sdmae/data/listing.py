@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sdmae.io.images import IMAGE_SUFFIXES
+from napari_sdmae.io.regular_files import ENDLESS, is_endless
 
 SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"}
 MICROSCOPES = {".czi", ".lif", ".nd2", ".vsi", ".oir", ".zvi", ".lsm", ".dcm", ".dicom", ".zarr"}
@@ -116,7 +117,7 @@ def _unreachable(path: Path) -> str:
         return f"cannot be reached ({error.strerror})"
     if path.is_symlink() and not path.exists():
         return "a link to a file that is not there"
-    return "no file, but a device, a pipe or a socket" if path.exists() else "cannot be reached"
+    return ENDLESS if is_endless(path) else "cannot be reached"
 
 
 def _walk(root: Path, left_out: Collection[str]) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.listing import DataError, Listing, all_files, list_folder, printable
 from napari_sdmae.io.images import IMAGE_SUFFIXES, UnusableImage, image_size
+from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.io.tiff_planes import ANY, Which
 
 __all__ = ["DataError", "SourceFile", "Survey", "find_images", "fingerprint", "list_source", "missing_folders", "survey", "which"]
@@ -74,6 +75,8 @@ def list_source(source: Path, leave_out: Collection[str] = ()) -> tuple[list[Sou
     source = Path(source).expanduser()
     if not source.exists():
         raise DataError(f"no folder {source}: give the folder that holds the images")
+    if is_endless(source):
+        raise DataError(f"{source}: {ENDLESS}")
     listing = Listing([source]) if source.is_file() else list_folder(source, leave_out)
     root = source.parent if source.is_file() else source
     files = [_describe(path, root) for path in listing.images]

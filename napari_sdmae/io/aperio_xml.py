@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images import UnusableImage, plain_reasons
+from napari_sdmae.io.memory import read_whole
 from napari_sdmae.io.outlines import Ring, fill
 from napari_sdmae.io.painting import area_of, large_first
 
@@ -26,7 +27,7 @@ def read_outlines(path: Path) -> list[Ring]:
         If the file is missing, damaged, or no annotation of ImageScope.
     """
     with plain_reasons(path):
-        root = ElementTree.fromstring(path.read_bytes())
+        root = ElementTree.fromstring(read_whole(path))
         if root.tag != "Annotations":
             raise UnusableImage(f"XML with the root {root.tag}: expected Annotations, as ImageScope writes it")
         return [ring for region in root.iter("Region") if len(ring := _ring(region)) > 3]

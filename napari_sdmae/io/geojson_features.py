@@ -14,7 +14,7 @@ from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.io.label_description import KEY
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.nuclei_json import nuclei_features
-from napari_sdmae.io.outlines import Polygon, Ring
+from napari_sdmae.io.outlines import FARTHEST, Polygon, Ring
 from napari_sdmae.io.peer_classes import KINDS, Colour, peer_class, unknown_keys
 
 LEGACY = {
@@ -168,8 +168,8 @@ def _polygon(rings: list[Any]) -> list[Polygon]:
 
 def _ring(points: list[Any]) -> Ring:
     ring = np.array([point[:2] for point in points], float)
-    if not np.isfinite(ring).all():
-        raise ValueError("a coordinate that is no finite number")
+    if not (np.abs(ring) < FARTHEST).all():
+        raise ValueError(f"a coordinate that is no number below {FARTHEST:,.0f}")
     return ring if (ring[0] == ring[-1]).all() else np.concatenate([ring, ring[:1]])
 
 

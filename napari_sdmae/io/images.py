@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 
 from napari_sdmae.io import tiff
 from napari_sdmae.io.intensity import Brightness, as_rgb8, brightness_notes
-from napari_sdmae.io.memory import TooLarge, check_memory
+from napari_sdmae.io.memory import TooLarge, check_memory, read_whole
+from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.io.scale import info_scale
 from napari_sdmae.io.tiff_planes import ANY, Which
 
@@ -233,7 +234,7 @@ def _check_single(which: Which) -> None:
 
 
 def _read_jpeg(path: Path) -> RGB:
-    data = path.read_bytes()
+    data = read_whole(path)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         check_decoding(height, width, advice="save it as an 8-bit tiled TIFF")
@@ -253,7 +254,7 @@ def _read_other(path: Path, notes: list[str]) -> RGB:
         check_decoding(image.height, image.width, len(image.getbands()), 2 if deep else 1)
         if not deep:
             return _flatten(image, notes)
-    return as_rgb8(imagecodecs.png_decode(path.read_bytes()), notes)
+    return as_rgb8(imagecodecs.png_decode(read_whole(path)), notes)
 
 
 def _is_deep_png(start: bytes) -> bool:
@@ -272,7 +273,12 @@ def _flatten(image: Image.Image, notes: list[str]) -> RGB:
 
 @contextlib.contextmanager
 def plain_reasons(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on a bad file into `UnusableImage`: decoders raise nearly every exception there is."""
+    """Turn whatever a decoder raises on a bad file into `UnusableImage`: decoders raise nearly every exception there is.
+
+    A pipe, which would be waited for, and a device, which never ends, are refused before they are opened.
+    """
+    if is_endless(path):
+        raise UnusableImage(ENDLESS)
     try:
         yield
     except UnusableImage:

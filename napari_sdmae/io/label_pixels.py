@@ -7,7 +7,6 @@ refused. Grey saved as colour is read; real colours are refused, as which is whi
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from napari_sdmae.io.images import UnusableImage, is_tiff, plain_reasons
+from napari_sdmae.io.memory import read_whole
 from napari_sdmae.io.tiff_claims import check_series, opened
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
@@ -134,18 +134,21 @@ def _black_as_zero(values: Pixels, page: Any) -> Pixels:
 
 
 def _flat(path: Path) -> Pixels:
-    data = path.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
+    with path.open("rb") as file:
+        depth = file.read(25)[-1:]  # where a PNG states it
+    with Image.open(path) as image:
         if image.format == "JPEG":
             raise UnusableImage("a JPEG changes the values of a mask: save masks as PNG or TIFF")
         if getattr(image, "n_frames", 1) > 1:
             raise UnusableImage(f"{getattr(image, 'n_frames', 1)} pictures in it: save the one with the labels")
-        deep = image.format == "PNG" and data[24] == 16
-        values = imagecodecs.png_decode(data) if deep else np.asarray(image)  # of 16 bits Pillow keeps 8 in colour pictures
+        deep = image.format == "PNG" and depth == b"\x10"
+        values = (
+            imagecodecs.png_decode(read_whole(path)) if deep else np.asarray(image)
+        )  # of 16 bits Pillow keeps 8 in colour pictures
         if values.ndim == 3:
             return _one_channel(values, image.mode)
-        low = image.format == "PNG" and image.mode == "L" and data[24] in (2, 4)  # which Pillow spreads over 8 bits
-        return _whole(values // (255 // (2 ** data[24] - 1)) if low else values)
+        low = image.format == "PNG" and image.mode == "L" and depth in (b"\2", b"\4")  # which Pillow spreads over 8 bits
+        return _whole(values // (255 // (2 ** depth[0] - 1)) if low else values)
 
 
 def _one_channel(values: Pixels, how: str) -> Pixels:

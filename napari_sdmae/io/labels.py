@@ -19,6 +19,7 @@ from napari_sdmae.io.label_png import classes_file, nuclei_file, read_label_png,
 from napari_sdmae.io.label_table import write_label_table
 from napari_sdmae.io.label_tiff import read_label_tiff, write_label_tiff
 from napari_sdmae.io.label_zarr import read_label_zarr, write_label_zarr
+from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.io.slide_bounds import Bounds
 from napari_sdmae.label_map import LabelMap
 
@@ -234,7 +235,11 @@ def format_read(path: Path) -> str:
     ------
     ValueError
         If there is none for this end.
+    UnusableLabels
+        If it is a pipe or a device, which would be waited for.
     """
+    if is_endless(path):
+        raise UnusableLabels(ENDLESS)
     return "png" if path.suffix.lower() in LABEL_SUFFIXES - {".tif", ".tiff"} else format_of(path)
 
 

@@ -39,6 +39,20 @@ def check_memory(needed: int, what: str, advice: str) -> None:
         raise TooLarge(f"{what} needs about {needed / 1e9:,.1f} GB of memory, {usable / 1e9:,.1f} GB can be used: {advice}")
 
 
+def read_whole(path: Path) -> bytes:
+    """Return the content of a file, if the memory holds it.
+
+    Raises
+    ------
+    TooLarge
+        If it does not; a file of gigabytes may be a few bytes on the disk.
+    OSError
+        If it cannot be read.
+    """
+    check_memory(path.stat().st_size, "reading the file in one piece", "save it anew, or as a tiled TIFF")
+    return path.read_bytes()
+
+
 def _left(files: tuple[str, str]) -> int | None:
     """Return what is left of a limit, None if there is none."""
     try:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import shapely
 
+from napari_sdmae.io.outlines import FARTHEST
+
 MARGIN = 0.25
 """Around the centres of the outermost pixels, in px: takes these in and no others, which lie at least 0.7 px away."""
 
@@ -47,8 +49,8 @@ def _feature(nucleus: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, 
 def _outline(contour: Any) -> list[list[list[float]]]:
     """Return the ring around the pixels of a contour, in px from the corner of the first pixel."""
     points = np.asarray(contour, float).reshape(-1, 2) + 0.5
-    if not len(points) or not np.isfinite(points).all():
-        raise ValueError("a contour without points, or with one that is no finite number")
+    if not len(points) or not (np.abs(points) < FARTHEST).all():
+        raise ValueError(f"a contour without points, or with a coordinate that is no number below {FARTHEST:,.0f}")
     line = shapely.MultiPoint(points) if len(points) == 1 else shapely.LineString([*points, points[0]])
     filled = [line] if len(points) < 4 else [line, shapely.make_valid(shapely.Polygon(points))]
     around = shapely.buffer(shapely.unary_union(filled), MARGIN, quad_segs=2)

@@ -13,6 +13,9 @@ import numpy as np
 from contourpy import FillType, contour_generator
 from numpy.typing import NDArray
 
+FARTHEST = 1e9
+"""px: no picture reaches as far, and larger numbers overflow where outlines are drawn."""
+
 Ring = NDArray[np.float64]
 """(N, 2) points x, y; the last is the first again."""
 Polygon = list[Ring]

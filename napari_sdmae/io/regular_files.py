@@ -21,6 +21,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+ENDLESS = "no file, but a device, a pipe or a socket"
 AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -39,6 +40,11 @@ def kind_of(path: Path) -> str | None:
 def is_regular(path: Path) -> bool:
     """Return whether `path` is a regular file itself, and not a link to one."""
     return kind_of(path) == "a file"
+
+
+def is_endless(path: Path) -> bool:
+    """Return whether `path`, or what it links to, is neither file nor folder: opening a pipe waits, a device never ends."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def require_kinds(files: Iterable[Path], folders: Iterable[Path]) -> None:

@@ -24,7 +24,7 @@ CURVES = {
     "total": ("total", "#56B4E9"),
     "reconstruction": ("reconstruction", "#E69F00"),
     "distillation": ("distillation", "#009E73"),
-    "mutual_information": ("information, nats (right)", "#CC79A7"),
+    "mutual_information": ("information, nats →", "#CC79A7"),
 }
 SECOND_AXIS = "mutual_information"
 

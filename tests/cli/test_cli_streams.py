@@ -146,6 +146,16 @@ def test_a_steady_stream_writes_what_its_encoding_lacks_in_other_letters():
     assert stream.lost is None
 
 
+def test_what_steers_a_terminal_is_written_out_wherever_it_comes_from():
+    text, raw = "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J a\tb\n", io.StringIO()
+    print(text, end="", file=SteadyStream(raw))
+    assert raw.getvalue() == "\\x1b[31mred\\x1b[0m \\x1b]0;title\\x07 \\x9b2J a\tb\n"
+    raw = io.StringIO()
+    raw.isatty = lambda: True  # type: ignore[method-assign]
+    print(text, end="", file=SteadyStream(raw))
+    assert raw.getvalue() == "\x1b[31mred\x1b[0m \\x1b]0;title\\x07 \\x9b2J a\tb\n", "colours of the help are for people"
+
+
 @pytest.mark.parametrize(("broken", "said"), [(closed_pipe, ""), (full_disk, "No space left on device")])
 def test_a_list_that_cannot_be_written_is_no_traceback(tmp_path, broken, said):
     handle = broken()

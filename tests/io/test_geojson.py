@@ -389,6 +389,7 @@ def test_huge_extents_are_drawn_coarser_and_it_is_said(tmp_path, monkeypatch):
         ('{"type": "FeatureCollection", "features": []}', "no areas in it"),
         ('[{"type": "Feature", "geometry": {"type": "Polygon"}}]', "feature 1 is damaged"),
         ('[{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[0, 1e999], [1, 1], [2, 0]]]}}]', "feature 1 is"),
+        ('[{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[0, 1e300], [1, 1], [2, 0]]]}}]', "feature 1 is"),
         ("[3]", "feature 1 is damaged"),
     ],
 )
