@@ -27,6 +27,8 @@ from napari_sdmae.io.tiff_planes import ANY, Which
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1_000_000_000
 """Largest image decoded in one piece (3 GB as RGB). Pillow's own, lower limit stays in force for PNG and BMP."""
+LARGEST_FLAT = 4_000_000_000
+"""Bytes of a file that is no TIFF."""
 SMALLER = "cut it into smaller images, or save it as an 8-bit tiled TIFF, of which parts can be read"
 ORIENTATION = 0x0112
 """Tag of EXIF and TIFF."""
@@ -87,7 +89,7 @@ def image_size(path: Path | str, which: Which = ANY) -> tuple[int, int]:
             with tiff.picture(path, which) as one:
                 return one.size
         _check_single(which)
-        with Image.open(path) as image:
+        with open_flat(path) as image:
             return image.height, image.width
 
 
@@ -111,7 +113,7 @@ def read_about(path: Path | str, which: Which = ANY) -> About:
         if is_tiff(path):
             with tiff.picture(path, which) as one:
                 return About(one.scale.mpp, one.notes)
-        with Image.open(path) as image:
+        with open_flat(path) as image:
             scale = info_scale(image.info)
             notes = tiff.orientation_note(_orientation(image))
             frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
@@ -132,7 +134,7 @@ def orientation(path: Path | str) -> int:
         if is_tiff(path):
             with tiff.picture(path) as one:
                 return one.orientation
-        with Image.open(path) as image:
+        with open_flat(path) as image:
             return _orientation(image)
 
 
@@ -183,6 +185,21 @@ def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str]
 def is_tiff(path: Path) -> bool:
     """Return whether the file starts as a TIFF or BigTIFF does, whatever its name says."""
     return _first_bytes(path)[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_flat(path: Path) -> Image.Image:
+    """Open a picture that is no TIFF.
+
+    Raises
+    ------
+    UnusableImage
+        If the file is larger than :data:`LARGEST_FLAT`: Pillow would look for the header of a damaged one to its very end.
+    """
+    if path.stat().st_size > LARGEST_FLAT:
+        raise UnusableImage(
+            f"larger than {LARGEST_FLAT / 1e9:.0f} GB, which is too much for this format: save it as a tiled TIFF"
+        )
+    return Image.open(path)
 
 
 def _is_jpeg(path: Path) -> bool:
@@ -249,7 +266,7 @@ def _read_jpeg(path: Path) -> RGB:
 
 
 def _read_other(path: Path, notes: list[str]) -> RGB:
-    with Image.open(path) as image:
+    with open_flat(path) as image:
         deep = _is_deep_png(_first_bytes(path))
         check_decoding(image.height, image.width, len(image.getbands()), 2 if deep else 1)
         if not deep:

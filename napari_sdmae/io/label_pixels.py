@@ -14,10 +14,9 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from napari_sdmae.io.images import UnusableImage, is_tiff, plain_reasons
+from napari_sdmae.io.images import UnusableImage, is_tiff, open_flat, plain_reasons
 from napari_sdmae.io.memory import read_whole
 from napari_sdmae.io.tiff_claims import check_series, opened
 
@@ -63,7 +62,7 @@ def label_pixels_size(path: Path) -> tuple[int, int]:
         if is_tiff(path):
             with opened(path) as file:
                 return _size(_only_level(file))
-        with Image.open(path) as image:
+        with open_flat(path) as image:
             return image.height, image.width
 
 
@@ -136,7 +135,7 @@ def _black_as_zero(values: Pixels, page: Any) -> Pixels:
 def _flat(path: Path) -> Pixels:
     with path.open("rb") as file:
         depth = file.read(25)[-1:]  # where a PNG states it
-    with Image.open(path) as image:
+    with open_flat(path) as image:
         if image.format == "JPEG":
             raise UnusableImage("a JPEG changes the values of a mask: save masks as PNG or TIFF")
         if getattr(image, "n_frames", 1) > 1:

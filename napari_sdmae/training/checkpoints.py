@@ -133,12 +133,20 @@ def publish(checkpoint: Path, model: Path) -> None:
         aside = model / f".{name}.tmp"
         aside.unlink(missing_ok=True)
         try:
-            aside.hardlink_to(checkpoint / name)
-        except OSError:
-            shutil.copyfile(checkpoint / name, aside)
-            with aside.open("rb+") as file:
-                os.fsync(file.fileno())
-        aside.replace(model / name)
+            _link_or_copy(checkpoint / name, aside)
+            aside.replace(model / name)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def _link_or_copy(file: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, path)
+        with path.open("rb+") as copy:
+            os.fsync(copy.fileno())
 
 
 def _is_same(one: Path, other: Path) -> bool:

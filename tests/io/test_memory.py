@@ -6,13 +6,17 @@ import pytest
 
 from napari_sdmae.io import memory
 from napari_sdmae.io.aperio_xml import read_outlines
-from napari_sdmae.io.images import UnusableImage, read_image
+from napari_sdmae.io.images import UnusableImage, image_size, read_about, read_image
 from napari_sdmae.io.labels import UnusableLabels, import_labels
 from napari_sdmae.io.memory import TooLarge, read_whole
 
 START = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "xml": b"<Annotations>"}
 REFUSALS = (TooLarge, UnusableImage, UnusableLabels)
-READERS = {".png": (read_image, import_labels), ".jpg": (read_image,), ".xml": (read_outlines,)}
+READERS = {
+    ".png": (image_size, read_about, read_image, import_labels),
+    ".jpg": (image_size, read_about, read_image),
+    ".xml": (read_outlines,),
+}
 
 
 @pytest.fixture

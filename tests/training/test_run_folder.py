@@ -61,6 +61,9 @@ def test_a_status_that_cannot_be_replaced_is_written_over(run, monkeypatch):
     monkeypatch.setattr("napari_sdmae.training.run_folder.write_atomically", full)
     run.write_status(RunStatus(state="failed", message="full"))
     assert (run.status().state, run.status().message) == ("failed", "full")
+    run.status_file.unlink()
+    with pytest.raises(OSError, match="No space"):  # and not that there is no file to write over
+        run.write_status(RunStatus(state="failed"))
 
 
 def test_this_process_is_alive_and_an_ended_one_is_not(run):
