@@ -54,12 +54,16 @@ def _of_command(command: Command, material: Material) -> Iterator[Case]:
         files = list((folder / "output").rglob("*"))
         pages = sum(-(-path.stat().st_size // PAGE) for path in files if path.is_file())
     for what, needed in (("bytes", pages * PAGE), ("inodes", len(files) + 1)):
-        for share in SHARES:
-            size = max(int(needed * share) // PAGE * PAGE, PAGE) if what == "bytes" else 1 + int(needed * share)
+        for size in sorted({_size(what, needed * share) for share in SHARES}):
             attempt = partial(
                 _attempt, command=command, reference=reference, option=f"{'size' if what == 'bytes' else 'nr_inodes'}={size}"
             )
             yield Case(f"disks/{command.name}/{what}-{size}", f"{command.name}-{what}", attempt)
+
+
+def _size(what: str, needed: float) -> int:
+    """Return the size of a disk: whole pages, at least one, or inodes, of which its root takes one."""
+    return max(int(needed) // PAGE * PAGE, PAGE) if what == "bytes" else 1 + int(needed)
 
 
 def _attempt(bench: Bench, command: Command, reference: dict[str, str], option: str) -> None:
