@@ -18,7 +18,9 @@ def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> No
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     (folder,) = tmp_path.iterdir()
     assert (folder / "run" / "model" / "model.safetensors").exists()
-    assert result.stdout.count("training from step 0 of") == 1, "the job that was killed began anew"
+    said = result.stdout + result.stderr
+    assert said.count("training from step 0 of 118") == 1, "the job that was killed began anew"
+    assert said.count("of 118 (2 epochs") == 2
     assert '"finished"' in (folder / "run" / "status.json").read_text()
     pictures = [Path(line.strip()) for line in result.stdout.splitlines() if line.strip().endswith(".png")]
     assert len(pictures) >= 7
