@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from napari_sdmae.cli._streams import SteadyStream
 from napari_sdmae.printable import printable
 from napari_sdmae.training.describe import describe, duration, losses, measures
 from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
@@ -36,7 +37,8 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
 
     layout = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
     validated = ""
-    bar = tqdm(dynamic_ncols=True, file=sys.stderr, bar_format=layout)
+    terminal = sys.stderr.unescaped() if isinstance(sys.stderr, SteadyStream) else sys.stderr
+    bar = tqdm(dynamic_ncols=True, file=terminal, bar_format=layout)
     try:
         for event in events:
             match event:
@@ -53,7 +55,7 @@ def _bar(events: Iterator[Event]) -> Iterator[Event]:
                 case Validated(_, _, metrics, _, best) if best in metrics:
                     validated = f"{printable(measures({best: metrics[best]}))}  "
                 case CheckpointSaved() | Warned() | Ended():
-                    bar.write(describe(event), file=sys.stderr)
+                    bar.write(printable(describe(event)), file=terminal)
             yield event
     finally:
         bar.close()

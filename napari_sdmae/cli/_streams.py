@@ -19,11 +19,12 @@ class SteadyStream:
     """A text stream in place of `stream`: what cannot be written is lost, and `lost` is the error.
 
     Letters that the stream's encoding lacks are written out as ``\\u2013``, and so is what would steer a terminal, wherever it
-    comes from: names of files, classes and models. Without a stream, as of a program without a console, nothing is written.
+    comes from: names of files, classes and models. Colours stay on a terminal, where help has them. Without a stream, as of a
+    program without a console, nothing is written.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None, *, escape: bool = True) -> None:
+        self._stream, self._escape = stream, escape
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
@@ -50,10 +51,16 @@ class SteadyStream:
         """Return whether a person reads along."""
         return self._stream is not None and not self._stream.closed and self._stream.isatty()
 
+    def unescaped(self) -> SteadyStream:
+        """Return the stream for what steers the terminal itself, as a bar does; names in it must be made printable before."""
+        return SteadyStream(self._stream, escape=False)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def _harmless(self, text: str) -> str:
+        if not self._escape:
+            return text
         if text.isprintable() or not self.isatty():
             return printable(text)
         return "".join(part if COLOUR.fullmatch(part) else printable(part) for part in COLOUR.split(text))

@@ -1,18 +1,22 @@
 """What happens to a job when its terminal goes, its reader has enough, or the disk of its log is full."""
 
+import contextlib
 import io
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
+from napari_sdmae.cli._progress import show
 from napari_sdmae.cli._signals import CAUGHT, Signals
 from napari_sdmae.cli._streams import SteadyStream
+from napari_sdmae.training.events import Ended, Started, Warned
 
 JOB = """
 import sys, time
@@ -154,6 +158,27 @@ def test_what_steers_a_terminal_is_written_out_wherever_it_comes_from():
     raw.isatty = lambda: True  # type: ignore[method-assign]
     print(text, end="", file=SteadyStream(raw))
     assert raw.getvalue() == "\x1b[31mred\x1b[0m \\x1b]0;title\\x07 \\x9b2J a\tb\n", "colours of the help are for people"
+
+
+def test_a_bar_on_a_terminal_moves_its_cursor_and_names_do_not(monkeypatch):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    stream = SteadyStream(os.fdopen(theirs, "w", encoding="utf-8"))
+    monkeypatch.setattr(sys, "stderr", stream)
+    events = [Started(0, 2, 1, 2, "cpu", "fp32"), Warned("a", "class \x1b[2J is new"), Ended("finished", 2)]
+    assert list(show(iter(events), Path("a\x1b[2Jb"))) == events
+    monkeypatch.undo()
+    stream.close()
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert b"\rcpu fp32" in said
+    assert b"\\r" not in said
+    assert b"class \\x1b[2J is new" in said
+    assert b"a\\x1b[2Jb" in said
+    assert b"\x1b[2J" not in said
 
 
 @pytest.mark.parametrize(("broken", "said"), [(closed_pipe, ""), (full_disk, "No space left on device")])
