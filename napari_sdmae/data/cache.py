@@ -30,6 +30,7 @@ from napari_sdmae.config import TilesConfig
 from napari_sdmae.data.cache_folders import COMPLETE, LOCK, cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries
+from napari_sdmae.data.listing import TileCacheError
 from napari_sdmae.data.notes import Note, Variety, gather, of_concern, warnings
 from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, refuse_unusable
 from napari_sdmae.data.sampling import sample_tiles
@@ -186,7 +187,7 @@ def _fill(
                 if clock.due():
                     yield Progress(len(journal.entries), len(files), "decoding the images")
     except OSError as error:
-        raise DataError(
+        raise TileCacheError(
             f"the tile cache in {folder} cannot be written ({error.strerror}): free some space and start again, "
             "which goes on from here, or choose another folder (--tiles.cache)"
         ) from error
@@ -254,7 +255,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(
+        raise TileCacheError(
             f"the folder {folder} for the tile cache cannot be made ({error.strerror}): choose another one (--tiles.cache)"
         ) from error
 

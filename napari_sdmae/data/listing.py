@@ -25,6 +25,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message says what came, what was expected and what to do (exit code 3)."""
 
 
+class TileCacheError(DataError):
+    """A tile cache that cannot be made or written, for want of space or of permission: the data is sound (exit code 1)."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """What lies in a folder and the folders below it.

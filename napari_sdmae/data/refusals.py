@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_sdmae.data.listing import TileCacheError
 from napari_sdmae.data.sources import DataError
 
 ALLOW_MORE = "--tiles.max-unusable"
@@ -34,9 +35,9 @@ def refuse_empty(tiles: int, images: int) -> None:
 
 
 def refuse_full(needed: int, free: int, root: Path) -> None:
-    """Raise `DataError` if `needed` bytes do not fit into the `free` ones in `root`."""
+    """Raise `TileCacheError` if `needed` bytes do not fit into the `free` ones in `root`."""
     if needed > free:
-        raise DataError(
+        raise TileCacheError(
             f"the tile cache needs about {needed / 1e9:,.1f} GB in {root}, where {free / 1e9:,.1f} GB are free: "
             "free some space, or choose another folder (--tiles.cache)"
         )

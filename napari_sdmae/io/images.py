@@ -267,16 +267,17 @@ def _read_jpeg(path: Path) -> RGB:
 
 def _read_other(path: Path, notes: list[str]) -> RGB:
     with open_flat(path) as image:
-        deep = _is_deep_png(_first_bytes(path))
+        deep = png_depth(path) == 16  # of which Pillow keeps the upper 8 bits in colour images
         check_decoding(image.height, image.width, len(image.getbands()), 2 if deep else 1)
         if not deep:
             return _flatten(image, notes)
     return as_rgb8(imagecodecs.png_decode(read_whole(path)), notes)
 
 
-def _is_deep_png(start: bytes) -> bool:
-    """Return whether a PNG has 16 bits per channel, of which Pillow keeps only the upper 8 in colour images."""
-    return start.startswith(b"\x89PNG\r\n\x1a\n") and start[24] == 16
+def png_depth(path: Path) -> int:
+    """Return the bits per channel that a PNG states, 0 of another file."""
+    start = _first_bytes(path)
+    return start[24] if start.startswith(b"\x89PNG\r\n\x1a\n") and len(start) > 24 else 0
 
 
 def _flatten(image: Image.Image, notes: list[str]) -> RGB:

@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from napari_sdmae.io.images import UnusableImage, is_tiff, open_flat, plain_reasons
+from napari_sdmae.io.images import UnusableImage, is_tiff, open_flat, plain_reasons, png_depth
 from napari_sdmae.io.memory import read_whole
 from napari_sdmae.io.tiff_claims import check_series, opened
 
@@ -133,21 +133,18 @@ def _black_as_zero(values: Pixels, page: Any) -> Pixels:
 
 
 def _flat(path: Path) -> Pixels:
-    with path.open("rb") as file:
-        depth = file.read(25)[-1:]  # where a PNG states it
+    depth = png_depth(path)
     with open_flat(path) as image:
         if image.format == "JPEG":
             raise UnusableImage("a JPEG changes the values of a mask: save masks as PNG or TIFF")
         if getattr(image, "n_frames", 1) > 1:
             raise UnusableImage(f"{getattr(image, 'n_frames', 1)} pictures in it: save the one with the labels")
-        deep = image.format == "PNG" and depth == b"\x10"
-        values = (
-            imagecodecs.png_decode(read_whole(path)) if deep else np.asarray(image)
-        )  # of 16 bits Pillow keeps 8 in colour pictures
+        # of 16 bits Pillow keeps 8 in colour pictures
+        values = imagecodecs.png_decode(read_whole(path)) if depth == 16 else np.asarray(image)
         if values.ndim == 3:
             return _one_channel(values, image.mode)
-        low = image.format == "PNG" and image.mode == "L" and depth in (b"\2", b"\4")  # which Pillow spreads over 8 bits
-        return _whole(values // (255 // (2 ** depth[0] - 1)) if low else values)
+        low = image.mode == "L" and depth in (2, 4)  # which Pillow spreads over 8 bits
+        return _whole(values // (255 // (2**depth - 1)) if low else values)
 
 
 def _one_channel(values: Pixels, how: str) -> Pixels:

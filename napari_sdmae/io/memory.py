@@ -49,7 +49,7 @@ def read_whole(path: Path) -> bytes:
     OSError
         If it cannot be read.
     """
-    check_memory(path.stat().st_size, "reading the file in one piece", "save it anew, or as a tiled TIFF")
+    check_memory(path.stat().st_size, "reading the file in one piece", "cut it into smaller files")
     return path.read_bytes()
 
 

@@ -95,9 +95,9 @@ class RunFolder(RunFiles):
         text = status.model_dump_json(indent=1).encode()
         try:
             write_atomically(self.status_file, text)
-        except OSError as error:
+        except OSError:
             if not self.status_file.exists():
-                raise error from None
+                raise
             with os.fdopen(open_regular(self.status_file, os.O_RDWR), "r+b") as file:
                 file.write(text)
                 file.truncate()

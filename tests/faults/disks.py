@@ -72,7 +72,7 @@ def _attempt(bench: Bench, command: Command, reference: dict[str, str], option: 
     output.mkdir()
     with _disk(output, option):
         ended = bench.server.run(command.words, bench.folder)
-        judge(ended, (0, 1, 3) if command.trains else (0, 1))
+        judge(ended, (0, 1))
         if left := [name for name in leftovers(bench.folder) if ended.status]:
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
         check_whole(command, bench.folder, reference)

@@ -28,7 +28,7 @@ class Lost(Exception):
     """A case that was lost; the message is the reason, on one line."""
 
 
-def judge(ended: Ended, statuses: tuple[int, ...] = DOCUMENTED) -> None:
+def judge(ended: Ended, statuses: tuple[int, ...] = DOCUMENTED, *, mute: bool = False) -> None:
     """Raise `Lost` unless a command ended in a documented way and, where it failed, said why on a line.
 
     Parameters
@@ -37,6 +37,8 @@ def judge(ended: Ended, statuses: tuple[int, ...] = DOCUMENTED) -> None:
         How it ended.
     statuses
         The exit statuses that are right here.
+    mute
+        Whether it could not print: then a reason is not asked for.
     """
     said = ended.stderr + ended.stdout
     if "Traceback (most recent call last)" in said:
@@ -45,7 +47,7 @@ def judge(ended: Ended, statuses: tuple[int, ...] = DOCUMENTED) -> None:
         raise Lost(f"died of {signal.Signals(-ended.status).name}")
     if ended.status not in statuses:
         raise Lost(f"exit status {ended.status}, expected {' or '.join(map(str, statuses))}: {_last_line(ended.stderr)}")
-    if ended.status and not said.strip():
+    if ended.status and not said.strip() and not mute:
         raise Lost(f"exit status {ended.status} without a reason")
     if found := RAW.search(said):
         raise Lost(f"raw control character {found[0]!r} printed")

@@ -71,8 +71,10 @@ def _concerns(arguments: str, folder: str) -> bool:
     return (folder in arguments or arguments.startswith('"output')) and f"{folder}/std" not in arguments
 
 
-def struck(server: Server, words: list[Any], folder: Path, place: Place, blow: str) -> tuple[Ended, bool]:
-    """Run a command with a fault at one place; return how it ended, and whether the fault came.
+def struck(server: Server, words: list[Any], folder: Path, place: Place, blow: str) -> tuple[Ended, bool, bool]:
+    """Run a command with a fault at one place; return how it ended, whether the fault came, and whether it struck what it prints.
+
+    strace counts the calls of each thread for itself: the n-th of one that prints may fail with the n-th of the one that writes.
 
     Parameters
     ----------
@@ -83,10 +85,9 @@ def struck(server: Server, words: list[Any], folder: Path, place: Place, blow: s
     options = ["-e", f"trace={place.call}", "-e", f"inject={place.call}:{blow}:when={place.number}"]
     ended = _traced(server, words, folder, log, options)
     said = log.read_text(errors="replace")
-    # strace counts the calls of each thread: a blow that also fell on what is printed leaves nothing to judge
-    came = ended.status == -9 if blow == "signal=KILL" else "(INJECTED)" in said and not PRINTED.search(said)
+    came = ended.status == -9 if blow == "signal=KILL" else "(INJECTED)" in said
     log.unlink()
-    return ended, came
+    return ended, came, PRINTED.search(said) is not None
 
 
 def _traced(server: Server, words: list[Any], folder: Path, log: Path, options: list[str]) -> Ended:

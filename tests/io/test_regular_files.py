@@ -1,4 +1,4 @@
-"""Pipes, sockets and devices in the place of files: nothing waits for them or reads them to their end."""
+"""Pipes and devices in the place of files: nothing waits for them or reads them to their end."""
 
 import os
 from collections.abc import Callable

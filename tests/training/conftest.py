@@ -4,12 +4,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -180,6 +182,17 @@ class Jobs:
     def wait(self, pid: int) -> int:
         """Wait for a process to end; return its exit status, negative for a signal."""
         return self._ask(f"wait {pid}")
+
+    @staticmethod
+    def wait_until(pid: int, condition: Callable[[], object]) -> None:
+        """Wait until `condition` holds, which must come while the process lives, however long that takes."""
+        process = psutil.Process(pid)
+        while True:
+            lives = process.status() != psutil.STATUS_ZOMBIE
+            if condition():
+                return
+            assert lives, "the process ended, and what was waited for had not come"
+            time.sleep(0.0005)
 
     def kill(self, pid: int) -> None:
         """End a process as a power cut would."""

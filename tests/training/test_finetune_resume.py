@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -64,13 +63,6 @@ def start(jobs, config: FinetuneConfig, run: RunFolder) -> int:
     return jobs.start("finetune", "--config", settings, "--output", run.path)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited for a minute in vain"
-        time.sleep(0.0005)
-
-
 def trains(run: RunFolder, pid: int) -> bool:
     status = run.status()
     return status is not None and status.state == "running" and status.pid == pid
@@ -84,7 +76,7 @@ def test_killed_at_random_moments(jobs, config, uninterrupted, tmp_path):
     run, chance = RunFolder(tmp_path / "run"), random.Random(3)
     for _ in range(5):
         pid = start(jobs, config, run)
-        wait_until(lambda pid=pid: trains(run, pid))
+        jobs.wait_until(pid, lambda pid=pid: trains(run, pid))
         time.sleep(chance.uniform(0, 0.3))
         jobs.kill(pid)
         assert run.status().state == "interrupted"
@@ -95,7 +87,7 @@ def test_killed_at_random_moments(jobs, config, uninterrupted, tmp_path):
 def test_terminated_by_signal_leaves_a_head_and_a_report(jobs, config, uninterrupted, tmp_path):
     run = RunFolder(tmp_path / "run")
     pid = start(jobs, config, run)
-    wait_until(lambda: trains(run, pid) and run.model.exists())
+    jobs.wait_until(pid, lambda: trains(run, pid) and run.model.exists())
     os.kill(pid, signal.SIGTERM)
     assert jobs.wait(pid) == 143
     assert run.status().state == "stopped"

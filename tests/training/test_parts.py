@@ -1,8 +1,8 @@
 """Optimizer groups, means, precision, devices, previews, recorder: the parts by themselves."""
 
 import json
+import math
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -73,15 +73,23 @@ def test_precision_is_chosen_by_a_probe_and_says_why(monkeypatch):
         assert f"{gain:.2f}" in reason
 
 
-def test_a_slow_moment_does_not_decide_the_precision():
+def test_a_slow_moment_does_not_decide_the_precision(monkeypatch):
     """Another job slows the machine down while the probe runs: the fastest of several turns of each counts."""
     pauses = {"fp32": iter([0.5, 0.2, 0.3, 0.2, 0.3]), "bf16": iter([0.1, 0.4, 0.1, 0.4, 0.1])}
-    gain = gain_of_bf16(lambda precision: time.sleep(next(pauses[precision])), seconds=0.0)
-    assert 1.5 < gain < 2.1
+    clock = [0.0]
+    monkeypatch.setattr("napari_sdmae.models.precision.time.perf_counter", lambda: clock[0])
+    gain = gain_of_bf16(lambda precision: clock.__setitem__(0, clock[0] + next(pauses[precision])), seconds=0.0)
+    assert gain == pytest.approx(2)
 
 
-def test_the_probe_times_both_arithmetics():
-    assert 0.02 < probe(CPU, seconds=0.05) < 50
+def test_the_probe_times_both_arithmetics(monkeypatch):
+    steps: list[str] = []
+    monkeypatch.setattr("napari_sdmae.training.precision._step", lambda model, images, precision: steps.append(precision))
+    assert probe(CPU, seconds=0.0) > 0
+    assert steps[:4] == ["fp32", "bf16", "fp32", "bf16"], "in turns"
+    assert steps.count("fp32") == steps.count("bf16") > 3
+    monkeypatch.undo()
+    assert 0 < probe(CPU, seconds=0.0) < math.inf  # and the steps themselves run in both
 
 
 def test_bf16_where_it_does_not_work_is_refused(monkeypatch):

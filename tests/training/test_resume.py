@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -49,13 +48,6 @@ def start(jobs, config: PretrainConfig, run: RunFolder) -> int:
     return jobs.start("pretrain", "--config", settings, "--output", run.path)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited for a minute in vain"
-        time.sleep(0.0005)
-
-
 def trains(run: RunFolder, pid: int) -> bool:
     """Return whether the process `pid`, and not one before it, is training."""
     status = run.status()
@@ -77,7 +69,7 @@ def test_killed_at_random_moments(jobs, config, uninterrupted, tmp_path):
     run, chance = RunFolder(tmp_path / "run"), random.Random(1)
     for _ in range(6):
         pid = start(jobs, config, run)
-        wait_until(lambda pid=pid: trains(run, pid))
+        jobs.wait_until(pid, lambda pid=pid: trains(run, pid))
         time.sleep(chance.uniform(0, 0.15))
         jobs.kill(pid)
         assert run.status().state == "interrupted"
@@ -85,10 +77,10 @@ def test_killed_at_random_moments(jobs, config, uninterrupted, tmp_path):
     check_same(run, uninterrupted)
 
 
-def catch_writing(run: RunFolder, pid: int, part: str) -> None:
+def catch_writing(jobs, run: RunFolder, pid: int, part: str) -> None:
     """Halt the process while it writes `part` of a checkpoint; where the rename was quicker, wait for the next checkpoint."""
     while True:
-        wait_until(lambda: list(run.checkpoints_folder.glob(f".step-*.tmp/*{part}*")))
+        jobs.wait_until(pid, lambda: list(run.checkpoints_folder.glob(f".step-*.tmp/*{part}*")))
         os.kill(pid, signal.SIGSTOP)
         time.sleep(0.02)  # signals arrive when they arrive
         if list(run.checkpoints_folder.glob(".step-*.tmp")):
@@ -100,7 +92,7 @@ def test_killed_while_a_checkpoint_is_written(jobs, config, uninterrupted, tmp_p
     run = RunFolder(tmp_path / "run")
     for part in ("model.safetensors", "config.json", "training.safetensors"):
         pid = start(jobs, config, run)
-        catch_writing(run, pid, part)
+        catch_writing(jobs, run, pid, part)
         jobs.kill(pid)
         assert list(run.checkpoints_folder.glob(".step-*.tmp"))
     finish(jobs, config, run)
@@ -110,7 +102,7 @@ def test_killed_while_a_checkpoint_is_written(jobs, config, uninterrupted, tmp_p
 def test_killed_while_preparing(jobs, config, uninterrupted, tmp_path):
     run = RunFolder(tmp_path / "run")
     pid = start(jobs, config, run)
-    wait_until(run.status_file.exists)
+    jobs.wait_until(pid, run.status_file.exists)
     jobs.kill(pid)
     finish(jobs, config, run)
     check_same(run, uninterrupted)
@@ -119,7 +111,7 @@ def test_killed_while_preparing(jobs, config, uninterrupted, tmp_path):
 def test_terminated_by_signal_then_resumed(jobs, config, uninterrupted, tmp_path):
     run = RunFolder(tmp_path / "run")
     pid = start(jobs, config, run)
-    wait_until(lambda: trains(run, pid))
+    jobs.wait_until(pid, lambda: trains(run, pid))
     os.kill(pid, signal.SIGTERM)
     assert jobs.wait(pid) == 143
     status = run.status()
@@ -132,7 +124,7 @@ def test_terminated_by_signal_then_resumed(jobs, config, uninterrupted, tmp_path
 def test_a_live_run_is_not_resumed_twice(jobs, config, tmp_path):
     run = RunFolder(tmp_path / "run")
     pid = start(jobs, config, run)
-    wait_until(lambda: trains(run, pid))
+    jobs.wait_until(pid, lambda: trains(run, pid))
     assert jobs.wait(jobs.start("resume", run.path)) == 2
     assert run.status().pid == pid
     assert jobs.wait(jobs.start("cancel", run.path)) == 0
@@ -144,7 +136,7 @@ def test_a_live_run_is_not_resumed_twice(jobs, config, tmp_path):
 def test_taken_over_from_a_job_that_nobody_can_see_which_then_wakes(jobs, config, uninterrupted, tmp_path):
     run = RunFolder(tmp_path / "run")
     pid = start(jobs, config, run)
-    wait_until(lambda: trains(run, pid) and run.checkpoints())
+    jobs.wait_until(pid, lambda: trains(run, pid) and run.checkpoints())
     os.kill(pid, signal.SIGSTOP)
     for file in (run.status_file, run.path / ".owner" / "000001" / "process.json"):  # as if it were another machine's
         file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "gpu7"}))

@@ -22,6 +22,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and sys.platform == "linux":
     _told, _telling = os.pipe()
     _screen = ["Xvfb", "-displayfd", str(_telling), "-screen", "0", "1600x1200x24", "-nolisten", "tcp"]
     atexit.register(subprocess.Popen(_screen, pass_fds=[_telling], stderr=subprocess.DEVNULL).terminate)
+    os.close(_telling)  # so that one that does not start is noticed
     os.environ["DISPLAY"] = f":{os.read(_told, 16).decode().strip()}"
 
 import napari  # noqa: E402

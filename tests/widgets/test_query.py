@@ -22,12 +22,13 @@ def make_child():
     def respond(question):
         import os
         import sys
-        import time
 
         import numpy as np
 
         if "sleep" in question:
             time.sleep(question["sleep"])
+        while "until" in question and not os.path.exists(question["until"]):
+            time.sleep(0.01)
         if "raise" in question:
             raise ValueError(question["raise"])
         if "keep_mb" in question:
@@ -81,11 +82,10 @@ def test_answers_arrive_on_the_main_thread_from_a_child_without_gui(asker):
     assert asker.threads == [threading.main_thread()]
 
 
-def test_asking_does_not_block_the_event_loop(asker):
-    start = time.perf_counter()
-    asker.ask(n=1, sleep=1.5)
-    assert time.perf_counter() - start < 1
-    asker.wait()
+def test_asking_does_not_block_the_event_loop(asker, tmp_path):
+    asker.ask(n=1, until=str(tmp_path / "asked"))
+    (tmp_path / "asked").touch()  # which the computing waits for: where asking waited for that, none would go on
+    assert asker.wait()["n"] == 1
 
 
 def test_the_child_stays_the_same_although_it_grows(asker):
@@ -131,19 +131,20 @@ def test_a_forgotten_question_is_not_answered(asker):
     assert asker.numbers == [2]
 
 
+NEVER = "/there/is/no/such/file"
+
+
 def test_cancel_ends_the_computing_and_leaves_the_questions_of_others(asker, worker, qtbot):
     other = Asker(worker, qtbot)
     asker.ask(n=1)
     pid = asker.wait()["pid"]
-    asker.ask(n=2, sleep=60)
+    asker.ask(n=2, until=NEVER)
     other.ask(n=3)
     worker.cancel(other, "another purpose")
     qtbot.wait(100)
     assert worker.answering(asker, "test")
-    start = time.perf_counter()
     worker.cancel(asker, "test")
     assert other.wait()["pid"] != pid
-    assert time.perf_counter() - start < 50
     assert (asker.numbers, asker.failures, other.numbers) == ([1], [], [3])
 
 
@@ -153,16 +154,14 @@ def test_what_is_cancelled_while_its_pixels_are_read_is_never_computed(asker, wo
     def question():
         reading.set()
         read.wait(60)
-        return {"n": 1, "sleep": 60}
+        return {"n": 1, "until": NEVER}
 
-    start = time.perf_counter()
     worker.ask(question, asker.answers.append, asker.failures.append, user=asker, purpose="test")
     assert reading.wait(60)
     worker.cancel(asker, "test")
     asker.ask("other", n=2)
     read.set()
     assert asker.wait()["n"] == 2
-    assert time.perf_counter() - start < 50
 
 
 def test_an_error_comes_in_one_line_and_in_full(asker):
@@ -248,7 +247,7 @@ def respond(question):
 worker, user = QueryWorker(respond), QObject()
 def second(pid):
     print(pid, flush=True)
-    worker.ask({"sleep": 60}, print, print, user=user)
+    worker.ask({"sleep": 100_000}, print, print, user=user)
     QTimer.singleShot(300, app.quit)
 worker.ask({"sleep": 0}, second, print, user=user)
 app.exec()
@@ -259,7 +258,5 @@ def test_quitting_leaves_no_process_behind(tmp_path):
     script = tmp_path / "app.py"
     script.write_text(SCRIPT)
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=150, env=environment, check=True)
-    assert time.perf_counter() - start < 30
     assert not psutil.pid_exists(int(done.stdout.split()[0]))
