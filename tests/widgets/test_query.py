@@ -22,12 +22,13 @@ def make_child():
     def respond(question):
         import os
         import sys
+        from pathlib import Path
 
         import numpy as np
 
         if "sleep" in question:
             time.sleep(question["sleep"])
-        while "until" in question and not os.path.exists(question["until"]):
+        while "until" in question and not Path(question["until"]).exists():
             time.sleep(0.01)
         if "raise" in question:
             raise ValueError(question["raise"])
