@@ -15,8 +15,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_sdmae import documents
 from napari_sdmae.model_limits import check_pixel_statistics, shown
+from napari_sdmae.text import documents
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -350,7 +350,7 @@ def read_yaml(path: Path) -> Any:
     OSError
         If it cannot be read.
     ValueError
-        If it is no YAML, or beyond the limits of :mod:`napari_sdmae.documents`; the message names the file and, where it is
+        If it is no YAML, or beyond the limits of :mod:`napari_sdmae.text.documents`; the message names the file and, where it is
         known, the line.
     """
     try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from napari_sdmae.config import Settings
-from napari_sdmae.spelling import one_form
+from napari_sdmae.text.spelling import one_form
 
 PALETTE = (
     (230, 75, 53),

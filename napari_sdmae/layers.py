@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sdmae.documents import read_json
+from napari_sdmae.text.documents import read_json
 
 LayerData = tuple[Any, dict[str, Any], str]
 Floats = NDArray[np.float64]

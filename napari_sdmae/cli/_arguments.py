@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 
 T = TypeVar("T", bound=BaseModel)
 

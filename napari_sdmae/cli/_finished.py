@@ -13,8 +13,8 @@ from typing import Any
 
 from napari_sdmae import __version__
 from napari_sdmae.cli._output import Refused
-from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.io.model_info import CONFIG, WEIGHTS, find_model
+from napari_sdmae.text.documents import DocumentError, read_json
 
 RECIPE = "recipe"
 _PARTS = {"head": "another head, or one trained on since", "picture": "another picture, or one changed since"}

@@ -66,7 +66,7 @@ def table_of(rows: list[dict[str, Any]]) -> bytes:
     """Return the table of the classes of all images as CSV."""
     import pandas as pd
 
-    from napari_sdmae.tables import table_bytes
+    from napari_sdmae.text.tables import table_bytes
 
     return table_bytes(pd.DataFrame(rows), mark=True, digits=7)
 

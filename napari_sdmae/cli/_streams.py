@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 
 COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 """A change of the colour of letters, as the help of commands has them on a terminal."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.cli._arguments import explain, refuse
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.authorship import is_copy, lives
 from napari_sdmae.training.describe import in_words
 from napari_sdmae.training.run_folder import Request, RunFolder, RunStatus, is_alive

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_sdmae.config import AugmentationConfig
 from napari_sdmae.data.crops import random_boxes
-from napari_sdmae.randomness import CROP, FLIP, STAIN, uniforms
+from napari_sdmae.rng import CROP, FLIP, STAIN, uniforms
 
 Array = NDArray[np.float64]
 

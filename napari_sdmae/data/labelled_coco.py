@@ -15,11 +15,11 @@ from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Box, Item, Listing
 from napari_sdmae.data.labelled_tables import annotate
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.documents import DocumentError, read_json
 from napari_sdmae.finetune_config import Part
 from napari_sdmae.io.coco_categories import read_categories
 from napari_sdmae.label_map import LabelClass
-from napari_sdmae.spelling import one_form
+from napari_sdmae.text.documents import DocumentError, read_json
+from napari_sdmae.text.spelling import one_form
 
 Json = dict[str, Any]
 TOLD = ("patient", "slide", "group", "split", "mpp")

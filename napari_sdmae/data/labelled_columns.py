@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_sdmae.documents import DocumentError, read_table
 from napari_sdmae.io.scale import LARGEST_MPP, SMALLEST_MPP
-from napari_sdmae.spelling import one_form
+from napari_sdmae.text.documents import DocumentError, read_table
+from napari_sdmae.text.spelling import one_form
 
 COLUMNS = {
     "file": ("file", "image", "path", "filename", "file_name", "id", "datei", "bild"),

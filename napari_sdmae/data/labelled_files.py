@@ -10,7 +10,7 @@ from napari_sdmae.data.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.sources import SourceFile, files_below
 from napari_sdmae.io import aperio_xml
 from napari_sdmae.io.images import IMAGE_SUFFIXES
-from napari_sdmae.spelling import ByName, near, one_form
+from napari_sdmae.text.spelling import ByName, near, one_form
 
 SUFFIXES = IMAGE_SUFFIXES | LABEL_SUFFIXES | {aperio_xml.SUFFIX}
 

@@ -13,7 +13,7 @@ from napari_sdmae.data.sources import DataError, SourceFile, files_below, find_i
 from napari_sdmae.finetune_config import Part, Task
 from napari_sdmae.io import aperio_xml
 from napari_sdmae.label_map import make_classes
-from napari_sdmae.spelling import ByName, one_form
+from napari_sdmae.text.spelling import ByName, one_form
 
 ANNOTATED = "_anno"
 DRAWN = ("tissue images", "annotations")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as change
 
 from napari_sdmae.config import IMAGENET_MEAN
-from napari_sdmae.randomness import ERASE, LIGHT, MIX, POLICY, random_bits, uniforms
+from napari_sdmae.rng import ERASE, LIGHT, MIX, POLICY, random_bits, uniforms
 
 Key = tuple[int, int]
 Indices = NDArray[np.int64]

@@ -17,7 +17,7 @@ from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import SourceFile
 from napari_sdmae.finetune_config import Task
 from napari_sdmae.io.images import IMAGE_SUFFIXES
-from napari_sdmae.spelling import ByName, near, one_form
+from napari_sdmae.text.spelling import ByName, near, one_form
 
 IMAGES, MASKS, LABELS, TYPES = "images", "masks", "labels", "types"
 ROLES = (IMAGES, MASKS, LABELS, TYPES)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.labelled_sets import PARTS, LabelledImage
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import LabelsConfig, Part
-from napari_sdmae.randomness import SPLIT, random_bits
+from napari_sdmae.rng import SPLIT, random_bits
 
 UNKNOWN = (
     "it is not known which slide each image is from: tiles of one slide may be on both sides, and the figures may be too good "

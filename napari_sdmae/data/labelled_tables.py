@@ -11,7 +11,7 @@ from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import Part, Task
-from napari_sdmae.spelling import ByName, near, one_form
+from napari_sdmae.text.spelling import ByName, near, one_form
 
 GROUPS = ("patient", "slide", "group")
 """What is kept on one side, the strongest first."""

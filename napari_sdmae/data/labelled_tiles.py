@@ -23,7 +23,7 @@ from napari_sdmae.data.labelled_prepared import FULL, Prepared, PreparedImages
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
 from napari_sdmae.data.tiles import grid_starts
 from napari_sdmae.finetune_config import FinetuneConfig, LabelledAugmentation
-from napari_sdmae.randomness import PLACE, uniforms
+from napari_sdmae.rng import PLACE, uniforms
 
 Indices = NDArray[np.int64]
 Place = tuple[int, int, int]

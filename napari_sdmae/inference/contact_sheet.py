@@ -15,7 +15,7 @@ from napari_sdmae.data.tiles import cut
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.models import random_mask
 from napari_sdmae.models.reconstruction import MASKED_GREY
-from napari_sdmae.randomness import MASK, permutation, uniforms
+from napari_sdmae.rng import MASK, permutation, uniforms
 
 SAMPLE = 64
 """Images whose headers are read to find the tile size; of large folders every n-th."""

@@ -14,7 +14,7 @@ from napari_sdmae.inference.fields import RGB, check_size, pad_to_multiple
 from napari_sdmae.io.checkpoints import load_model, model_info
 from napari_sdmae.models import SDMAE, random_mask, reconstruct_tiles
 from napari_sdmae.patches import Normalisation
-from napari_sdmae.randomness import MASK, uniforms
+from napari_sdmae.rng import MASK, uniforms
 
 BATCH_PIXELS = 16 * 224 * 224
 """Pixels reconstructed at once; about 0.5 GB for a ViT-S."""

@@ -19,7 +19,7 @@ from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.outlines import fill
 from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
 from napari_sdmae.label_map import LabelClass, LabelMap
-from napari_sdmae.spelling import ByName
+from napari_sdmae.text.spelling import ByName
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD, first_problem
-from napari_sdmae.documents import read_json
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture, unstated
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.files import atomic_files, atomic_path
@@ -28,6 +27,7 @@ from napari_sdmae.io.sdmae_folder import differences, fits, load_sdmae, save_mod
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 from napari_sdmae.models.left_out import leave_out_heads
+from napari_sdmae.text.documents import read_json
 
 Target = Literal["sdmae", "timm"]
 Colour = tuple[float, float, float]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from napari_sdmae.documents import DocumentError, read_json, read_table
 from napari_sdmae.io.files import atomic_files
 from napari_sdmae.io.labelled_writer import (
     CLASSES,
@@ -19,6 +18,7 @@ from napari_sdmae.io.labelled_writer import (
     write_labelled_files,
 )
 from napari_sdmae.label_map import LabelClass
+from napari_sdmae.text.documents import DocumentError, read_json, read_table
 
 PROVENANCE = "provenance.json"
 Found = TypeVar("Found")

@@ -10,7 +10,7 @@ import pandas as pd
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.label_objects import check_labels, extents
 from napari_sdmae.label_map import LabelMap
-from napari_sdmae.tables import table_bytes
+from napari_sdmae.text.tables import table_bytes
 
 
 def label_table(label_map: LabelMap) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sdmae.documents import parse_json
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import KEY, content_id, describe, restore, undescribed
@@ -24,6 +23,7 @@ from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.scale import tiff_mpp
 from napari_sdmae.io.tiff_claims import opened
 from napari_sdmae.label_map import LabelMap
+from napari_sdmae.text.documents import parse_json
 
 NAMESPACE = "napari-sdmae/labels"
 TILE = 512

@@ -18,7 +18,7 @@ from napari_sdmae.io.memory import TooLarge, check_memory
 from napari_sdmae.io.painting import check_size
 from napari_sdmae.io.scale import micrometres_in
 from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
-from napari_sdmae.spelling import one_form
+from napari_sdmae.text.spelling import one_form
 
 NAMES = ("class", "name", "label", "description")
 """Properties that may hold what a label is called."""

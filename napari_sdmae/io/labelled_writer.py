@@ -21,7 +21,7 @@ from PIL import Image
 
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.label_map import LabelClass
-from napari_sdmae.tables import table_bytes
+from napari_sdmae.text.tables import table_bytes
 
 Box = tuple[float, float, float, float, int]
 Row = dict[str, str]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from napari_sdmae.spelling import one_form
+from napari_sdmae.text.spelling import one_form
 
 Colour = tuple[int, int, int]
 KINDS = {"annotation", "detection", "cell", "tile", "tmacore", "root"}

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_sdmae.documents import MAX_TEXT_BYTES
+from napari_sdmae.text.documents import MAX_TEXT_BYTES
 
 KINDS = {
     stat.S_IFREG: "a file",

@@ -10,8 +10,8 @@ from typing import Annotated
 import psutil
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from napari_sdmae.printable import printable
 from napari_sdmae.processes import ProcessIdentity, boot_id, start_token
+from napari_sdmae.text.printable import printable
 
 LONGEST = 4000
 """Letters of one text in a run folder that are kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.events import (
     CheckpointSaved,
     Ended,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.data.labelled_tiles import Batch, LabelledTiles
-from napari_sdmae.randomness import ORDER, uniforms
+from napari_sdmae.rng import ORDER, uniforms
 
 Indices = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import torch
 
 from napari_sdmae.config import Precision
 from napari_sdmae.io.files import write_atomically
-from napari_sdmae.tables import table_bytes
+from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted
 from napari_sdmae.training.devices import World, device_name, is_first_process

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.documents import DocumentError, parse_json
 from napari_sdmae.io.regular_files import IrregularFileError, open_regular
+from napari_sdmae.text.documents import DocumentError, parse_json
 
 LARGEST = 2_000_000_000
 """Bytes of metrics.jsonl that are followed: years of logging."""

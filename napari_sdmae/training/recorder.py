@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from napari_sdmae.io.regular_files import append_regular
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.authorship import place_of
 from napari_sdmae.training.describe import describe
 from napari_sdmae.training.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError, RunStatus
 
 

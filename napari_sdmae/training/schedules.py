@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.randomness import permutation
+from napari_sdmae.rng import permutation
 
 
 @dataclass(frozen=True)

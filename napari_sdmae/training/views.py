@@ -14,7 +14,7 @@ from napari_sdmae.config import PretrainConfig
 from napari_sdmae.data.augment import augment, draw_augmentation, placement
 from napari_sdmae.data.views import choose_patches, partners, patch_shifts, turned_shifts
 from napari_sdmae.models.masking import masked_count, random_mask
-from napari_sdmae.randomness import COMPARE, MASK, SHIFT, uniforms
+from napari_sdmae.rng import COMPARE, MASK, SHIFT, uniforms
 
 Indices = NDArray[np.int64]
 

@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from napari_sdmae.config import PretrainConfig, Settings
-from napari_sdmae.documents import read_yaml
 from napari_sdmae.io.files import write_atomically
+from napari_sdmae.text.documents import read_yaml
 from napari_sdmae.widgets._fields import problems
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from napari_sdmae.documents import DocumentError, decode
 from napari_sdmae.io.regular_files import read_regular
+from napari_sdmae.text.documents import DocumentError, decode
 from napari_sdmae.training.run_files import LARGEST_CONFIG
 from napari_sdmae.training.run_folder import RunFolder
 

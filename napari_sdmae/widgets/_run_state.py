@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.run_folder import Request, RunStatus
 from napari_sdmae.widgets._words import duration, size
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sdmae.io.regular_files import read_tail
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training.metrics_reader import MetricsReader
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError, is_alive
 from napari_sdmae.training.status import Listener

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_sdmae.models.masking import count_masked, masked_count, random_mask
-from napari_sdmae.randomness import MASK, uniforms
+from napari_sdmae.rng import MASK, uniforms
 
 
 @pytest.mark.parametrize(

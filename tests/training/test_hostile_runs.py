@@ -12,7 +12,7 @@ import pytest
 
 from napari_sdmae.cli import main
 from napari_sdmae.config import PretrainConfig
-from napari_sdmae.printable import printable
+from napari_sdmae.text.printable import printable
 from napari_sdmae.training import run_list
 from napari_sdmae.training.events import Ended, Preparing, Warned
 from napari_sdmae.training.metrics_reader import MetricsReader

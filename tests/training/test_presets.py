@@ -21,7 +21,7 @@ from napari_sdmae.data.pcam import unpack
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.head_presets import from_head_preset, head_preset_names, load_head_preset
 from napari_sdmae.io.aperio_xml import read_outlines
-from napari_sdmae.randomness import CROP, uniforms
+from napari_sdmae.rng import CROP, uniforms
 from napari_sdmae.training import RunFolder, finetune, pretrain
 from napari_sdmae.training.events import Ended, Event, StepLogged
 

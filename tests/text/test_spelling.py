@@ -3,7 +3,7 @@
 import unicodedata
 
 from napari_sdmae.label_map import LabelClass
-from napari_sdmae.spelling import ByName, near, one_form
+from napari_sdmae.text.spelling import ByName, near, one_form
 
 COMPOSED = "Drüse"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

@@ -11,7 +11,7 @@ import pytest
 
 from napari_sdmae.io.label_table import write_label_table
 from napari_sdmae.label_map import LabelMap, make_classes
-from napari_sdmae.tables import harmless, restored, table_bytes
+from napari_sdmae.text.tables import harmless, restored, table_bytes
 from napari_sdmae.training.ablation_settings import Cell
 from napari_sdmae.training.ablation_table import Result, write_tables
 from napari_sdmae.training.job import report_unusable

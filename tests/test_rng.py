@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_sdmae.randomness import CROP, FLIP, MASK, ORDER, STAIN, permutation, uniforms
+from napari_sdmae.rng import CROP, FLIP, MASK, ORDER, STAIN, permutation, uniforms
 
 
 def test_numbers_do_not_depend_on_the_batch_they_are_drawn_in() -> None:

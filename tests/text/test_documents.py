@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from napari_sdmae.documents import DocumentError, parse_json, parse_yaml, read_json, read_table, read_text, read_yaml
+from napari_sdmae.text.documents import DocumentError, parse_json, parse_yaml, read_json, read_table, read_text, read_yaml
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])

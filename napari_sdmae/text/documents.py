@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from napari_sdmae.tables import restored
+from napari_sdmae.text.tables import restored
 
 MAX_BYTES = 4_000_000_000
 """Largest JSON, unpacked; a million nuclei as GeoJSON are 1 GB."""

@@ -1,0 +1,1 @@
+"""Text that people and programs write: files of text, names, tables, and what is printed of them."""
