@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sdmae.io.labels import FORMATS, export_labels, import_labels
-from napari_sdmae.label_map import LabelMap, make_classes
+from napari_sdmae.labels.label_map import LabelMap, make_classes
 
 NUCLEI = 50_000
 SHAPE = (20_480, 5_760)

@@ -23,7 +23,7 @@ from napari_sdmae.config import ModelConfig
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.io.images import read_image
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 
 MODELS = {

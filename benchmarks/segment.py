@@ -29,7 +29,7 @@ from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 SMALL = {"width": 192, "depth": 6, "heads": 3, "tile_size": 224}
 HEADS = {

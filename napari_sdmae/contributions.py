@@ -15,7 +15,7 @@ from napari_sdmae.data.labelled import load_labelled, read_labelled
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.images import read_image
 from napari_sdmae.label_layers import labels_layer
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.layers import KEY, LayerData, mosaic, preview_layers
 from napari_sdmae.training.run_folder import RunFolder
 

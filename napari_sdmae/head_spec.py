@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from napari_sdmae.config import Settings
 from napari_sdmae.finetune_config import EncoderSpec, HeadConfig, Task
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.model_limits import check_mpp, shown
 
 HEAD_FORMAT = "napari-sdmae-head"

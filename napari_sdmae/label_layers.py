@@ -1,6 +1,6 @@
 """Label maps as napari layers and back; pure NumPy: neither napari nor torch is imported.
 
-A Labels layer made here keeps in ``metadata["sdmae"]`` what a :class:`~napari_sdmae.label_map.LabelMap` has beside its
+A Labels layer made here keeps in ``metadata["sdmae"]`` what a :class:`~napari_sdmae.labels.label_map.LabelMap` has beside its
 labels: ``classes``, ``instances``, ``class_of``, ``mpp``, ``origin``, ``step``, ``source``, ``nuclei``; the measurements
 are the layer's features. Coordinates of layers are pixel centres, of label maps pixel corners.
 """
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.label_description import as_labels, undescribed
-from napari_sdmae.io.label_objects import present
-from napari_sdmae.label_map import Colour, LabelClass, LabelMap
+from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
+from napari_sdmae.labels.objects import present
 from napari_sdmae.layers import KEY, Field, LayerData, derived
 
 LABELS = "segment/labels"

@@ -17,7 +17,7 @@ from napari_sdmae.io.geojson import feature, geometry_of, write_features
 from napari_sdmae.io.geojson_features import Shape
 from napari_sdmae.io.geojson_reader import labels_of_shapes
 from napari_sdmae.label_layers import place_of
-from napari_sdmae.label_map import Colour, LabelClass, LabelMap
+from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.layers import KEY, LayerData
 
 SPACE = uuid.UUID("5d2b9f0e-6f0c-4c0b-9a53-1d1c7f6a2c11")

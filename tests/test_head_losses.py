@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sdmae.finetune_config import EncoderSpec, HeadConfig
 from napari_sdmae.head_losses import IGNORE, OUTSIDE, HeadLoss
 from napari_sdmae.head_spec import HeadSpec
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 Array = NDArray[np.float64]
 

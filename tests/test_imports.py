@@ -101,7 +101,7 @@ assert not found, found
         "napari_sdmae.shape_layers",
         "napari_sdmae.io.labels",
         "napari_sdmae.io.head_info",
-        "napari_sdmae.inference.label_answers",
+        "napari_sdmae.labels.serialization",
         "napari_sdmae.training.run_folder",
         "napari_sdmae.training.events",
         "napari_sdmae.inference.queries",

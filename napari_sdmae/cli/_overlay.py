@@ -11,7 +11,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_sdmae.inference.blocks import strips
 from napari_sdmae.inference.pictures import Picture
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 
 LARGEST = 4096
 """Longest side in px; larger pictures are shown smaller."""

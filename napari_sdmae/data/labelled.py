@@ -36,7 +36,7 @@ from napari_sdmae.data.sources import DataError
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.io.images import UnusableImage, image_size, read_mpp
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from napari_sdmae.data.labelled_sets import Listing
 from napari_sdmae.data.labelled_tables import CLASS_FILES
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.label_map import LabelClass, colour_of, make_classes
+from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 from napari_sdmae.text.documents import read_json, read_table
 from napari_sdmae.text.spelling import ByName, near
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.label_images import count, read_labels
 from napari_sdmae.data.labelled_sets import LabelledImage, LabelledSet
 from napari_sdmae.finetune_config import Task
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 
 Counts = tuple[tuple[int, int], ...]
 

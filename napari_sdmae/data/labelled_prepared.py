@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.labelled_loading import RGB, Loaded, load_labelled, resize_image
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
 from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.models.instances import instance_targets
+from napari_sdmae.labels.watershed import instance_targets
 
 LARGEST_MEMORY = 8_000_000_000
 """Most bytes of decoded images kept, when that much is free: a quarter of the free memory else."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sdmae.finetune_config import Part, Task
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 IGNORE = -1

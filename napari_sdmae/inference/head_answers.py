@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from napari_sdmae.config import Precision
 from napari_sdmae.inference import measuring
 from napari_sdmae.inference.fields import Region, as_rgb, check_size_of
-from napari_sdmae.inference.label_answers import label_map_from_answer, label_map_to_answer
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.inference.prediction import NOTE
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_info import find_model, fingerprint
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 
 Answer = dict[str, Any]
 
@@ -82,7 +82,7 @@ def segment(
     Returns
     -------
     dict
-        The label map (:func:`napari_sdmae.inference.label_answers.label_map_from_answer` makes it from the answer; its origin
+        The label map (:func:`napari_sdmae.labels.serialization.label_map_from_answer` makes it from the answer; its origin
         counts from the corner of the field or the file), ``probabilities``, ``channels``, ``boxes`` (left, top, right, bottom,
         value, score), ``head``, ``task``, ``precision``, ``seen_mpp``, ``seconds``, ``warnings`` and ``note``.
     """
@@ -138,7 +138,7 @@ def measure(
     Parameters
     ----------
     label_map
-        From an answer of ``segment``, or of :func:`napari_sdmae.inference.label_answers.label_map_to_answer`.
+        From an answer of ``segment``, or of :func:`napari_sdmae.labels.serialization.label_map_to_answer`.
     image, path
         Pixels, or a file; neither leaves the stains out.
     region

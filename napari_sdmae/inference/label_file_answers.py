@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.label_answers import label_map_from_answer, label_map_to_answer
 from napari_sdmae.io import labels as files
 from napari_sdmae.io.corrections import add_correction
 from napari_sdmae.io.labelled_writer import LabelledPicture
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
+from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 
 Answer = dict[str, Any]
 

@@ -23,7 +23,7 @@ from skimage.measure import regionprops_table
 from napari_sdmae.inference.blocks import strips
 from napari_sdmae.inference.fields import RGB, FieldError
 from napari_sdmae.inference.pictures import ArrayPicture, Picture
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 
 ROWS = 1024
 """Rows whose stains are computed at once."""

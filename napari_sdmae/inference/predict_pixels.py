@@ -13,8 +13,8 @@ from napari_sdmae.inference.blocks import Block, empty, spans, strips
 from napari_sdmae.inference.objects import Labels, centres, means, on_picture, reading_order, renamed
 from napari_sdmae.inference.prediction import Asked
 from napari_sdmae.inference.resampling import Floats, Seen, label_grids, linear
+from napari_sdmae.labels.watershed import separate
 from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.instances import separate
 from napari_sdmae.models.sliding import predict_windows, starts
 
 OVERLAP = 0.25

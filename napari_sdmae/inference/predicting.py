@@ -23,7 +23,7 @@ from napari_sdmae.inference.predict_pixels import object_channels, objects, segm
 from napari_sdmae.inference.predict_tiles import classified, is_one_tile
 from napari_sdmae.inference.prediction import Asked, Prediction, Progress
 from napari_sdmae.inference.resampling import Floats, Seen, at_scale, label_grids
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.models.finetuned import Finetuned
 
 __all__ = ["Prediction", "predict", "predict_file", "predict_picture"]

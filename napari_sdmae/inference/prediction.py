@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 
 Progress = Callable[[float, int], None]
 

@@ -17,7 +17,6 @@ from napari_sdmae.finetune_config import EncoderConfig, FinetuneConfig, HeadConf
 from napari_sdmae.inference import scribbles
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.fields import RGB, as_rgb, check_size_of
-from napari_sdmae.inference.label_answers import label_map_to_answer
 from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.pictures import ArrayPicture
 from napari_sdmae.inference.resampling import Seen, label_grids, linear
@@ -26,7 +25,8 @@ from napari_sdmae.io.files import atomic_path, check_free
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.model_info import ModelInfo, fingerprint, model_info
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.serialization import label_map_to_answer
 
 Answer = dict[str, Any]
 Floats = NDArray[np.float32]

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from napari_sdmae.io.coco_reader import read_coco, read_coco_boxes
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_objects import Window, check_labels, windows
-from napari_sdmae.io.outlines import outlines
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.objects import Window, check_labels, windows
+from napari_sdmae.labels.outlines import outlines
 
 __all__ = ["read_coco", "read_coco_boxes", "run_lengths", "write_coco", "write_coco_detections"]
 
@@ -93,7 +93,7 @@ def write_coco_detections(
     image
         Name of the picture.
     mpp, origin, step
-        Scale and place as in :class:`~napari_sdmae.label_map.LabelMap`.
+        Scale and place as in :class:`~napari_sdmae.labels.label_map.LabelMap`.
     overwrite
         Whether a file that is there may be replaced.
 

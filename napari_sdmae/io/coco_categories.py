@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sdmae.label_map import LabelClass, colour_of
+from napari_sdmae.labels.label_map import LabelClass, colour_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from napari_sdmae.io.labelled_writer import (
     rows_bytes,
     write_labelled_files,
 )
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.documents import DocumentError, read_json, read_table
 
 PROVENANCE = "provenance.json"

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from napari_sdmae.io.outlines import Polygon
+from napari_sdmae.labels.outlines import Polygon
 
 AREAS = ("polygon", "rectangle", "ellipse")
 """Kinds of shapes that enclose an area; lines and paths do not."""

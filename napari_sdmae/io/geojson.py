@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from napari_sdmae.io.files import atomic_path
 from napari_sdmae.io.geojson_reader import read_geojson
 from napari_sdmae.io.label_description import KEY, content_id, describe
-from napari_sdmae.io.label_objects import Window, check_labels, windows
-from napari_sdmae.io.outlines import Polygon, Ring, outlines
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.objects import Window, check_labels, windows
+from napari_sdmae.labels.outlines import Polygon, Ring, outlines
 
 __all__ = ["ObjectType", "feature", "read_geojson", "write_features", "write_geojson"]
 

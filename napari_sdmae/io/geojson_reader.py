@@ -17,7 +17,7 @@ from napari_sdmae.io.label_description import restore
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.shape_drawing import Drawing, Grid, draw_shapes
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
-from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 
 MOST_PIXELS = 400_000_000
 """Labels without a shape are drawn on every second, fourth … pixel if they would be larger."""

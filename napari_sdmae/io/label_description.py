@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_objects import present
-from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.labels.objects import present
 
 KEY = "sdmae"
 VERSION = 1

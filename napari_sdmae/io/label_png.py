@@ -16,9 +16,9 @@ from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.label_description import describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_objects import check_labels
 from napari_sdmae.io.label_pixels import read_label_pixels
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.labels.objects import check_labels
 
 LARGEST = 65_535
 NUCLEI = "has_nuclei"

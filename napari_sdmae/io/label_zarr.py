@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.files import atomic_path, check_free, write_atomically
 from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_objects import check_labels, present, smallest_type
 from napari_sdmae.io.label_pyramid import level, level_count
 from napari_sdmae.io.label_zarr_reader import read_label_zarr
 from napari_sdmae.io.own_zarr import METADATA
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.labels.objects import check_labels, present, smallest_type
 
 __all__ = ["read_label_zarr", "write_label_zarr"]
 

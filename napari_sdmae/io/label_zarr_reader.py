@@ -17,7 +17,7 @@ from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.memory import TooLarge, check_memory
 from napari_sdmae.io.painting import check_size
 from napari_sdmae.io.scale import micrometres_in
-from napari_sdmae.label_map import LabelClass, LabelMap, colour_of
+from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.text.spelling import one_form
 
 NAMES = ("class", "name", "label", "description")

@@ -21,7 +21,7 @@ from napari_sdmae.io.label_tiff import read_label_tiff, write_label_tiff
 from napari_sdmae.io.label_zarr import read_label_zarr, write_label_zarr
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.io.slide_bounds import Bounds
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 
 __all__ = [
     "FORMATS",

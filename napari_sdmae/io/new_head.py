@@ -15,7 +15,7 @@ from napari_sdmae.finetune_config import SCRATCH, EncoderConfig, EncoderSpec, Fi
 from napari_sdmae.head_spec import HeadSpec
 from napari_sdmae.io.checkpoints import Encoder, load_encoder
 from napari_sdmae.io.encoder_arguments import arguments_of
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
 from napari_sdmae.models.finetuned import Finetuned
 

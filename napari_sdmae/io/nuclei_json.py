@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from napari_sdmae.io.outlines import FARTHEST
+from napari_sdmae.labels.outlines import FARTHEST
 
 MARGIN = 0.25
 """Around the centres of the outermost pixels, in px: takes these in and no others, which lie at least 0.7 px away."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.images import MAX_PIXELS
 from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_objects import present
-from napari_sdmae.io.outlines import Polygon
+from napari_sdmae.labels.objects import present
+from napari_sdmae.labels.outlines import Polygon
 
 NAMED = 5
 """Most object numbers that a message lists."""

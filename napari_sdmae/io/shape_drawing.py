@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.geojson_features import Shape
-from napari_sdmae.io.outlines import Polygon, fill
 from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.labels.outlines import Polygon, fill
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.labels.watershed import separate
 from napari_sdmae.metrics import (
     ClassificationMetrics,
     DetectionMetrics,
@@ -25,7 +26,6 @@ from napari_sdmae.metrics import (
 )
 from napari_sdmae.models.box_windows import window_boxes
 from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.instances import separate
 from napari_sdmae.models.sliding import predict_windows
 
 RGB = NDArray[np.uint8]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.label_map import PALETTE, LabelClass
+from napari_sdmae.labels.label_map import PALETTE, LabelClass
 from napari_sdmae.metrics import FoundBoxes
 from napari_sdmae.training.previews import GAP
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sdmae.label_map import LabelClass, colour_of, make_classes
+from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 
 LARGEST = 255
 """Strokes are kept in one byte per pixel."""

@@ -15,7 +15,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
-from napari_sdmae.label_map import LabelClass, colour_of
+from napari_sdmae.labels.label_map import LabelClass, colour_of
 from napari_sdmae.layers import KEY
 
 SHOWN = "shown"

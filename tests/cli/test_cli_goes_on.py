@@ -15,7 +15,7 @@ from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io import files
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 FAST = ["--device", "cpu", "--precision", "fp32", "--mpp", "0.5"]
 CLASSES = make_classes(["=cmd|' /C calc'!A0", "tumour", "stroma"])

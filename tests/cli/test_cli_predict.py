@@ -19,7 +19,7 @@ from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.labels import import_labels
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 FAST = ["--device", "cpu", "--precision", "fp32"]
 

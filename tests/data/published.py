@@ -15,7 +15,7 @@ from skimage.measure import label
 from skimage.morphology import remove_small_objects
 
 from napari_sdmae.io.images import read_image
-from napari_sdmae.io.outlines import outlines
+from napari_sdmae.labels.outlines import outlines
 
 Pictures = list[np.ndarray]
 

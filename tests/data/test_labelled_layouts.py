@@ -18,7 +18,7 @@ from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.images import UnusableImage
 from napari_sdmae.io.labels import export_labels
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

@@ -21,7 +21,7 @@ from napari_sdmae.io.checkpoints import Encoder, load_encoder
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.images import read_image
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 RGB = NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from napari_sdmae.inference.fields import FieldError
 from napari_sdmae.inference.measuring import measure, parts, stain_densities
 from napari_sdmae.inference.pictures import FilePicture
 from napari_sdmae.io.images import read_image
-from napari_sdmae.label_map import LabelMap, make_classes
+from napari_sdmae.labels.label_map import LabelMap, make_classes
 
 RGB = NDArray[np.uint8]
 

@@ -26,7 +26,6 @@ from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.inference import queries
 from napari_sdmae.inference.blocks import empty, spans
 from napari_sdmae.inference.fields import FieldError
-from napari_sdmae.inference.label_answers import label_map_from_answer, label_map_to_answer
 from napari_sdmae.inference.objects import grow, reading_order
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.inference.precision import chosen_precision, gain
@@ -37,7 +36,8 @@ from napari_sdmae.io.images import read_image
 from napari_sdmae.io.labels import import_labels
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import LabelMap, make_classes
+from napari_sdmae.labels.label_map import LabelMap, make_classes
+from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.precision import autocast
 from napari_sdmae.models.sliding import starts
@@ -585,9 +585,7 @@ def test_label_maps_survive_the_way_between_processes() -> None:
 
 
 def test_the_viewer_can_read_answers_without_torch() -> None:
-    code = (
-        "import sys, napari_sdmae.inference.label_answers, napari_sdmae.inference.head_answers; assert 'torch' not in sys.modules"
-    )
+    code = "import sys, napari_sdmae.labels.serialization, napari_sdmae.inference.head_answers; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

@@ -19,7 +19,7 @@ from napari_sdmae.inference.queries import QueryError, answer
 from napari_sdmae.inference.scribbles import Samples, agreement, blend, classifier, encode_windows, sample
 from napari_sdmae.io.checkpoints import load_encoder
 from napari_sdmae.io.head_folder import load_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models.sliding import predict_windows
 
 RGB = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.color import rgb2hed
 
 from napari_sdmae.io.images import read_image
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
 CLASSES = (
     LabelClass(value=1, name="Tumour", colour=(200, 0, 0)),

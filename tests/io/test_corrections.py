@@ -11,7 +11,7 @@ from napari_sdmae.data.labelled import read_labelled
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.corrections import add_correction
 from napari_sdmae.io.labelled_writer import LabelledPicture
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 CLASSES = make_classes(["tumour", "stroma"], 1)
 

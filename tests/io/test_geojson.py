@@ -15,8 +15,8 @@ import shapely
 
 from napari_sdmae.io.geojson import feature, geometry_of, read_geojson, write_geojson
 from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.outlines import fill, outlines
-from napari_sdmae.label_map import LabelMap, make_classes
+from napari_sdmae.labels.label_map import LabelMap, make_classes
+from napari_sdmae.labels.outlines import fill, outlines
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_m
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.finetuned import Finetuned
 

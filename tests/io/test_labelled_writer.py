@@ -11,7 +11,7 @@ from PIL import Image
 from napari_sdmae.data.labelled import read_labelled
 from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.labelled_writer import LabelledPicture, free_value, write_coco_boxes, write_labelled_folder
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 
 TISSUES = make_classes(["tumour", "stroma"], 1)
 

@@ -20,7 +20,7 @@ from napari_sdmae.io.images import read_image
 from napari_sdmae.io.model_card import SECTIONS, card_problems, card_title, draft_card, read_card
 from napari_sdmae.io.model_info import read_config
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 
 AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"

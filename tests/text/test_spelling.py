@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from napari_sdmae.label_map import LabelClass
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 COMPOSED = "Drüse"

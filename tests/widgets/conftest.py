@@ -154,7 +154,7 @@ from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.checkpoints import convert_checkpoint, save_model
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 folder = Path(sys.argv[1])
 for seed, (name, width, depth, heads) in enumerate([("small", 48, 3, 4), ("other", 36, 2, 3)]):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from napari_sdmae.io.corrections import add_correction
 from napari_sdmae.io.labelled_writer import LabelledPicture
-from napari_sdmae.label_map import make_classes
+from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._corrections import CorrectionPanel

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
 PLAIN = ("labels", "instances", "mpp", "origin", "step", "source", "nuclei")
 """Attributes of a label map that are plain already."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_sdmae.label_map import LabelMap
+from napari_sdmae.labels.label_map import LabelMap
 
 MOST_SLOTS = 20_000_000
 """Object numbers up to here are looked up directly (32 bytes each); larger ones are renumbered first."""

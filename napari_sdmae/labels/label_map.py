@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from napari_sdmae.config import Settings
 from napari_sdmae.text.spelling import one_form
 
 PALETTE = (
@@ -32,8 +31,10 @@ PALETTE = (
 Colour = tuple[int, int, int]
 
 
-class LabelClass(Settings):
+class LabelClass(BaseModel):
     """One class of a head: what a pixel, object or tile can be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: int = Field(ge=0, le=65535, description="The class's value in masks and layers.")
     name: str = Field(min_length=1, description="What a pathologist calls it.")

@@ -17,7 +17,7 @@ from skimage.measure import label
 from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
-from napari_sdmae.models.instances import Separation, instance_targets, separate
+from napari_sdmae.labels.watershed import Separation, instance_targets, separate
 
 Labels = NDArray[np.int32]
 BOTH = pytest.mark.parametrize("how", ["distance", "boundary"])
