@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from machine import write_result
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints import load_encoder, save_model

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from probes import Encoder
 from torch import Tensor
 
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.checkpoints import load_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention

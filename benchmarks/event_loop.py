@@ -27,7 +27,7 @@ import qtpy
 from machine import write_result
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets.pretrain import PretrainWidget
 
 TICK_MS = 10

@@ -31,8 +31,8 @@ from machine import write_result
 from PIL import Image
 
 from napari_sdmae.cli import main as sdmae
-from napari_sdmae.config import PretrainConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.models.memory import PROGRAM, training_memory
 from napari_sdmae.training import finetune, pretrain
 from napari_sdmae.training.engine import Engine

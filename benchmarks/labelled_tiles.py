@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from machine import write_result
 
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.presets import load_head_preset
 from napari_sdmae.data.labelled import read_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.head_presets import load_head_preset
 
 SHIPPED = Path(str(resources.files("napari_sdmae.resources")))
 BATCH = 32

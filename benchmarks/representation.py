@@ -25,8 +25,9 @@ from encoders import of_colour, of_general, of_model
 from machine import write_result
 from probes import NUCLEI_MPP, Classes, Encoder, Nuclei, effective_rank, few, probe, read_classes, read_nuclei, token_maps
 
-from napari_sdmae.config import PretrainConfig, merge
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.training import RunFolder, finetune, pretrain

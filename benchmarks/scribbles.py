@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from machine import write_result
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints import save_model
 from napari_sdmae.io.images import read_image

@@ -23,7 +23,7 @@ import numpy as np
 import tifffile
 from machine import write_result
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.precision import gain
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.head_folder import save_head

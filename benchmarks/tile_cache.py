@@ -19,7 +19,7 @@ from machine import write_result
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.config import AugmentationConfig, TilesConfig
+from napari_sdmae.config.pretrain import AugmentationConfig, TilesConfig
 from napari_sdmae.data.augment import augment, draw_augmentation
 from napari_sdmae.data.cache import open_cache, prepare_tiles
 from napari_sdmae.data.loading import TileLoader

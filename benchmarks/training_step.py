@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from machine import write_result
 
-from napari_sdmae.config import LossConfig, ModelConfig, OptimizerConfig, Precision
+from napari_sdmae.config.base import Precision
+from napari_sdmae.config.pretrain import LossConfig, ModelConfig, OptimizerConfig
 from napari_sdmae.io.images import read_image
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models import SDMAE

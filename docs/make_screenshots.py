@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 from napari._qt.dialogs.qt_notification import NapariQtNotification  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
-from napari_sdmae.head_presets import from_head_preset  # noqa: E402
+from napari_sdmae.config.finetune import FinetuneConfig  # noqa: E402
 from napari_sdmae.io.images import read_image  # noqa: E402
 from napari_sdmae.widgets._attention_view import View  # noqa: E402
 from napari_sdmae.widgets._fold import Fold  # noqa: E402
@@ -161,7 +161,7 @@ def finetune(viewer: napari.Viewer, model: Path) -> Path:
     nuclei.symlink_to(SHIPPED / "nuclei")
     settings = {"data": nuclei, "model": str(model), "epochs": 12, "validate_every": 2, "preview_every": 4, "device": "cpu"}
     scale = {"image_mpp": 0.25, "mpp": 0.25, "head": {"width": 32}, "optimizer": {"warmup_epochs": 1.0}}
-    page.show_settings(from_head_preset("nuclei", **settings, **scale), "nuclei")
+    page.show_settings(FinetuneConfig.from_preset("nuclei", **settings, **scale), "nuclei")
     wait(lambda: page.start_button.isEnabled())
     save(viewer, "finetune-new-run")
     page.start_button.click()

@@ -4,8 +4,8 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+from napari_sdmae.config.ablation import AblationConfig
 from napari_sdmae.training.ablation import AblationEnded, ablate
-from napari_sdmae.training.ablation_settings import AblationConfig
 
 
 def main(output: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config import FinetuneConfig
 from napari_sdmae.training import finetune
 from napari_sdmae.training.describe import describe
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor, nn
 
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.head import HeadSpec
 
 IGNORE = -1
 """Class index of pixels that are not learned."""

@@ -1,7 +1,7 @@
 """The loss of SD-MAE: reconstruction plus self-distillation, and measures of collapse (method, steps 5 to 7).
 
 ``total = p · distillation + (1 - p) · reconstruction``. :meth:`LossConfig.paper` gives the published arithmetic; every other
-choice is an option of :class:`~napari_sdmae.config.LossConfig`.
+choice is an option of :class:`~napari_sdmae.config.pretrain.LossConfig`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sdmae.collapse import code_measures, collapse_warning
-from napari_sdmae.config import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
+from napari_sdmae.config.pretrain import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
 from napari_sdmae.contrast import contrast
 from napari_sdmae.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
 from napari_sdmae.ranks import distributed, of_all_ranks

@@ -12,7 +12,8 @@ import yaml
 
 from napari_sdmae.cli import COMMANDS, main
 from napari_sdmae.cli.pretrain import settings
-from napari_sdmae.config import PretrainConfig, load_preset
+from napari_sdmae.config.presets import load_preset
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training.run_folder import RunFolder, RunStatus
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.io.checkpoints import load_encoder, load_model, save_model
 from napari_sdmae.io.images import read_image, read_mpp

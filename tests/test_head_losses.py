@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.finetune_config import EncoderSpec, HeadConfig
+from napari_sdmae.config.finetune import EncoderSpec, HeadConfig
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.head_losses import IGNORE, OUTSIDE, HeadLoss
-from napari_sdmae.head_spec import HeadSpec
 from napari_sdmae.labels.label_map import make_classes
 
 Array = NDArray[np.float64]

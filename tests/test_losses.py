@@ -14,7 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.config import LossConfig
+from napari_sdmae.config.pretrain import LossConfig
 from napari_sdmae.losses import SDMAELoss, collapse_warning, distillation_weight, sinkhorn, teacher_temperature
 
 Array = NDArray[np.float64]

@@ -11,8 +11,7 @@ import pytest
 
 from napari_sdmae.cli import COMMANDS, evaluate, finetune, pretrain
 from napari_sdmae.cli._training import _base, _parser
-from napari_sdmae.config import BASED_ON, load_preset, preset_names
-from napari_sdmae.head_presets import head_preset_names, load_head_preset
+from napari_sdmae.config.presets import BASED_ON, head_preset_names, load_head_preset, load_preset, preset_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 
 OF_TILES = ("mixup", "cutmix", "label_smoothing", "rand_augment", "erase")
 

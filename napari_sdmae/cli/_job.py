@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._progress import show
 from napari_sdmae.cli._signals import Signals
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.training.events import Ended, Event, Started
 from napari_sdmae.training.run_folder import RunConfig
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.cli._arguments import explain
-from napari_sdmae.config import Device
+from napari_sdmae.config.base import Device
 from napari_sdmae.io.files import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.cli._arguments import UsageError, explain, refuse
-from napari_sdmae.config import PretrainConfig, read_yaml
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.base import read_yaml
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 
 Values = dict[str, Any]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sdmae.cli._arguments import explain, refuse
-from napari_sdmae.training.ablation_settings import TEACHERS, AblationConfig
+from napari_sdmae.config.ablation import TEACHERS, AblationConfig
 from napari_sdmae.training.describe import describe
 from napari_sdmae.training.events import Ended, EpochFinished, Started, Validated, Warned
 

@@ -14,7 +14,7 @@ from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, Unwritable, for_each,
 from napari_sdmae.cli._models import named_or_default, split_inputs
 from napari_sdmae.cli._output import MODEL_HELP, Refused, check_outputs, check_scale
 from napari_sdmae.cli._which import add_which, tell, which_of
-from napari_sdmae.config import Device, Precision
+from napari_sdmae.config.base import Device, Precision
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.embedding import Tiling

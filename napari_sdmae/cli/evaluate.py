@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sdmae.cli._output import Refused, check_outputs, check_scale, guarded, save_json
-from napari_sdmae.config import Device
-from napari_sdmae.finetune_config import FinetuneConfig, LabelsConfig
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.base import Device
+from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.files import make_folder
 from napari_sdmae.training.describe import counted, in_words
 

@@ -8,8 +8,8 @@ from typing import Any
 from napari_sdmae.cli._arguments import UsageError, parse
 from napari_sdmae.cli._head_settings import without_effect
 from napari_sdmae.cli._training import train
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
-from napari_sdmae.head_presets import head_preset_names, load_head_preset
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
+from napari_sdmae.config.presets import head_preset_names, load_head_preset
 
 PROG = "sdmae finetune"
 USAGE = """Train a head on labelled images: segmentation, instances (nuclei), classification or detection.

@@ -14,12 +14,12 @@ from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
 from napari_sdmae.cli._output import Refused, check_outputs, check_scale, save_json, save_png
 from napari_sdmae.cli._prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli._which import add_which, tell, which_of
-from napari_sdmae.config import Device, Precision
+from napari_sdmae.config.base import Device, Precision
 from napari_sdmae.io.files import atomic_files, check_free, clear_leftovers, write_atomically
 from napari_sdmae.io.leftovers import remove
 
 if TYPE_CHECKING:
-    from napari_sdmae.head_spec import HeadSpec
+    from napari_sdmae.config.head import HeadSpec
     from napari_sdmae.inference.pictures import Picture
     from napari_sdmae.inference.prediction import Prediction
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from napari_sdmae.cli._arguments import parse
 from napari_sdmae.cli._training import train
-from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, load_preset, preset_names
+from napari_sdmae.config.presets import DEFAULT_PRESET, load_preset, preset_names
+from napari_sdmae.config.pretrain import PretrainConfig
 
 PROG = "sdmae pretrain"
 USAGE = """Pre-train an SD-MAE on a folder of tissue images.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
-from napari_sdmae.config import AugmentationConfig
+from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.crops import random_boxes
 from napari_sdmae.rng import CROP, FLIP, STAIN, uniforms
 

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, with_config
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.cache_folders import COMPLETE, LOCK, cache_folder
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.journal import TILES, Entry, Journal, read_entries

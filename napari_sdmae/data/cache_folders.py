@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.journal import JOURNAL, TILES
 from napari_sdmae.data.sources import SourceFile, fingerprint
 from napari_sdmae.io.files import clear_leftovers

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.sources import SourceFile, which
 from napari_sdmae.data.tiles import Positions, Tiles, cut
 from napari_sdmae.io.images import About, read_about

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.cache import common_mpp, read_summary, tiles_in, variety_of
 from napari_sdmae.data.cache_folders import cache_folder, cache_root
 from napari_sdmae.data.notes import of_concern

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.label_images import is_outlines, label_size, value_counts
 from napari_sdmae.data.labelled_classes import (
@@ -33,7 +34,6 @@ from napari_sdmae.data.labelled_splits import missing_classes, split_images
 from napari_sdmae.data.labelled_tables import TABLES, add_notes, find_tables, list_tables
 from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.io.images import UnusableImage, image_size, read_mpp
 from napari_sdmae.labels.label_map import LabelClass

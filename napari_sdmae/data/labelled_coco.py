@@ -10,12 +10,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.config.finetune import Part
 from napari_sdmae.data.labelled_files import NamedFiles
 from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Box, Item, Listing
 from napari_sdmae.data.labelled_tables import annotate
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import Part
 from napari_sdmae.io.coco_categories import read_categories
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.documents import DocumentError, read_json

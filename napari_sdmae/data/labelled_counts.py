@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.label_images import count, read_labels
 from napari_sdmae.data.labelled_sets import LabelledImage, LabelledSet
-from napari_sdmae.finetune_config import Task
 from napari_sdmae.labels.label_map import LabelClass
 
 Counts = tuple[tuple[int, int], ...]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import read_labelled
 from napari_sdmae.data.labelled_sets import PARTS, LabelledImage, LabelledSet
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import FinetuneConfig
 
 AMOUNTS = {"segmentation": "pixels", "instances": "objects", "detection": "objects", "classification": "images"}
 

@@ -16,7 +16,7 @@ from scipy.special import betaincinv, ndtri
 from torch import Tensor
 from torchvision.transforms.v2 import functional as change
 
-from napari_sdmae.config import IMAGENET_MEAN
+from napari_sdmae.config.pretrain import IMAGENET_MEAN
 from napari_sdmae.rng import ERASE, LIGHT, MIX, POLICY, random_bits, uniforms
 
 Key = tuple[int, int]

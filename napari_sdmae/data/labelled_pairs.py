@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.labelled_parts import part_in
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import SourceFile
-from napari_sdmae.finetune_config import Task
 from napari_sdmae.io.images import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from napari_sdmae.finetune_config import Part
+from napari_sdmae.config.finetune import Part
 
 PART_NAMES: dict[str, Part] = {
     **dict.fromkeys(("train", "training"), "train"),

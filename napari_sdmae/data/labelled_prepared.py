@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled_loading import RGB, Loaded, load_labelled, resize_image
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.labels.watershed import instance_targets
 
 LARGEST_MEMORY = 8_000_000_000

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_sdmae.finetune_config import Part, Task
+from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.labels.label_map import LabelClass
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.finetune import LabelsConfig, Part
 from napari_sdmae.data.labelled_sets import PARTS, LabelledImage
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import LabelsConfig, Part
 from napari_sdmae.rng import SPLIT, random_bits
 
 UNKNOWN = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.data.labelled_columns import Row, TableError, columns_of, read_rows, scale_of, words_for
 from napari_sdmae.data.labelled_files import NamedFiles
 from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import Part, Task
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 GROUPS = ("patient", "slide", "group")

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.config import AugmentationConfig
+from napari_sdmae.config.finetune import FinetuneConfig, LabelledAugmentation
+from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.augment import Draw, augment, augment_maps, draw_augmentation, placement
 from napari_sdmae.data.labelled_boxes import boxes_in_tile, move_boxes
 from napari_sdmae.data.labelled_counts import class_weights, image_weights
@@ -22,7 +23,6 @@ from napari_sdmae.data.labelled_mixing import Mixing, brighten, draw_mixing, era
 from napari_sdmae.data.labelled_prepared import FULL, Prepared, PreparedImages
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
 from napari_sdmae.data.tiles import grid_starts
-from napari_sdmae.finetune_config import FinetuneConfig, LabelledAugmentation
 from napari_sdmae.rng import PLACE, uniforms
 
 Indices = NDArray[np.int64]

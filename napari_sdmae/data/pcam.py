@@ -20,10 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.config.finetune import Part
 from napari_sdmae.data.cache import Progress
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import Part
 from napari_sdmae.io.files import atomic_path, check_free
 from napari_sdmae.text.documents import DocumentError, read_table
 from napari_sdmae.text.tables import table_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.notes import Note, Variety, gather
 from napari_sdmae.data.sources import SourceFile, Survey

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.listing import DataError, Listing, all_files, list_folder, printable
 from napari_sdmae.io.images import IMAGE_SUFFIXES, UnusableImage, image_size
 from napari_sdmae.io.regular_files import ENDLESS, is_endless

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.sources import which
 from napari_sdmae.io.images import UnusableImage, image_size, read_bands
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.inference import attention as maps
 from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet

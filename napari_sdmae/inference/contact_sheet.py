@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.augment import augment, draw_augmentation
 from napari_sdmae.data.sources import DataError, SourceFile, find_images, read_headers, survey, which
 from napari_sdmae.data.tiles import cut

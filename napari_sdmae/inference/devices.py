@@ -7,7 +7,7 @@ from typing import Any, get_args
 import psutil
 import torch
 
-from napari_sdmae.config import Device
+from napari_sdmae.config.base import Device
 from napari_sdmae.models.apple_gpu import mps_fault
 
 

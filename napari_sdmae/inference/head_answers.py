@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 from napari_sdmae.inference import measuring
 from napari_sdmae.inference.fields import Region, as_rgb, check_size_of
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part, Picture

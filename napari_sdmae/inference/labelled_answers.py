@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data import labelled_inspection
-from napari_sdmae.finetune_config import FinetuneConfig
 
 Answer = dict[str, Any]
 

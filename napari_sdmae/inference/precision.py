@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 from napari_sdmae.models.precision import autocast, gain_of_bf16, probed_images, works_in_bf16
 
 GAIN = 1.15

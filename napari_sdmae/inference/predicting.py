@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.inference.fields import RGB, Region, as_rgb
 from napari_sdmae.inference.objects import grow
 from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part, Picture

@@ -6,7 +6,8 @@ from typing import Any
 
 import psutil
 
-from napari_sdmae.config import Device, Precision, PretrainConfig
+from napari_sdmae.config.base import Device, Precision
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data import inspection
 
 Answer = dict[str, Any]

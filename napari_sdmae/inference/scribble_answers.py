@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.finetune_config import EncoderConfig, FinetuneConfig, HeadConfig
+from napari_sdmae.config.finetune import EncoderConfig, FinetuneConfig, HeadConfig
 from napari_sdmae.inference import scribbles
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.fields import RGB, as_rgb, check_size_of

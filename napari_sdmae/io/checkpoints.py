@@ -10,7 +10,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.convert import convert_checkpoint
 from napari_sdmae.io.encoder_arguments import arguments_of
 from napari_sdmae.io.encoder_folder import load_vit

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD, first_problem
+from napari_sdmae.config.base import first_problem
+from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture, unstated
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.files import atomic_files, atomic_path

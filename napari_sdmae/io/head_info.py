@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from napari_sdmae.config import first_problem
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.base import first_problem
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.model_checks import check_outputs
 from napari_sdmae.io.model_info import CONFIG, WEIGHTS, find_model, is_head, read_config
 

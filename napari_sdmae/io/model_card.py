@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from napari_sdmae.config import read_yaml
+from napari_sdmae.config.base import read_yaml
 
 CARD = "README.md"
 SECTIONS = ("Data", "Licence", "Recipe", "Metrics", "Limits")

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 
-from napari_sdmae.config import ModelConfig
-from napari_sdmae.finetune_config import SCRATCH, EncoderConfig, EncoderSpec, FinetuneConfig
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.finetune import SCRATCH, EncoderConfig, EncoderSpec, FinetuneConfig
+from napari_sdmae.config.head import HeadSpec
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.checkpoints import Encoder, load_encoder
 from napari_sdmae.io.encoder_arguments import arguments_of
 from napari_sdmae.labels.label_map import LabelClass

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_sdmae.model_limits import shown
+from napari_sdmae.config.limits import shown
 from napari_sdmae.text.documents import DocumentError, parse_json
 
 MAX_HEADER = 10_000_000

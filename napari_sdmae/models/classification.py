@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sdmae.finetune_config import HeadConfig
+from napari_sdmae.config.finetune import HeadConfig
 
 VOTE_TEMPERATURE = 0.07
 """Of the softmax over similarities with which neighbours vote (Wu et al., arXiv 1805.01978)."""

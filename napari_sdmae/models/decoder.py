@@ -8,7 +8,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.models.position import fixed_code, resize_code
 from napari_sdmae.patches import gather_tokens
 

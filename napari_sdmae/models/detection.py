@@ -15,7 +15,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
-from napari_sdmae.finetune_config import HeadConfig
+from napari_sdmae.config.finetune import HeadConfig
 from napari_sdmae.models.pyramid import SCALES, SimpleFeaturePyramid, last_tokens
 
 Boxes = dict[str, Tensor]

@@ -10,8 +10,8 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from napari_sdmae.finetune_config import EncoderConfig, HeadConfig
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.finetune import EncoderConfig, HeadConfig
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.models.classification import classification_head
 from napari_sdmae.models.detection import DetectionHead
 from napari_sdmae.models.encoder import hold_key_bias

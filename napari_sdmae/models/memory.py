@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
 

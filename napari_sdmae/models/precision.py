@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 
 FEWEST = 3
 """Steps in each arithmetic that a probe compares at least."""

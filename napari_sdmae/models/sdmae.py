@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from napari_sdmae.config import LossConfig, ModelConfig
+from napari_sdmae.config.pretrain import LossConfig, ModelConfig
 from napari_sdmae.models.decoder import Decoder
 from napari_sdmae.models.encoder import build_encoder, encode_visible, hold_key_bias
 from napari_sdmae.models.heads import EmbeddingHead, PredictorHead, ProjectionHead

@@ -10,7 +10,7 @@ from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from napari_sdmae.finetune_config import HeadConfig
+from napari_sdmae.config.finetune import HeadConfig
 from napari_sdmae.models.pyramid import FeaturePyramid, Tokens, check_blocks, read_blocks
 
 

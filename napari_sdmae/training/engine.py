@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.config import Precision, PretrainConfig
+from napari_sdmae.config.base import Precision
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.cache import TileCache
 from napari_sdmae.data.loading import TileLoader
 from napari_sdmae.io.checkpoints import save_model

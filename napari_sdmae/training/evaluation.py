@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.labels.watershed import separate
 from napari_sdmae.metrics import (
     ClassificationMetrics,

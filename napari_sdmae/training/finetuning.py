@@ -11,10 +11,10 @@ from statistics import median
 
 import torch
 
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.data.labelled import LabelledSet, read_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
 from napari_sdmae.io.model_info import find_model
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.metrics import check_detection_metrics

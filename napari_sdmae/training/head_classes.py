@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.data.labelled import LabelledImage, LabelledSet
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.head_spec import HeadSpec
 
 
 def with_classes_of(labelled: LabelledSet, spec: HeadSpec) -> LabelledSet:

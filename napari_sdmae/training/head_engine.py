@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.head_losses import HeadLoss, HeadLosses
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.models.classification import NearestNeighbours

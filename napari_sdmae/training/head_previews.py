@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.metrics import FoundBoxes
 from napari_sdmae.models.finetuned import Finetuned

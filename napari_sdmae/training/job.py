@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 import torch
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_sdmae.config import OptimizerConfig
+from napari_sdmae.config.pretrain import OptimizerConfig
 
 UNDECAYED = ("mask_token", "cls_token", "reg_token", "pos_embed", "position")
 

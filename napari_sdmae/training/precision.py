@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 from napari_sdmae.models.precision import autocast as autocast
 from napari_sdmae.models.precision import gain_of_bf16, probed_images
 from napari_sdmae.models.precision import works_in_bf16 as _works

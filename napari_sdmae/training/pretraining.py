@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.crops import typical_edge
 from napari_sdmae.data.sources import DataError, find_images, list_source, missing_folders

@@ -20,8 +20,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.config import PretrainConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, append_regular, is_regular, kind_of, read_regular, require_kinds
 from napari_sdmae.text.documents import DocumentError, decode, parse_json, parse_yaml

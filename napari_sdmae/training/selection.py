@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari_sdmae.config.finetune import FinetuneConfig, Part
 from napari_sdmae.data.labelled import LabelledSet
-from napari_sdmae.finetune_config import FinetuneConfig, Part
 from napari_sdmae.io.files import write_atomically
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric

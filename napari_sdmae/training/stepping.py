@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_sdmae.config import Precision
+from napari_sdmae.config.base import Precision
 from napari_sdmae.training.devices import World
 from napari_sdmae.training.events import Warned
 from napari_sdmae.training.optim import set_learning_rate

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.augment import augment, draw_augmentation, placement
 from napari_sdmae.data.views import choose_patches, partners, patch_shifts, turned_shifts
 from napari_sdmae.models.masking import masked_count, random_mask

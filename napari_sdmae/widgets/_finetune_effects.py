@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig, Task
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 
 _WHOLE_TILES = {f"augmentation.{name}" for name in ("mixup", "cutmix", "label_smoothing", "rand_augment", "erase")}
 _DECODER = {f"head.{name}" for name in ("decoder", "width", "blocks", "auxiliary")}

@@ -7,9 +7,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.config import merge
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig, Task
-from napari_sdmae.head_presets import head_preset_names, load_head_preset
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
+from napari_sdmae.config.presets import head_preset_names, load_head_preset
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._finetune_effects import without_effect
 from napari_sdmae.widgets._finetune_preflight import LabelledPreflight

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.widgets._finetune_start import FoundLabels
 from napari_sdmae.widgets._notes import Banner, TextDialog, text_label
 from napari_sdmae.widgets._numbers import NumbersTable

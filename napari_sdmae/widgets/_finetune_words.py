@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.finetune_config import Task
+from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets._source import Words
 
 TASKS: dict[Task, str] = {

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.about_model import SHIPPED
 from napari_sdmae.io.head_info import read_head_spec
 from napari_sdmae.io.model_info import model_info, shipped_heads

@@ -15,8 +15,9 @@ from typing import Any
 import platformdirs
 import psutil
 
-from napari_sdmae.config import PretrainConfig, Settings, merge
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.base import Settings, merge
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 
 NICENESS = 5  # the job leaves the machine to the viewer when both want it
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.config import PretrainConfig, preset_names
+from napari_sdmae.config.presets import preset_names
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._job import pretrain_command
 from napari_sdmae.widgets._preflight import Preflight
 from napari_sdmae.widgets._presets import preset_note

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._contact_sheet import Picture, contact_sheet
 from napari_sdmae.widgets._notes import TextDialog, text_label
 from napari_sdmae.widgets._query import Failure, QueryWorker

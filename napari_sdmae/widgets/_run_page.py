@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.config import Settings, merge
+from napari_sdmae.config.base import Settings, merge
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._fields import problems
 from napari_sdmae.widgets._fold import Fold

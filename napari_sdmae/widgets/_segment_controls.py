@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.finetune_config import Task
+from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets._editors import FloatBox
 from napari_sdmae.widgets._failure import FailureLine
 from napari_sdmae.widgets._head_input import HeadInput

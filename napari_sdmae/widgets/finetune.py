@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from qtpy.QtWidgets import QMessageBox
 
-from napari_sdmae.finetune_config import FinetuneConfig, Task
+from napari_sdmae.config.finetune import FinetuneConfig, Task
 from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._finetune_monitor import FinetuneMonitor
 from napari_sdmae.widgets._finetune_page import FinetunePage

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._new_run import NewRunPage
 from napari_sdmae.widgets._query import QueryWorker, query_worker

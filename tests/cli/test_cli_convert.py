@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_sdmae.cli.convert import main
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 
 AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from napari_sdmae.cli import main
 from napari_sdmae.cli.finetune import settings
-from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.head_presets import head_preset_names, load_head_preset
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.presets import head_preset_names, load_head_preset
 from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.training.selection import NOT_TESTED
 

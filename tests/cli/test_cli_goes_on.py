@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from napari_sdmae.cli import main
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io import files
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from napari_sdmae.cli import main
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.predicting import predict
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.images import read_image

@@ -11,7 +11,7 @@ import torch
 from tiny_heads import tiny_head
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io import model_info
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import save_head

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage.measure import label
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io.images import read_image
 
 

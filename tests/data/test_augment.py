@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage.color import hed2rgb, rgb2hed
 
-from napari_sdmae.config import AugmentationConfig
+from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.augment import Draw, augment, draw_augmentation, jitter_stain, to_border
 from napari_sdmae.data.crops import random_boxes, typical_edge
 from napari_sdmae.io.images import read_image

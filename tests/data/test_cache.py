@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data import cache, journal
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.cache_folders import delete_cache, list_caches
@@ -114,7 +114,7 @@ def test_changing_the_array_never_reaches_the_disk(source, tmp_path):
 FILL = """
 import sys
 from pathlib import Path
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data import cache, journal
 journal.FLUSH_S = 0.0
 cache.PROGRESS_S = 0.0
@@ -300,7 +300,7 @@ import resource, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.cache import prepare_tiles
 from napari_sdmae.data.listing import TileCacheError
 try:

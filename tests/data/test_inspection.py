@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from napari_sdmae.cli.inspect import main
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data import sampling
 from napari_sdmae.data.cache import open_cache, prepare_tiles
 from napari_sdmae.data.inspection import inspect

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_sdmae.config.finetune import LabelsConfig
 from napari_sdmae.data.labelled_sets import LabelledImage
 from napari_sdmae.data.labelled_splits import split_images
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import LabelsConfig
 
 PARTS = ("train", "validation", "test")
 

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from napari_sdmae.cli._inputs import gather
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.cache import open_cache, prepare_tiles
 from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.labelled_notes import picture_warnings, turned_fits

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.loading import TileLoader
 

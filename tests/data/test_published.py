@@ -13,7 +13,7 @@ from published import CASES, NCT_CLASSES, dark_objects, glas, monuseg, nct_crc, 
 from skimage.draw import polygon2mask
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.label_images import read_labels
 from napari_sdmae.data.labelled import load_labelled, read_labelled

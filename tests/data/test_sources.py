@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.sources import DataError, find_images, fingerprint, read_headers, survey
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from napari_sdmae.config import TilesConfig
+from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.tiles import cut, grid_starts, tile_count, tissue_fraction
 from napari_sdmae.io.images import UnusableImage, read_image
 

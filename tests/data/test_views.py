@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_sdmae.config import AugmentationConfig
+from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.augment import draw_augmentation, placement
 from napari_sdmae.data.views import choose_patches, partners, patch_shifts, turned_shifts
 from napari_sdmae.rng import SHIFT, uniforms

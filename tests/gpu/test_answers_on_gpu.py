@@ -7,7 +7,7 @@ from fake_gpu import GPU
 from test_heads_on_gpu import COUNTED
 from tiny_heads import tiny_head
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference.attention import attention_maps
 from napari_sdmae.inference.embedding import embed
 from napari_sdmae.inference.encode import encode_field

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fake_gpu import GPU, alone, on_meta
 
-from napari_sdmae.config import HEADS, PretrainConfig
+from napari_sdmae.config.pretrain import HEADS, PretrainConfig
 from napari_sdmae.data.loading import TileLoader
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.previews import Previewer

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
-from napari_sdmae.config import IMAGENET_MEAN, IMAGENET_STD
+from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.inference.encode import AttentionState
 from napari_sdmae.inference.fields import FieldError, fit_to_patches

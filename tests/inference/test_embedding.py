@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.embedding import Tiling, embed
 from napari_sdmae.inference.feature_files import writing
 from napari_sdmae.inference.fields import FieldError

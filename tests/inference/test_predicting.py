@@ -21,8 +21,8 @@ from scipy import ndimage
 from skimage.draw import disk
 from torch import Tensor, nn
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles import tissue_fraction
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.inference import queries
 from napari_sdmae.inference.blocks import empty, spans
 from napari_sdmae.inference.fields import FieldError

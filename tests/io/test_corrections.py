@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import read_labelled
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.corrections import add_correction
 from napari_sdmae.io.labelled_writer import LabelledPicture
 from napari_sdmae.labels.label_map import make_classes

@@ -16,8 +16,8 @@ from timm.models.vision_transformer import Block
 from tiny_heads import noise, settings, tiny_head
 from torch import nn
 
-from napari_sdmae.config import ModelConfig
-from napari_sdmae.head_spec import HeadSpec
+from napari_sdmae.config.head import HeadSpec
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.head_info import read_head_spec

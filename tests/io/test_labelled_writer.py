@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import read_labelled
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.labelled_writer import LabelledPicture, free_value, write_coco_boxes, write_labelled_folder
 from napari_sdmae.labels.label_map import make_classes
 

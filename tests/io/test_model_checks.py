@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_heads import tiny_head
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference.memory import Memory
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import load_head, save_head

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_heads import noise, settings, tiny_head
 
-from napari_sdmae.config import ModelConfig, PretrainConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import ModelConfig, PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
 from napari_sdmae.io.head_folder import load_head, save_head

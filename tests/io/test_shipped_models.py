@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io import model_info
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import load_head

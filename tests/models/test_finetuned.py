@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_heads import ENCODER, noise, tiny_head
 
-from napari_sdmae.finetune_config import EncoderConfig
+from napari_sdmae.config.finetune import EncoderConfig
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.finetuned import Finetuned, parameter_groups, set_trainable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.models.memory import TrainingMemory, training_memory
 
 MEASURE = """
@@ -16,7 +16,7 @@ import json, sys, threading, time
 from pathlib import Path
 import psutil
 import napari_sdmae.training.pretraining
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training import pretrain
 from napari_sdmae.training.events import StepLogged
 config = PretrainConfig.model_validate_json(sys.argv[1])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference_case import tissue_crops
 
-from napari_sdmae.config import ModelConfig
+from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.models import SDMAE, reconstruct_tiles
 from napari_sdmae.patches import Normalisation, normalise_patches, patchify, split_mask
 

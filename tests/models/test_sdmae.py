@@ -10,7 +10,7 @@ import torch
 from reference_case import tissue_crops
 from torch import Tensor
 
-from napari_sdmae.config import LossConfig, ModelConfig
+from napari_sdmae.config.pretrain import LossConfig, ModelConfig
 from napari_sdmae.models import SDMAE, freeze_unused, set_attention
 from napari_sdmae.models.encoder import build_encoder, encode_visible
 from napari_sdmae.patches import patchify

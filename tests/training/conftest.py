@@ -15,8 +15,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from napari_sdmae.config import PretrainConfig, merge
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 
 TINY = {
     "encoder": "vit_tiny_patch16_224",

@@ -20,10 +20,11 @@ from PIL import Image
 from scipy.stats import sem
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import LossConfig, merge
+from napari_sdmae.config.ablation import TEACHERS, AblationConfig, Cell
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.pretrain import LossConfig
 from napari_sdmae.training.ablation import AblationEnded, RunEvent, ablate, read_results
 from napari_sdmae.training.ablation_plot import draw_results, number_axis
-from napari_sdmae.training.ablation_settings import TEACHERS, AblationConfig, Cell
 from napari_sdmae.training.ablation_table import Result, compare, write_tables
 from napari_sdmae.training.events import Started, StepLogged
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError

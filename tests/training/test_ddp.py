@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from napari_sdmae.config import PretrainConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training import RunFolder, finetune, pretrain
 
 CODES = {"distance": "cross_entropy", "target": "image", "p": 0.2}

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.finetune_config import FinetuneConfig
 from napari_sdmae.io.head_folder import load_head
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.evaluation import Evaluation

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.text.printable import printable
 from napari_sdmae.training import run_list
 from napari_sdmae.training.events import Ended, Preparing, Warned

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from napari_sdmae.cli import main
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.processes import start_token
 from napari_sdmae.training import claiming
 from napari_sdmae.training.authorship import place_of
@@ -137,7 +137,7 @@ import os, sys, time
 from pathlib import Path
 from napari_sdmae.training import claiming
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 claiming.LISTEN_S = 0.1
 folder, how, racers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 config = PretrainConfig(data=folder.parent.parent)
@@ -184,7 +184,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from napari_sdmae.training.run_folder import RunFolder
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 root = Path(sys.argv[1])
 config = PretrainConfig(data=root)
 OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link"}

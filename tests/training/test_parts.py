@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_sdmae.config import LossConfig, OptimizerConfig, PretrainConfig
+from napari_sdmae.config.pretrain import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models import SDMAE

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from published import glas, monuseg, nct_crc, pcam
 
-from napari_sdmae.config import LossConfig, PretrainConfig, load_preset, merge, preset_names
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.presets import head_preset_names, load_head_preset, load_preset, preset_names
+from napari_sdmae.config.pretrain import LossConfig, PretrainConfig
 from napari_sdmae.data.cache import open_cache
 from napari_sdmae.data.crops import random_boxes
 from napari_sdmae.data.pcam import unpack
-from napari_sdmae.finetune_config import FinetuneConfig
-from napari_sdmae.head_presets import from_head_preset, head_preset_names, load_head_preset
 from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.rng import CROP, uniforms
 from napari_sdmae.training import RunFolder, finetune, pretrain
@@ -143,7 +144,7 @@ def head_settings(name: str, published: dict[str, Path], encoders: dict[str, str
     changes = QUICK | {"data": published[HEADS[name]], "model": encoders["pcam" if name in OWN_PX else "nct-8"], "batch_size": 5}
     if load_head_preset(name)["task"] != "classification":
         changes |= {"head": {"width": 16}}
-    return from_head_preset(name, **merge({"image_mpp": SCALES[name]} if name in SCALES else {}, changes))
+    return FinetuneConfig.from_preset(name, **merge({"image_mpp": SCALES[name]} if name in SCALES else {}, changes))
 
 
 @pytest.mark.parametrize("name", sorted(name for name in HEADS if load_head_preset(name)["task"] == "classification"))

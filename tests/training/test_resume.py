@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.checkpoints import UnreadableCheckpoint, set_aside

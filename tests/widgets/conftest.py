@@ -149,8 +149,8 @@ def no_torch_in_the_viewer() -> Iterator[None]:
 MAKE_MODELS = """
 import sys, torch
 from pathlib import Path
-from napari_sdmae.config import ModelConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.pretrain import ModelConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io.checkpoints import convert_checkpoint, save_model
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._fold import Fold
@@ -290,7 +290,7 @@ def test_labels_of_other_widgets_are_taken_with_task_model_and_value(open_widget
 
 
 def test_a_run_of_the_other_kind_is_refused_in_words(open_widget, tmp_path, monkeypatch, viewer, worker):
-    from napari_sdmae.config import PretrainConfig
+    from napari_sdmae.config.pretrain import PretrainConfig
     from napari_sdmae.training.run_folder import RunStatus
 
     run = RunFolder(tmp_path / "other")

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.cli import _head_settings
 from napari_sdmae.cli.finetune import settings
-from napari_sdmae.config import merge
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig, Task
-from napari_sdmae.head_presets import from_head_preset, head_preset_names, load_head_preset
+from napari_sdmae.config.base import merge
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
+from napari_sdmae.config.presets import head_preset_names, load_head_preset
 from napari_sdmae.widgets._fields import fields_of
 from napari_sdmae.widgets._finetune_effects import without_effect
 from napari_sdmae.widgets._finetune_page import FinetunePage, presets_for
@@ -71,7 +71,7 @@ def test_every_default_survives_the_form_and_walking_through_it(form, qtbot):
 
 @pytest.mark.parametrize("preset", head_preset_names())
 def test_every_value_of_every_preset_survives_the_form(form, preset):
-    config = from_head_preset(preset, data="tissue", model="any")
+    config = FinetuneConfig.from_preset(preset, data="tissue", model="any")
     form.show_settings(config)
     assert config_of(form, task=config.task) == config
 

@@ -9,7 +9,9 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QLabel
 
-from napari_sdmae.config import PretrainConfig, preset_names, setting
+from napari_sdmae.config.base import setting
+from napari_sdmae.config.presets import preset_names
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._editors import FloatBox, IntBox, OptionalNumber
 from napari_sdmae.widgets._fields import fields_of, make_editor, problems
 from napari_sdmae.widgets._folder_edit import FolderEdit

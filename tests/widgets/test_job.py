@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from napari_sdmae.cli.pretrain import settings
-from napari_sdmae.config import PretrainConfig, load_preset, preset_names
+from napari_sdmae.config.presets import load_preset, preset_names
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._job import console_file, launch, new_run_folder, pretrain_command, resume_command, shell_line
 
 RUN = Path("/runs/one")

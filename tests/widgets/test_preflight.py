@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_sdmae.config import PretrainConfig
-from napari_sdmae.finetune_config import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._finetune_preflight import LabelledPreflight
 from napari_sdmae.widgets._preflight import Preflight, device_line
 

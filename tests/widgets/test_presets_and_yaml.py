@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from napari_sdmae.config import PretrainConfig, preset_names
+from napari_sdmae.config.presets import preset_names
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets._presets import preset_note, read_settings, write_settings
 
 

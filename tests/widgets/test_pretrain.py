@@ -15,7 +15,7 @@ from PIL import Image
 from qtpy.QtCore import QObject, QPoint, Qt
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
-from napari_sdmae.config import PretrainConfig
+from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._fold import Fold

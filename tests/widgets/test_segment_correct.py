@@ -206,8 +206,8 @@ def test_nothing_is_replaced_unasked_and_other_classes_stay_apart(tmp_path):
 
 
 def test_what_was_saved_is_read_by_fine_tuning(tmp_path):
+    from napari_sdmae.config.finetune import FinetuneConfig
     from napari_sdmae.data.labelled import read_labelled
-    from napari_sdmae.finetune_config import FinetuneConfig
 
     for name in ("a-r0-c0", "b-r0-c0", "c-r0-c0"):
         add(tmp_path / "corrections", picture(name))

@@ -1,15 +1,16 @@
-"""Settings of a fine-tuning run, in the form of those of pre-training (:mod:`napari_sdmae.config`). No torch, no Qt."""
+"""Settings of a fine-tuning run, in the form of those of pre-training (:mod:`napari_sdmae.config.pretrain`). No torch, no Qt."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
-from napari_sdmae.config import Device, OptimizerConfig, Precision, Settings, read_yaml, setting
-from napari_sdmae.model_limits import check_encoder_arguments, check_pixel_statistics
+from napari_sdmae.config.base import Device, Precision, RunSettings, Settings, merge, setting
+from napari_sdmae.config.limits import check_encoder_arguments, check_pixel_statistics
+from napari_sdmae.config.presets import load_head_preset
+from napari_sdmae.config.pretrain import OptimizerConfig
 
 Task = Literal["segmentation", "instances", "classification", "detection"]
 Part = Literal["train", "validation", "test"]
@@ -124,7 +125,7 @@ class LabelledAugmentation(Settings):
     erase: float = setting(0.0, "Random erasing", "Probability, of classification; the paper: 0.25.", ge=0, le=1)
 
 
-class FinetuneConfig(Settings):
+class FinetuneConfig(RunSettings):
     """All that repeats a fine-tuning run."""
 
     task: Task = setting(
@@ -203,13 +204,15 @@ class FinetuneConfig(Settings):
         return self
 
     @classmethod
-    def from_yaml(cls, path: Path) -> Self:
-        """Read settings written by :meth:`to_yaml`; an unknown key is an error."""
-        return cls.model_validate(read_yaml(path))
+    def from_preset(cls, name: str, **changes: Any) -> Self:
+        """Return the shipped preset `name` with `changes` applied (nested dictionaries are merged).
 
-    def to_yaml(self) -> str:
-        """Return the settings as YAML text in the order of the form."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        Raises
+        ------
+        ValueError
+            If there is no such preset, or the settings do not agree.
+        """
+        return cls.model_validate(merge(load_head_preset(name), changes))
 
 
 class EncoderSpec(Settings):

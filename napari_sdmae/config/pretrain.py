@@ -1,68 +1,23 @@
-"""Settings of a run: one definition for the form, the command line, YAML and the checkpoint.
-
-This module imports neither torch nor Qt, so that the viewer and ``sdmae --help`` stay light.
-Every field carries what a form needs: a title, bounds, a description and, where there is one,
-a unit. ``basic`` marks the few fields shown unfolded.
-"""
+"""Settings of a pre-training run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from napari_sdmae.model_limits import check_pixel_statistics, shown
-from napari_sdmae.text import documents
+from napari_sdmae.config.base import Device, Precision, RunSettings, Settings, merge, setting
+from napari_sdmae.config.limits import check_pixel_statistics
+from napari_sdmae.config.presets import load_preset
+
+Position = Literal["sincos1d", "sincos2d", "encoder"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Position = Literal["sincos1d", "sincos2d", "encoder"]
-Precision = Literal["auto", "fp32", "bf16"]
 HEADS = {"contrast": "embedding", "cross_entropy": "projection", "smooth_l1": "predictor", "cosine": "predictor"}
 """The self-distillation head that each distance needs."""
-Device = Literal["auto", "cpu", "cuda", "mps"]
-
-
-def setting(default: Any, title: str, description: str, *, unit: str = "", basic: bool = False, **bounds: Any) -> Any:
-    """Describe one setting for form, command line and YAML.
-
-    Parameters
-    ----------
-    default
-        Value when nothing is given; ``...`` makes the field required.
-    title
-        Name shown in the form, in a pathologist's words.
-    description
-        Tooltip and command-line help.
-    unit
-        Unit shown behind the field, such as ``px`` or ``µm/px``.
-    basic
-        Shown without unfolding "More settings".
-    **bounds
-        Passed to :func:`pydantic.Field`, e.g. ``ge`` and ``le``.
-    """
-    extra: dict[str, Any] = {"unit": unit, "basic": basic}
-    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
-
-
-def first_problem(error: ValidationError, *within: str) -> str:
-    """Return the first thing that settings (`within` others) were refused for, in a few words: where, what, and what came."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(shown(str(part)) for part in (*within, *first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    came = "" if first["type"] in ("value_error", "missing", "extra_forbidden") else f", got {shown(first['input'])}"
-    return f"{place}: {message}{came}" if place else f"{message}{came}"
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelConfig(Settings):
@@ -266,7 +221,7 @@ class OptimizerConfig(Settings):
     clip_grad: float | None = setting(None, "Clip gradient", "Largest gradient norm. Empty: not clipped.", gt=0, le=1000)
 
 
-class PretrainConfig(Settings):
+class PretrainConfig(RunSettings):
     """All that repeats a pre-training run."""
 
     data: Path = setting(..., "Images", "Folder of tissue images, searched with its sub-folders.", basic=True)
@@ -331,64 +286,3 @@ class PretrainConfig(Settings):
             If there is no such preset; the message lists those there are.
         """
         return cls.model_validate(merge(load_preset(name), changes))
-
-    @classmethod
-    def from_yaml(cls, path: Path) -> Self:
-        """Read settings written by :meth:`to_yaml`; an unknown key is an error, as in :func:`read_yaml` what is no YAML."""
-        return cls.model_validate(read_yaml(path))
-
-    def to_yaml(self) -> str:
-        """Return the settings as YAML text in the order of the form."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    ValueError
-        If it is no YAML, or beyond the limits of :mod:`napari_sdmae.text.documents`; the message names the file and, where it is
-        known, the line.
-    """
-    try:
-        return documents.read_yaml(path)
-    except documents.DocumentError as error:
-        raise ValueError(f"{path}, {error}") from None
-
-
-def preset_names() -> list[str]:
-    """Return the names of the shipped presets, default first."""
-    folder = resources.files("napari_sdmae.resources").joinpath("presets")
-    names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    return sorted(names, key=lambda name: name != DEFAULT_PRESET)
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """Return the shipped preset `name` as a nested dictionary of the values it changes."""
-    if name not in preset_names():
-        raise ValueError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
-    text = resources.files("napari_sdmae.resources").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    return on_base(dict(yaml.safe_load(text)), load_preset)
-
-
-def on_base(values: dict[str, Any], load: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """Return the `values` of a preset laid over those of the preset that its ``based_on`` names, if it names one."""
-    base = values.pop(BASED_ON, None)
-    return values if base is None else merge(load(base), values)
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, dictionary by dictionary."""
-    result = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merge(result[key], value) if nested else value
-    return result
-
-
-DEFAULT_PRESET = "vit-small"
-BASED_ON = "based_on"
-"""In the file of a preset: the preset whose values it changes (docs/decisions/0120)."""

@@ -20,9 +20,10 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from napari_sdmae.config import DEFAULT_PRESET, PretrainConfig, Settings, load_preset, merge, read_yaml, setting
-from napari_sdmae.finetune_config import SCRATCH, FinetuneConfig
-from napari_sdmae.head_presets import load_head_preset
+from napari_sdmae.config.base import Settings, merge, read_yaml, setting
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
+from napari_sdmae.config.presets import DEFAULT_PRESET, load_head_preset, load_preset
+from napari_sdmae.config.pretrain import PretrainConfig
 
 TEACHER = "teacher"
 _CODES: dict[str, Any] = {"distance": "cross_entropy", "target": "image"}

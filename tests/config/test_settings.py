@@ -4,7 +4,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from napari_sdmae.config import LossConfig, ModelConfig, PretrainConfig, load_preset, preset_names
+from napari_sdmae.config.presets import load_preset, preset_names
+from napari_sdmae.config.pretrain import LossConfig, ModelConfig, PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -4,13 +4,12 @@ from typing import get_args
 import pytest
 import yaml
 
-from napari_sdmae.config import BASED_ON, preset_names
-from napari_sdmae.finetune_config import FinetuneConfig, Task
-from napari_sdmae.head_presets import DEFAULT_HEAD_PRESET, from_head_preset, head_preset_names, load_head_preset
+from napari_sdmae.config.finetune import FinetuneConfig, Task
+from napari_sdmae.config.presets import BASED_ON, DEFAULT_HEAD_PRESET, head_preset_names, load_head_preset, preset_names
 
 
 def settings(name: str) -> FinetuneConfig:
-    return from_head_preset(name, data="tiles", model="vit-small")
+    return FinetuneConfig.from_preset(name, data="tiles", model="vit-small")
 
 
 @pytest.mark.parametrize("name", head_preset_names())
@@ -58,7 +57,7 @@ def test_every_task_has_a_preset_and_detection_learns_at_the_published_rate() ->
 
 
 def test_changes_are_laid_over_a_preset_and_unknown_names_are_told() -> None:
-    config = from_head_preset("nuclei", data="tiles", head={"decoder": "dpt"})
+    config = FinetuneConfig.from_preset("nuclei", data="tiles", head={"decoder": "dpt"})
     assert (config.head.decoder, config.head.separation) == ("dpt", load_head_preset("nuclei")["head"]["separation"])
     with pytest.raises(ValueError, match="no preset 'organs'; there are: nuclei"):
         load_head_preset("organs")

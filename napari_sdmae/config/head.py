@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from napari_sdmae.config import Settings
-from napari_sdmae.finetune_config import EncoderSpec, HeadConfig, Task
+from napari_sdmae.config.base import Settings
+from napari_sdmae.config.finetune import EncoderSpec, HeadConfig, Task
+from napari_sdmae.config.limits import check_mpp, shown
 from napari_sdmae.labels.label_map import LabelClass
-from napari_sdmae.model_limits import check_mpp, shown
 
 HEAD_FORMAT = "napari-sdmae-head"
 

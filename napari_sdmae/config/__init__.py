@@ -1,0 +1,19 @@
+"""What can be set: the settings of runs and heads, their presets, and what a model may state of itself. No torch, no Qt."""
+
+from napari_sdmae.config.ablation import AblationConfig
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.head import HeadSpec
+from napari_sdmae.config.presets import head_preset_names, load_head_preset, load_preset, preset_names
+from napari_sdmae.config.pretrain import ModelConfig, PretrainConfig
+
+__all__ = [
+    "AblationConfig",
+    "FinetuneConfig",
+    "HeadSpec",
+    "ModelConfig",
+    "PretrainConfig",
+    "head_preset_names",
+    "load_head_preset",
+    "load_preset",
+    "preset_names",
+]

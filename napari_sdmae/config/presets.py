@@ -1,0 +1,63 @@
+"""The shipped presets, of pre-training and of fine-tuning: nested dictionaries of the values that they change."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from napari_sdmae.config.base import merge
+
+DEFAULT_PRESET = "vit-small"
+DEFAULT_HEAD_PRESET = "nuclei"
+BASED_ON = "based_on"
+"""In the file of a preset: the preset whose values it changes (docs/decisions/0120)."""
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets of pre-training, default first."""
+    return _names(DEFAULT_PRESET)
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """Return the shipped preset `name` as a nested dictionary of the values it changes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset; the message lists those there are.
+    """
+    return _load(name, preset_names())
+
+
+def head_preset_names() -> list[str]:
+    """Return the names of the shipped presets of fine-tuning, default first."""
+    return _names(DEFAULT_HEAD_PRESET, "heads")
+
+
+def load_head_preset(name: str) -> dict[str, Any]:
+    """Return the shipped preset `name` as a nested dictionary of the values it changes; it has a task, but no data and model.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset; the message lists those there are.
+    """
+    return _load(name, head_preset_names(), "heads")
+
+
+def _names(default: str, *folders: str) -> list[str]:
+    files = resources.files("napari_sdmae.resources").joinpath("presets", *folders).iterdir()
+    names = sorted(item.name.removesuffix(".yaml") for item in files if item.name.endswith(".yaml"))
+    return sorted(names, key=lambda name: name != default)
+
+
+def _load(name: str, names: list[str], *folders: str) -> dict[str, Any]:
+    """Return the values of a preset laid over those of the preset that its ``based_on`` names, if it names one."""
+    if name not in names:
+        raise ValueError(f"no preset {name!r}; there are: {', '.join(names)}")
+    file = resources.files("napari_sdmae.resources").joinpath("presets", *folders, f"{name}.yaml")
+    values = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    base = values.pop(BASED_ON, None)
+    return values if base is None else merge(_load(base, names, *folders), values)
