@@ -27,7 +27,7 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.precision import gain
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 
@@ -68,7 +68,7 @@ import json, sys, threading, time, psutil
 import torch
 from napari_sdmae.inference.predicting import predict_file
 from napari_sdmae.inference.measuring import measure
-from napari_sdmae.inference.pictures import FilePicture
+from napari_sdmae.io.images.pictures import FilePicture
 from napari_sdmae.io.head_folder import load_head
 head, path = sys.argv[1:]
 model = load_head(head)

@@ -24,7 +24,7 @@ from napari_sdmae.data.augment import augment, draw_augmentation
 from napari_sdmae.data.cache import open_cache, prepare_tiles
 from napari_sdmae.data.loading import TileLoader
 from napari_sdmae.data.tiles import tissue_fraction
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 ROUNDS = 7
 BATCH = 64

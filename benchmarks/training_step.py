@@ -22,7 +22,7 @@ from machine import write_result
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig, OptimizerConfig
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention

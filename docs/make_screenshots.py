@@ -23,7 +23,7 @@ from napari._qt.dialogs.qt_notification import NapariQtNotification  # noqa: E40
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
 from napari_sdmae.config.finetune import FinetuneConfig  # noqa: E402
-from napari_sdmae.io.images import read_image  # noqa: E402
+from napari_sdmae.io.images.read import read_image  # noqa: E402
 from napari_sdmae.widgets._attention_view import View  # noqa: E402
 from napari_sdmae.widgets._fold import Fold  # noqa: E402
 from napari_sdmae.widgets._query import query_worker  # noqa: E402

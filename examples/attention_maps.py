@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.io.checkpoints import load_encoder
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 
 def main(model: str, image: str, maps: str) -> None:

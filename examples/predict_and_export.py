@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_sdmae.inference.measuring import measure
 from napari_sdmae.inference.predicting import predict
 from napari_sdmae.io.head_folder import load_head
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels import export_labels
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from napari_sdmae.inference import reconstruct
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 
 def main(model: str, image: str, picture: str) -> None:

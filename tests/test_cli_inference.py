@@ -16,7 +16,7 @@ from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.io.checkpoints import load_encoder, load_model, save_model
-from napari_sdmae.io.images import read_image, read_mpp
+from napari_sdmae.io.images.read import read_image, read_mpp
 from napari_sdmae.models import SDMAE
 
 
@@ -287,7 +287,7 @@ def test_images_that_cannot_be_used_are_named(model: Path, tmp_path: Path, capsy
 def test_reconstruct_limits_the_size(
     model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_sdmae.inference.fields.MAX_PIXELS", 100 * 100)
+    monkeypatch.setattr("napari_sdmae.io.images.field.MAX_PIXELS", 100 * 100)
     call = ["reconstruct", str(model), str(image), "--output", str(tmp_path)]
     assert "--region" in refused(call, capsys)
     assert main([*call, "--region", "0", "0", "100", "100"]) == 0
@@ -305,9 +305,9 @@ def test_a_large_picture_is_seen_in_parts(model: Path, image: Path, tmp_path: Pa
     """Beyond the largest field the map is that of the whole; the overlay lies on what the model saw."""
     call = ["attention", str(model), str(image), "--downsample", "2", "--region", "0", "0", "250", "200"]
     assert main([*call, "--output", str(tmp_path / "whole")]) == 0
-    from napari_sdmae.inference import fields
+    from napari_sdmae.io.images import field
 
-    monkeypatch.setattr(fields, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(field, "MAX_PIXELS", 10_000)
     monkeypatch.setattr("napari_sdmae.inference.answers.MAX_PIXELS", 10_000)
     assert main([*call, "--output", str(tmp_path / "parts")]) == 0
     name = f"{image.stem}-received-b2"

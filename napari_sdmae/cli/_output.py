@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_sdmae.cli._arguments import explain
 from napari_sdmae.config.base import Device
-from napari_sdmae.io.files import check_free, clear_leftovers, write_atomically
+from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
 HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
@@ -44,8 +44,8 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
     """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
     from napari_sdmae.data.sources import DataError
-    from napari_sdmae.inference.fields import FieldError
-    from napari_sdmae.io.images import UnusableImage
+    from napari_sdmae.io.images.field import FieldError
+    from napari_sdmae.io.images.read import UnusableImage
 
     try:
         for path in work():

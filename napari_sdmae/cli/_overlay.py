@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from napari_sdmae.inference.blocks import strips
-from napari_sdmae.inference.pictures import Picture
+from napari_sdmae.io.images.blocks import strips
+from napari_sdmae.io.images.pictures import Picture
 from napari_sdmae.labels.label_map import LabelMap
 
 LARGEST = 4096

@@ -14,7 +14,7 @@ def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
     import numpy as np
 
     from napari_sdmae.io.coco import write_coco_detections
-    from napari_sdmae.io.images import image_size
+    from napari_sdmae.io.images.read import image_size
 
     write_coco_detections(
         np.array([(box.left, box.top, box.right, box.bottom) for box in found.boxes], float).reshape(-1, 4),
@@ -34,7 +34,7 @@ def write_probabilities(found: Prediction, path: Path) -> Path:
     import numpy as np
     import tifffile
 
-    from napari_sdmae.io.files import atomic_path
+    from napari_sdmae.io.atomic import atomic_path
 
     assert found.probabilities is not None
     mpp = found.label_map.label_mpp

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from napari_sdmae.cli._output import Refused
 
 if TYPE_CHECKING:
-    from napari_sdmae.io.tiff_planes import Which
+    from napari_sdmae.io.images.tiff_planes import Which
 
 
 def add_which(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def which_of(arguments: argparse.Namespace) -> Which:
     Refused
         If a number is below 1.
     """
-    from napari_sdmae.io.tiff_planes import Which
+    from napari_sdmae.io.images.tiff_planes import Which
 
     for name in ("scene", "plane"):
         if (number := getattr(arguments, name)) is not None and number < 1:

@@ -24,7 +24,7 @@ from napari_sdmae.cli._output import (
     save_tiff,
 )
 from napari_sdmae.cli._which import add_which, tell, which_of
-from napari_sdmae.io.files import atomic_files
+from napari_sdmae.io.atomic import atomic_files
 
 PROG = "sdmae attention"
 METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
@@ -83,9 +83,9 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     names = [f"{name}.{suffix}" for suffix in ("png", "tif", "json")]
     check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import attention
-    from napari_sdmae.inference.fields import MAX_PIXELS
-    from napari_sdmae.inference.pictures import fit_picture, open_picture, read_field
-    from napari_sdmae.io.intensity import brightness_notes
+    from napari_sdmae.io.images.field import MAX_PIXELS
+    from napari_sdmae.io.images.intensity import brightness_notes
+    from napari_sdmae.io.images.pictures import fit_picture, open_picture, read_field
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     mpp, large = picture.mpp, picture.height * picture.width > MAX_PIXELS

@@ -112,7 +112,7 @@ class Job:
     def embed(self, one: Input) -> Iterator[Path]:
         """Write the features of an image; all in one file, so that no path is yielded."""
         from napari_sdmae.inference.embedding import embed
-        from napari_sdmae.inference.pictures import FilePicture
+        from napari_sdmae.io.images.pictures import FilePicture
 
         picture = FilePicture(one.path, self._arguments.mpp, which_of(self._arguments))
         options = {"pool": self._arguments.pool, "batch": self._arguments.batch, "autocast": self._context}

@@ -12,7 +12,7 @@ from napari_sdmae.cli._output import Refused, check_outputs, check_scale, guarde
 from napari_sdmae.config.base import Device
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.io.files import make_folder
+from napari_sdmae.io.atomic import make_folder
 from napari_sdmae.training.describe import counted, in_words
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_sdmae.cli._output import Refused, check_scale, guarded
-from napari_sdmae.io.files import clear_leftovers
+from napari_sdmae.io.atomic import clear_leftovers
 
 PROG = "sdmae export"
 DESCRIPTION = (

@@ -15,13 +15,13 @@ from napari_sdmae.cli._output import Refused, check_outputs, check_scale, save_j
 from napari_sdmae.cli._prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config.base import Device, Precision
-from napari_sdmae.io.files import atomic_files, check_free, clear_leftovers, write_atomically
+from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
 from napari_sdmae.io.leftovers import remove
 
 if TYPE_CHECKING:
     from napari_sdmae.config.head import HeadSpec
-    from napari_sdmae.inference.pictures import Picture
     from napari_sdmae.inference.prediction import Prediction
+    from napari_sdmae.io.images.pictures import Picture
 
 PROG = "sdmae predict"
 ENDS = {
@@ -145,7 +145,7 @@ class Job:
 
     def _picture(self, one: Input) -> Picture:
         """Return the picture from its beginning: each reader goes through it once."""
-        from napari_sdmae.inference.pictures import open_picture
+        from napari_sdmae.io.images.pictures import open_picture
 
         return open_picture(one.path, self.arguments.region, self.arguments.mpp, which_of(self.arguments))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_sdmae.cli._models import check_images, named_or_default
 from napari_sdmae.cli._output import check_outputs, check_scale, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli._which import add_which, tell, which_of
-from napari_sdmae.io.files import atomic_files
+from napari_sdmae.io.atomic import atomic_files
 
 PROG = "sdmae reconstruct"
 PICTURES = ("input.png", "masked.png", "reconstruction.png", "error.png", "error.tif", "reconstruction.json")
@@ -37,8 +37,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     names = [f"{arguments.image.stem}-{name}" for name in PICTURES]
     check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.inference.answers import reconstruct
-    from napari_sdmae.inference.pictures import open_picture, read_field
-    from napari_sdmae.io.intensity import brightness_notes
+    from napari_sdmae.io.images.intensity import brightness_notes
+    from napari_sdmae.io.images.pictures import open_picture, read_field
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     field = read_field(picture)

@@ -36,7 +36,7 @@ from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, re
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, SourceFile, Survey, find_images, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 
 PROGRESS_S = 0.2
 """Least time between two reports of progress, in seconds."""

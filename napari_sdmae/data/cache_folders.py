@@ -9,7 +9,7 @@ import platformdirs
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.journal import JOURNAL, TILES
 from napari_sdmae.data.sources import SourceFile, fingerprint
-from napari_sdmae.io.files import clear_leftovers
+from napari_sdmae.io.atomic import clear_leftovers
 
 COMPLETE, LOCK = "cache.json", "lock"
 FILES = (TILES, JOURNAL, COMPLETE, LOCK)

@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.sources import SourceFile, which
 from napari_sdmae.data.tiles import Positions, Tiles, cut
-from napari_sdmae.io.images import About, read_about
+from napari_sdmae.io.images.read import About, read_about
 
 THREADS = min(8, os.cpu_count() or 1)
 SMALL_PIXELS = 16_000_000

@@ -17,7 +17,7 @@ from napari_sdmae.data.refusals import ALLOW_MORE, refuse_empty, refuse_full, re
 from napari_sdmae.data.sampling import sample_tiles
 from napari_sdmae.data.sources import DataError, list_source, read_headers, survey, which
 from napari_sdmae.data.tiles import tile_count
-from napari_sdmae.io.scale import is_doubt
+from napari_sdmae.io.images.scale import is_doubt
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from napari_sdmae.data.decoding import Decode
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.text.documents import parse_json
 
 TILES, JOURNAL = "tiles.u8", "journal.jsonl"

@@ -35,7 +35,7 @@ from napari_sdmae.data.labelled_tables import TABLES, add_notes, find_tables, li
 from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.aperio_xml import read_outlines
-from napari_sdmae.io.images import UnusableImage, image_size, read_mpp
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_mpp
 from napari_sdmae.labels.label_map import LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]

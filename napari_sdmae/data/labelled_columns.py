@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_sdmae.io.scale import LARGEST_MPP, SMALLEST_MPP
+from napari_sdmae.io.images.scale import LARGEST_MPP, SMALLEST_MPP
 from napari_sdmae.text.documents import DocumentError, read_table
 from napari_sdmae.text.spelling import one_form
 

@@ -11,7 +11,7 @@ from PIL import Image
 from napari_sdmae.data.label_images import count, read_labels
 from napari_sdmae.data.labelled_counts import majority_types
 from napari_sdmae.data.labelled_sets import IGNORE, LabelledImage, LabelledSet
-from napari_sdmae.io.images import UnusableImage, read_image
+from napari_sdmae.io.images.read import UnusableImage, read_image
 from napari_sdmae.io.memory import TooLarge, check_memory
 
 BYTES_STORED, BYTES_SCALED = 16, 32

@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.listing import list_folder
 from napari_sdmae.data.notes import MOSTLY, gather, is_plain, of_concern, warnings
-from napari_sdmae.io.images import UnusableImage, orientation, read_about, read_image
+from napari_sdmae.io.images.read import UnusableImage, orientation, read_about, read_image
 
 PLAIN = "holds nothing but one colour"
 TURNED = 5

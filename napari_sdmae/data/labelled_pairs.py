@@ -16,7 +16,7 @@ from napari_sdmae.data.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.labelled_parts import part_in
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import SourceFile
-from napari_sdmae.io.images import IMAGE_SUFFIXES
+from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 IMAGES, MASKS, LABELS, TYPES = "images", "masks", "labels", "types"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_sdmae.io.images import IMAGE_SUFFIXES
+from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 
 SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.intensity import is_depth
-from napari_sdmae.io.scale import is_doubt
+from napari_sdmae.io.images.intensity import is_depth
+from napari_sdmae.io.images.scale import is_doubt
 
 ONE_COLOUR = 8
 """Largest difference of a channel (0-255) within a tile that holds nothing but one colour, as the camera sees it."""

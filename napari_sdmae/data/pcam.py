@@ -24,7 +24,7 @@ from napari_sdmae.config.finetune import Part
 from napari_sdmae.data.cache import Progress
 from napari_sdmae.data.decoding import THREADS
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.files import atomic_path, check_free
+from napari_sdmae.io.atomic import atomic_path, check_free
 from napari_sdmae.text.documents import DocumentError, read_table
 from napari_sdmae.text.tables import table_bytes
 

@@ -9,7 +9,7 @@ from napari_sdmae.data.decoding import decode_in_order
 from napari_sdmae.data.notes import Note, Variety, gather
 from napari_sdmae.data.sources import SourceFile, Survey
 from napari_sdmae.data.tiles import tile_count
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.images.read import UnusableImage
 
 SAMPLED_PIXELS = 150_000_000
 """Pixels decoded for an estimate: a second or two."""

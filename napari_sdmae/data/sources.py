@@ -10,9 +10,9 @@ from pathlib import Path
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.listing import DataError, Listing, all_files, list_folder, printable
-from napari_sdmae.io.images import IMAGE_SUFFIXES, UnusableImage, image_size
+from napari_sdmae.io.images.read import IMAGE_SUFFIXES, UnusableImage, image_size
+from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
-from napari_sdmae.io.tiff_planes import ANY, Which
 
 __all__ = ["DataError", "SourceFile", "Survey", "find_images", "fingerprint", "list_source", "missing_folders", "survey", "which"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.sources import which
-from napari_sdmae.io.images import UnusableImage, image_size, read_bands
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands
 
 MIN_COLOUR = 16
 """Least difference between the largest and the smallest of red, green and blue in tissue (0-255): glass is grey."""

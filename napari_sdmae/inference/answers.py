@@ -22,11 +22,11 @@ from napari_sdmae.inference.contact_sheet import draw_contact_sheet
 from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.devices import devices as list_devices
 from napari_sdmae.inference.encode import encode_field
-from napari_sdmae.inference.fields import MAX_PIXELS, Region, check_patches, fitting_downsample
 from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.notes import reconstruction_note
-from napari_sdmae.inference.pictures import Picture, picture_of, read_field
 from napari_sdmae.inference.token_pca import PCABasis
+from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitting_downsample
+from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
 from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, fingerprint, model_info
 from napari_sdmae.io.safetensors_header import tensor_shapes
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.data.tiles import tissue_fraction
-from napari_sdmae.inference.fields import FieldError
-from napari_sdmae.inference.pictures import Picture
 from napari_sdmae.inference.resampling import Floats, Seen, at_scale
 from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.pictures import Picture
 
 Pool = Literal["mean", "tokens"]
 

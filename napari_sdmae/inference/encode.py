@@ -15,9 +15,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from napari_sdmae.inference.fields import RGB, Grid, fit_to_patches
-from napari_sdmae.inference.pictures import Picture, fit_picture
 from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.images.field import RGB, Grid, fit_to_patches
+from napari_sdmae.io.images.pictures import Picture, fit_picture
 from napari_sdmae.models.encoder import is_plain
 
 CHUNK_BYTES = 4 * 2**20

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.inference.embedding import Embedded
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 
 CHUNK = 16 * 2**20
 """Bytes copied at once."""

@@ -20,9 +20,9 @@ from skimage.color import hed_from_rgb
 from skimage.measure import label as connected
 from skimage.measure import regionprops_table
 
-from napari_sdmae.inference.blocks import strips
-from napari_sdmae.inference.fields import RGB, FieldError
-from napari_sdmae.inference.pictures import ArrayPicture, Picture
+from napari_sdmae.io.images.blocks import strips
+from napari_sdmae.io.images.field import RGB, FieldError
+from napari_sdmae.io.images.pictures import ArrayPicture, Picture
 from napari_sdmae.labels.label_map import LabelMap
 
 ROWS = 1024

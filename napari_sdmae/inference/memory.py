@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from napari_sdmae.inference.encode import AttentionState, encode_field
-from napari_sdmae.inference.fields import RGB
 from napari_sdmae.inference.scribbles import WindowTokens, encode_windows
 from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
 from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info import fingerprint
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.finetuned import Finetuned

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
-from napari_sdmae.inference.blocks import empty, strips
 from napari_sdmae.inference.resampling import Floats, linear, nearest
+from napari_sdmae.io.images.blocks import empty, strips
 
 ROWS = 1024
 """Rows that are worked on at once."""

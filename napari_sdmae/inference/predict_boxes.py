@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.blocks import empty
 from napari_sdmae.inference.prediction import Asked, Box
 from napari_sdmae.inference.resampling import Seen
+from napari_sdmae.io.images.blocks import empty
 from napari_sdmae.models.box_windows import window_boxes
 from napari_sdmae.models.finetuned import Finetuned
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.fields import RGB
 from napari_sdmae.inference.prediction import Asked
 from napari_sdmae.inference.resampling import Floats, Seen
+from napari_sdmae.io.images.field import RGB
 from napari_sdmae.models.finetuned import Finetuned
 
 WHOLE = 2

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.inference.fields import RGB, FieldError
-from napari_sdmae.inference.pictures import Picture
+from napari_sdmae.io.images.field import RGB, FieldError
+from napari_sdmae.io.images.pictures import Picture
 
 Floats = NDArray[np.float32]
 

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.fields import RGB, check_size
 from napari_sdmae.inference.linear_head import LinearHead, fit_linear_head, nearest_votes
 from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.pyramid import last_tokens
 from napari_sdmae.models.sliding import ramp, starts
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.fields import Grid
+from napari_sdmae.io.images.field import Grid
 
 
 def entropy(weights: NDArray[np.floating]) -> float:

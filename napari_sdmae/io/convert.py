@@ -16,8 +16,8 @@ from torch import Tensor
 from napari_sdmae.config.base import first_problem
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture, unstated
+from napari_sdmae.io.atomic import atomic_files, atomic_path
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
-from napari_sdmae.io.files import atomic_files, atomic_path
 from napari_sdmae.io.foreign import Foreign, read_foreign
 from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
 from napari_sdmae.io.head_info import read_head_spec

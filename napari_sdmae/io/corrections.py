@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from napari_sdmae.io.files import atomic_files
+from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.io.labelled_writer import (
     CLASSES,
     TABLE,

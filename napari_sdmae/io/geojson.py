@@ -18,7 +18,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.io.geojson_reader import read_geojson
 from napari_sdmae.io.label_description import KEY, content_id, describe
 from napari_sdmae.io.slide_bounds import Bounds, bounds_corner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.images.read import UnusableImage
 
 
 class UnusableLabels(UnusableImage):

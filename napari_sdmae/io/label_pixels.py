@@ -16,9 +16,9 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from napari_sdmae.io.images import UnusableImage, is_tiff, open_flat, plain_reasons, png_depth
+from napari_sdmae.io.images.read import UnusableImage, is_tiff, open_flat, plain_reasons, png_depth
+from napari_sdmae.io.images.tiff_claims import check_series, opened
 from napari_sdmae.io.memory import read_whole
-from napari_sdmae.io.tiff_claims import check_series, opened
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
 """Ends of label pictures. JPEG is left out: it changes values."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.io.files import atomic_files, check_free
+from napari_sdmae.io.atomic import atomic_files, check_free
 from napari_sdmae.io.geojson_features import load_json
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.io.label_description import describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_pixels import read_label_pixels

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels, extents
 from napari_sdmae.text.tables import table_bytes

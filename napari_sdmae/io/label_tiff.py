@@ -12,15 +12,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sdmae.io.files import atomic_path
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.atomic import atomic_path
+from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.scale import tiff_mpp
+from napari_sdmae.io.images.tiff_claims import opened
 from napari_sdmae.io.label_description import KEY, content_id, describe, restore, undescribed
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
 from napari_sdmae.io.label_pyramid import level, level_count, tiles
 from napari_sdmae.io.memory import TooLarge
-from napari_sdmae.io.scale import tiff_mpp
-from napari_sdmae.io.tiff_claims import opened
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels, smallest_type
 from napari_sdmae.text.documents import parse_json

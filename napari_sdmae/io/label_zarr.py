@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_sdmae.io.files import atomic_path, check_free, write_atomically
+from napari_sdmae.io.atomic import atomic_path, check_free, write_atomically
 from napari_sdmae.io.label_description import KEY, describe
 from napari_sdmae.io.label_pyramid import level, level_count
 from napari_sdmae.io.label_zarr_reader import read_label_zarr

@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.tables import table_bytes
 

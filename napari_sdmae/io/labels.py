@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.io.atomic import check_free
 from napari_sdmae.io.coco import read_coco, write_coco
 from napari_sdmae.io.coco_reader import coco_pictures, is_coco
-from napari_sdmae.io.files import check_free
 from napari_sdmae.io.geojson import ObjectType, read_geojson, write_geojson
 from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.label_files import UnusableLabels

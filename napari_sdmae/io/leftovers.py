@@ -15,7 +15,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from napari_sdmae.processes import ProcessIdentity, start_token
+from napari_sdmae.io.processes import ProcessIdentity, start_token
 
 WRITING, REPLACED, READY, REPLACING = "tmp", "old", "new", "over"
 """Kinds: being written; a folder whose place a new one takes; files that only wait to be moved into place, to new names or also

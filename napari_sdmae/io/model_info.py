@@ -145,7 +145,7 @@ def resembles_model(path: Path) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    from napari_sdmae.io.images import IMAGE_SUFFIXES  # decoders are not needed to describe a model
+    from napari_sdmae.io.images.read import IMAGE_SUFFIXES  # decoders are not needed to describe a model
 
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
 

@@ -20,7 +20,7 @@ import yaml
 
 from napari_sdmae.config.ablation import AblationConfig, Cell
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.io.files import clear_leftovers, make_folder, write_atomically
+from napari_sdmae.io.atomic import clear_leftovers, make_folder, write_atomically
 from napari_sdmae.training.ablation_plot import draw_results
 from napari_sdmae.training.ablation_table import Result, read_result, write_tables
 from napari_sdmae.training.events import Ended, Event

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.training.ablation_table import Comparison, Result, compare
 
 NO_MATPLOTLIB = "no plot, as matplotlib is not installed: pip install matplotlib, then start again (finished cells are kept)"

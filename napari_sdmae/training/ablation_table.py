@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_sdmae.config.ablation import Cell
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.run_folder import RunFolder
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import psutil
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from napari_sdmae.processes import ProcessIdentity, boot_id, start_token
+from napari_sdmae.io.processes import ProcessIdentity, boot_id, start_token
 from napari_sdmae.text.printable import printable
 
 LONGEST = 4000
@@ -24,7 +24,7 @@ class Author(BaseModel):
     """A process, and the folder it works in; by default this process.
 
     `folder` is the inode of the run folder and `path` where it is, by which a copy is known from the run that a job works in.
-    Runs of version 1 have neither, nor `boot` and `start` (see :class:`~napari_sdmae.processes.ProcessIdentity`).
+    Runs of version 1 have neither, nor `boot` and `start` (see :class:`~napari_sdmae.io.processes.ProcessIdentity`).
     """
 
     model_config = ConfigDict(frozen=True)

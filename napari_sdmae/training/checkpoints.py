@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from napari_sdmae.config.base import Precision
-from napari_sdmae.io.files import flush_folder, write_atomically
+from napari_sdmae.io.atomic import flush_folder, write_atomically
 from napari_sdmae.io.regular_files import open_regular, read_regular
 from napari_sdmae.training.run_folder import RunFolder
 

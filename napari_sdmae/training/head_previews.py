@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.metrics import FoundBoxes
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.precision import autocast

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from napari_sdmae.config.base import Precision
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from napari_sdmae.data.cache import TileCache
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.models.reconstruction import reconstruct_tiles
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.run_folder import RunFolder

@@ -22,7 +22,7 @@ from typing import Any
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, append_regular, is_regular, kind_of, read_regular, require_kinds
 from napari_sdmae.text.documents import DocumentError, decode, parse_json, parse_yaml
 from napari_sdmae.training.leftovers import remove_leftovers

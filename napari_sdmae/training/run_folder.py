@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, kind_of, open_regular, read_regular, require_kinds
 from napari_sdmae.training.authorship import place_of, works_in
 from napari_sdmae.training.claiming import require_idle

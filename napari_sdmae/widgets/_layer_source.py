@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.layers import Source
 from napari_sdmae.widgets._picture import FieldError, grouped, picture_of
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.widgets._ask import ask_overwrite
 from napari_sdmae.widgets._measurement_model import MeasurementModel, without_measurements

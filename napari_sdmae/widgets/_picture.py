@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_sdmae.io.intensity import UnknownKind, as_rgb8
+from napari_sdmae.io.images.intensity import UnknownKind, as_rgb8
 from napari_sdmae.layers import KEY, Source
 
 Colours = Literal["colour", "grey"]

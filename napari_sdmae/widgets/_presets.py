@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from napari_sdmae.config.base import Settings
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.documents import read_yaml
 from napari_sdmae.widgets._fields import problems
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.io.images import UnusableImage, image_size
+from napari_sdmae.io.images.read import UnusableImage, image_size
 from napari_sdmae.widgets._field import Taken
 
 

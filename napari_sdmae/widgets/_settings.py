@@ -13,7 +13,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 from platformdirs import user_config_path
 
-from napari_sdmae.io.files import write_atomically
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.documents import read_json
 
 PLUGIN = "napari-sdmae"

@@ -12,7 +12,7 @@ import pytest
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.io import files
+from napari_sdmae.io import atomic
 from napari_sdmae.io.head_folder import save_head
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
@@ -170,7 +170,7 @@ def test_a_full_disk_ends_the_batch_in_one_line_and_leaves_nothing_half(
         if flushed > 20:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     assert predict(heads / "segmentation", images, tmp_path / "out") == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "No space" in line]
     assert said == [f"sdmae predict: {tmp_path / 'out'}: No space left on device"]

@@ -11,7 +11,7 @@ from PIL import Image
 from skimage.measure import label
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 
 @pytest.fixture(scope="session")

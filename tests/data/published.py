@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.morphology import remove_small_objects
 
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.outlines import outlines
 
 Pictures = list[np.ndarray]

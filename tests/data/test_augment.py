@@ -12,7 +12,7 @@ from skimage.color import hed2rgb, rgb2hed
 from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.augment import Draw, augment, draw_augmentation, jitter_stain, to_border
 from napari_sdmae.data.crops import random_boxes, typical_edge
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 EVERYTHING = AugmentationConfig(stain_jitter=0.2)
 IDENTITY = AugmentationConfig(crop_scale=(1, 1), crop_ratio=(1, 1), flip=False, rotate90=False, stain_jitter=0)

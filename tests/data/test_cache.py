@@ -22,7 +22,7 @@ from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.cache_folders import delete_cache, list_caches
 from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.listing import DataError, TileCacheError
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from napari_sdmae.data import sampling
 from napari_sdmae.data.cache import open_cache, prepare_tiles
 from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 
 
 @pytest.fixture

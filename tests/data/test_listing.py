@@ -18,7 +18,7 @@ from napari_sdmae.data.inspection import inspect
 from napari_sdmae.data.labelled_notes import picture_warnings, turned_fits
 from napari_sdmae.data.listing import list_folder
 from napari_sdmae.data.sources import DataError, find_images, fingerprint
-from napari_sdmae.io.images import image_size
+from napari_sdmae.io.images.read import image_size
 
 
 @pytest.fixture

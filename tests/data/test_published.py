@@ -21,7 +21,7 @@ from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.pcam import unpack
 from napari_sdmae.data.sources import DataError, find_images, missing_folders
 from napari_sdmae.io.aperio_xml import draw_outlines, read_outlines
-from napari_sdmae.io.images import UnusableImage, read_image
+from napari_sdmae.io.images.read import UnusableImage, read_image
 
 
 def parts(labelled) -> dict[str, int]:

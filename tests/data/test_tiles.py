@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.tiles import cut, grid_starts, tile_count, tissue_fraction
-from napari_sdmae.io.images import UnusableImage, read_image
+from napari_sdmae.io.images.read import UnusableImage, read_image
 
 NO_FILTER = TilesConfig(tissue_filter=False)
 

@@ -13,10 +13,10 @@ from PIL import Image
 from scipy import ndimage
 from skimage.color import hed_from_rgb
 
-from napari_sdmae.inference.fields import FieldError
 from napari_sdmae.inference.measuring import measure, parts, stain_densities
-from napari_sdmae.inference.pictures import FilePicture
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.pictures import FilePicture
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 
 RGB = NDArray[np.uint8]

@@ -24,15 +24,15 @@ from torch import Tensor, nn
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles import tissue_fraction
 from napari_sdmae.inference import queries
-from napari_sdmae.inference.blocks import empty, spans
-from napari_sdmae.inference.fields import FieldError
 from napari_sdmae.inference.objects import grow, reading_order
-from napari_sdmae.inference.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.inference.precision import chosen_precision, gain
 from napari_sdmae.inference.predicting import predict, predict_file
 from napari_sdmae.inference.resampling import at_scale, linear, nearest
 from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.blocks import empty, spans
+from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels import import_labels
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.new_head import new_head
@@ -477,7 +477,7 @@ def test_numbers_go_in_reading_order_and_gaps_close() -> None:
 
 def test_large_results_live_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(empty((10, 10), np.int32)) is np.ndarray
-    monkeypatch.setattr("napari_sdmae.inference.blocks.IN_MEMORY", 100)
+    monkeypatch.setattr("napari_sdmae.io.images.blocks.IN_MEMORY", 100)
     array = empty((10, 10), np.int32)
     assert isinstance(array, np.memmap)
     array[3, 4] = 5

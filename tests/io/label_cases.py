@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2hed
 
-from napari_sdmae.io.images import read_image
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
 CLASSES = (

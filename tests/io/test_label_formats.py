@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from napari_sdmae.io.coco import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_detections
-from napari_sdmae.io.images import read_mpp
+from napari_sdmae.io.images.read import read_mpp
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_png import read_label_png, write_label_png
 from napari_sdmae.io.label_pyramid import level

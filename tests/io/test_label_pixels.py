@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from napari_sdmae.data.label_images import read_labels
-from napari_sdmae.io.images import UnusableImage
+from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.io.labels import import_labels
 
 VALUES = (np.arange(48).reshape(6, 8) % 4).astype(np.uint8)

@@ -6,7 +6,7 @@ import pytest
 
 from napari_sdmae.io import memory
 from napari_sdmae.io.aperio_xml import read_outlines
-from napari_sdmae.io.images import UnusableImage, image_size, read_about, read_image
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_image
 from napari_sdmae.io.labels import UnusableLabels, import_labels
 from napari_sdmae.io.memory import TooLarge, read_whole
 

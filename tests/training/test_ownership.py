@@ -15,7 +15,7 @@ import pytest
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.processes import start_token
+from napari_sdmae.io.processes import start_token
 from napari_sdmae.training import claiming
 from napari_sdmae.training.authorship import place_of
 from napari_sdmae.training.events import Ended, Event, Preparing, Started

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.processes import start_token
+from napari_sdmae.io.processes import start_token
 from napari_sdmae.training.run_folder import MetricsReader, RunFolder, RunFolderError, RunStatus, is_alive
 from napari_sdmae.training.run_list import list_runs
 

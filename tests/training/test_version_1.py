@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from napari_sdmae.processes import boot_id
+from napari_sdmae.io.processes import boot_id
 from napari_sdmae.training import pretrain
 from napari_sdmae.training.run_folder import RunFolder, RunFolderError
 from napari_sdmae.training.run_list import find_runs

@@ -6,7 +6,7 @@ import tifffile
 from napari.layers import Image
 from PIL import Image as Picture
 
-from napari_sdmae.io.images import read_image, read_mpp
+from napari_sdmae.io.images.read import read_image, read_mpp
 from napari_sdmae.widgets._field import take
 from napari_sdmae.widgets._layer_source import finest_level, write_layers
 

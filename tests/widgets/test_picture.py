@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_sdmae.io.images import read_image
-from napari_sdmae.io.intensity import as_rgb8
+from napari_sdmae.io.images.intensity import as_rgb8
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.widgets._field import take
 from napari_sdmae.widgets._layer_source import write_layers
 from napari_sdmae.widgets._picture import FieldError, grouped, is_certain, mean, merged, picture_of, taken_text, trio_of

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sdmae.io.intensity import UnknownKind
+from napari_sdmae.io.images.intensity import UnknownKind
 
 
 class Which(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.fields import (
+from napari_sdmae.io.images.field import (
     RGB,
     FieldError,
     Grid,
@@ -21,9 +21,9 @@ from napari_sdmae.inference.fields import (
     pad_to_multiple,
     reduce,
 )
-from napari_sdmae.io.images import UnusableImage, image_size, read_about, read_bands
-from napari_sdmae.io.scale import is_doubt
-from napari_sdmae.io.tiff_planes import ANY, Which
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_bands
+from napari_sdmae.io.images.scale import is_doubt
+from napari_sdmae.io.images.tiff_planes import ANY, Which
 
 BAND = 256
 """Rows decoded at once."""
@@ -230,7 +230,7 @@ def read_field(picture: Picture) -> RGB:
 
 
 def fit_picture(picture: Picture, patch: int, downsample: int) -> tuple[RGB, Grid]:
-    """Return what :func:`~napari_sdmae.inference.fields.fit_to_patches` does of the whole, reading a row of patches at a time.
+    """Return what :func:`~napari_sdmae.io.images.field.fit_to_patches` does of the whole, reading a row of patches at a time.
 
     Memory follows from what the encoder sees, not from the size of the picture.
 

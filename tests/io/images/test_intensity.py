@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.io.images import UnusableImage, read_image
-from napari_sdmae.io.intensity import as_rgb8, brightness_notes
+from napari_sdmae.io.images.intensity import as_rgb8, brightness_notes
+from napari_sdmae.io.images.read import UnusableImage, read_image
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.fields import (
+from napari_sdmae.io.images.field import (
     MAX_TOKENS,
     FieldError,
     Grid,
@@ -16,7 +16,7 @@ from napari_sdmae.inference.fields import (
     fitting_downsample,
     pad_to_multiple,
 )
-from napari_sdmae.inference.pictures import ArrayPicture, fit_picture, read_field
+from napari_sdmae.io.images.pictures import ArrayPicture, fit_picture, read_field
 
 
 def test_grey_and_transparent_images_become_rgb(tissue_tile: NDArray[np.uint8]) -> None:

@@ -17,12 +17,12 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from napari_sdmae.io import tiff
-from napari_sdmae.io.intensity import Brightness, as_rgb8, brightness_notes
+from napari_sdmae.io.images import tiff
+from napari_sdmae.io.images.intensity import Brightness, as_rgb8, brightness_notes
+from napari_sdmae.io.images.scale import info_scale
+from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.memory import TooLarge, check_memory, read_whole
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
-from napari_sdmae.io.scale import info_scale
-from napari_sdmae.io.tiff_planes import ANY, Which
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1_000_000_000

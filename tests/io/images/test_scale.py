@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.io.images import read_about, read_mpp
-from napari_sdmae.io.scale import judge, micrometres_in
+from napari_sdmae.io.images.read import read_about, read_mpp
+from napari_sdmae.io.images.scale import judge, micrometres_in
 
 GREY = np.full((32, 40), 180, np.uint8)
 QUARTER = {

@@ -11,8 +11,8 @@ from pathlib import Path
 import label_cases as cases
 import pytest
 
-from napari_sdmae.io import files
-from napari_sdmae.io.files import atomic_files, atomic_path, check_free, clear_leftovers, write_atomically
+from napari_sdmae.io import atomic
+from napari_sdmae.io.atomic import atomic_files, atomic_path, check_free, clear_leftovers, write_atomically
 from napari_sdmae.io.labels import FORMATS, export_labels
 from napari_sdmae.io.leftovers import reserved
 
@@ -221,7 +221,7 @@ def test_killed_at_any_call_all_is_as_before_or_the_next_call_brings_it_to_an_en
 DYING = """
 import os, sys
 from pathlib import Path
-from napari_sdmae.io.files import atomic_path
+from napari_sdmae.io.atomic import atomic_path
 contexts = []
 for path, folder in ((Path(sys.argv[1]) / "dead.csv", False), (Path(sys.argv[1]) / "dead.ome.zarr", True)):
     contexts.append(atomic_path(path, folder=folder))
@@ -257,7 +257,7 @@ def test_only_what_a_dead_process_surely_left_is_cleared(tmp_path: Path) -> None
     link = f".link.sdmae-{machine}-{boot}-{space}-{process}-{start}-0.tmp"
     (tmp_path / link).symlink_to(tmp_path)
     (tmp_path / f".b.sdmae-{machine}-{strange}-{space}-{process}-{start}-0.tmp").write_text("before the machine started anew")
-    files._cleared.clear()
+    atomic._cleared.clear()
     clear_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*alike, link])
 
@@ -269,7 +269,7 @@ def test_a_folder_whose_process_died_while_another_took_its_place_comes_back(tmp
     code += "p = Path(sys.argv[1]); p.rename(l.reserved(p, l.REPLACED)); os._exit(9)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.ome.zarr")], check=False)
     assert not (tmp_path / "a.ome.zarr").exists()
-    files._cleared.clear()
+    atomic._cleared.clear()
     clear_leftovers(tmp_path)
     assert tree(tmp_path) == before
 

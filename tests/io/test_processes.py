@@ -5,8 +5,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from napari_sdmae import processes
-from napari_sdmae.processes import ProcessIdentity, start_token
+from napari_sdmae.io import processes
+from napari_sdmae.io.processes import ProcessIdentity, start_token
 
 
 def test_this_process_lives():

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.io import images
-from napari_sdmae.io.images import UnusableImage, image_size, read_bands, read_image, read_mpp
+from napari_sdmae.io.images import read
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands, read_image, read_mpp
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def test_missing_file_and_folder(tmp_path):
 def test_size_limits_are_said(picture, tmp_path, monkeypatch):
     Image.fromarray(picture).save(tmp_path / "a.jpg")
     Image.fromarray(picture).save(tmp_path / "a.tif")
-    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(read, "MAX_PIXELS", 10_000)
     for name in ("a.jpg", "a.tif"):
         with pytest.raises(UnusableImage, match="at most 0 can be decoded in one piece"):
             read_image(tmp_path / name)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sdmae.io import images, memory, tiff_claims
-from napari_sdmae.io.images import UnusableImage, image_size, read_about, read_bands, read_image
+from napari_sdmae.io import memory
+from napari_sdmae.io.images import read, tiff_claims
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_bands, read_image
+from napari_sdmae.io.images.tiff_planes import Which
 from napari_sdmae.io.label_files import UnusableLabels
 from napari_sdmae.io.label_tiff import read_label_tiff
-from napari_sdmae.io.tiff_planes import Which
 
 PLANES = [np.full((48, 40, 3), 40 * number, np.uint8) for number in range(1, 6)]
 
@@ -122,9 +123,9 @@ def test_claims_that_the_file_cannot_hold(tmp_path, compression, code, value):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PLANES[0], photometric="rgb", compression=compression, tile=(16, 16), metadata=None)
     patched(path, code, value)
-    for read in (read_image, image_size, read_about, lambda path: list(read_bands(path, 16))):
+    for reader in (read_image, image_size, read_about, lambda path: list(read_bands(path, 16))):
         with pytest.raises(UnusableImage, match="its header claims"):
-            read(path)
+            reader(path)
     with pytest.raises(UnusableLabels, match="its header claims"):
         read_label_tiff(path)
 
@@ -158,7 +159,7 @@ def test_pages_and_tags_have_limits(tmp_path, monkeypatch):
 
 def test_what_does_not_fit_into_memory_is_not_begun(tmp_path, monkeypatch, tissue):
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
-    monkeypatch.setattr(images.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(read.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("decoded"))
     tifffile.imwrite(tmp_path / "a.tif", PLANES[0].astype(np.uint16), photometric="rgb")
     tifffile.imwrite(tmp_path / "b.tif", PLANES[0], photometric="rgb", planarconfig="contig", rowsperstrip=48)

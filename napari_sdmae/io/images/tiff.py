@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
-from napari_sdmae.io.intensity import Depth, UnknownKind, as_rgb8, stated_depth, to_uint8, with_alpha
+from napari_sdmae.io.images.intensity import Depth, UnknownKind, as_rgb8, stated_depth, to_uint8, with_alpha
+from napari_sdmae.io.images.scale import Scale, tiff_scale
+from napari_sdmae.io.images.tiff_claims import check_page, opened
+from napari_sdmae.io.images.tiff_planes import ANY, Chosen, Which, channel_axis, choose
 from napari_sdmae.io.memory import check_memory
-from napari_sdmae.io.scale import Scale, tiff_scale
-from napari_sdmae.io.tiff_claims import check_page, opened
-from napari_sdmae.io.tiff_planes import ANY, Chosen, Which, channel_axis, choose
 
 __all__ = ["TiffPicture", "UnknownKind", "picture"]
 
