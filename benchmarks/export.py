@@ -21,7 +21,7 @@ from machine import write_result
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_sdmae.io.labels import FORMATS, export_labels, import_labels
+from napari_sdmae.io.labels.registry import FORMATS, export_labels, import_labels
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 
 NUCLEI = 50_000

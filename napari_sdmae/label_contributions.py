@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.io.geojson_features import Shape
-from napari_sdmae.io.geojson_reader import OBJECTS, labels_of_shapes, shapes_in_source
-from napari_sdmae.io.labels import FORMATS, UnusableLabels, export_labels, import_labels
+from napari_sdmae.io.labels.geojson.features import Shape
+from napari_sdmae.io.labels.geojson.read import OBJECTS, labels_of_shapes, shapes_in_source
+from napari_sdmae.io.labels.registry import FORMATS, UnusableLabels, export_labels, import_labels
 from napari_sdmae.label_layers import labels_layer, layer_label_map
 from napari_sdmae.layers import LayerData
 from napari_sdmae.shape_layers import shapes_layer, write_shapes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.label_description import as_labels, undescribed
+from napari_sdmae.io.labels.description import as_labels, undescribed
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.labels.objects import present
 from napari_sdmae.layers import KEY, Field, LayerData, derived

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.drawn_shapes import AREAS, polygons_of
-from napari_sdmae.io.geojson import feature, geometry_of, write_features
-from napari_sdmae.io.geojson_features import Shape
-from napari_sdmae.io.geojson_reader import labels_of_shapes
+from napari_sdmae.io.labels.geojson.features import Shape
+from napari_sdmae.io.labels.geojson.read import labels_of_shapes
+from napari_sdmae.io.labels.geojson.write import feature, geometry_of, write_features
+from napari_sdmae.io.labels.shapes import AREAS, polygons_of
 from napari_sdmae.label_layers import place_of
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.layers import KEY, LayerData

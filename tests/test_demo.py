@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.labels.registry import import_labels
 
 
 def test_demo_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:

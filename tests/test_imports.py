@@ -99,7 +99,7 @@ assert not found, found
         "napari_sdmae.layers",
         "napari_sdmae.label_layers",
         "napari_sdmae.shape_layers",
-        "napari_sdmae.io.labels",
+        "napari_sdmae.io.labels.registry",
         "napari_sdmae.io.head_info",
         "napari_sdmae.labels.serialization",
         "napari_sdmae.training.run_folder",

@@ -13,8 +13,8 @@ def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
     """Write the boxes of an image as COCO JSON, in px of the whole image."""
     import numpy as np
 
-    from napari_sdmae.io.coco import write_coco_detections
     from napari_sdmae.io.images.read import image_size
+    from napari_sdmae.io.labels.coco.write import write_coco_detections
 
     write_coco_detections(
         np.array([(box.left, box.top, box.right, box.bottom) for box in found.boxes], float).reshape(-1, 4),

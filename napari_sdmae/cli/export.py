@@ -55,7 +55,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     """Read, write and return the paths written: of a file with labels of several pictures some for each."""
     check_scale(arguments.mpp)
     _check(arguments)
-    from napari_sdmae.io.labels import pictures_in
+    from napari_sdmae.io.labels.registry import pictures_in
 
     pictures = [] if arguments.image is not None else pictures_in(arguments.labels)
     if len(pictures) < 2:
@@ -70,7 +70,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
 
 def _named(path: Path, picture: str) -> Path:
     """Return `path` with the name of a picture before its end: ``labels.ome.tif`` becomes ``labels-a.ome.tif``."""
-    from napari_sdmae.io.labels import FORMATS
+    from napari_sdmae.io.labels.registry import FORMATS
 
     name = re.sub(r"[^\w.-]+", "-", str(PurePosixPath(picture.replace("\\", "/")).with_suffix(""))).strip("-.")
     ends = sorted((end for one in FORMATS.values() for end in one.suffixes if path.name.lower().endswith(end)), key=len)
@@ -80,7 +80,7 @@ def _named(path: Path, picture: str) -> Path:
 
 def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     """Refuse what may not be written, before anything is read."""
-    from napari_sdmae.io.labels import check_target, format_of
+    from napari_sdmae.io.labels.registry import check_target, format_of
 
     for folder in {path.parent for path in outputs}:
         clear_leftovers(folder)  # moves what a call that was killed had finished
@@ -91,7 +91,7 @@ def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
 
 
 def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str | None) -> list[Path]:
-    from napari_sdmae.io.labels import export_labels, format_of, format_read, import_labels
+    from napari_sdmae.io.labels.registry import export_labels, format_of, format_read, import_labels
 
     formats = [format_of(path, arguments.format) for path in outputs]
     _refuse_there(arguments, outputs)

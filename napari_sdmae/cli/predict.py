@@ -167,7 +167,7 @@ class Job:
 
     def _save(self, one: Input, found: Prediction, stem: Path) -> Iterator[Path]:
         from napari_sdmae.cli._overlay import overlay
-        from napari_sdmae.io.labels import export_labels
+        from napari_sdmae.io.labels.registry import export_labels
 
         paths = {end: stem.with_name(f"{stem.name}-{end}") for end in _ends(self.arguments, self.spec)}
         for name in _formats(self.arguments, self.spec):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io import aperio_xml
 from napari_sdmae.io.images.read import UnusableImage
-from napari_sdmae.io.label_pixels import LABEL_SUFFIXES, label_pixels_size, read_label_pixels
+from napari_sdmae.io.labels import aperio_xml
+from napari_sdmae.io.labels.pixels import LABEL_SUFFIXES, label_pixels_size, read_label_pixels
 
 __all__ = ["LABEL_SUFFIXES", "count", "is_outlines", "label_size", "read_labels", "value_counts"]
 

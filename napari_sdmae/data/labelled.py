@@ -34,8 +34,8 @@ from napari_sdmae.data.labelled_splits import missing_classes, split_images
 from napari_sdmae.data.labelled_tables import TABLES, add_notes, find_tables, list_tables
 from napari_sdmae.data.refusals import refuse_unusable
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_mpp
+from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.labels.label_map import LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]

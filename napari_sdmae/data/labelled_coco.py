@@ -16,7 +16,7 @@ from napari_sdmae.data.labelled_parts import part_of
 from napari_sdmae.data.labelled_sets import Box, Item, Listing
 from napari_sdmae.data.labelled_tables import annotate
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.coco_categories import read_categories
+from napari_sdmae.io.labels.coco.categories import read_categories
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.documents import DocumentError, read_json
 from napari_sdmae.text.spelling import one_form

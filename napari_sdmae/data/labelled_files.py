@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from napari_sdmae.data.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.sources import SourceFile, files_below
-from napari_sdmae.io import aperio_xml
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
+from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 SUFFIXES = IMAGE_SUFFIXES | LABEL_SUFFIXES | {aperio_xml.SUFFIX}

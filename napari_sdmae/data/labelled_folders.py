@@ -11,7 +11,7 @@ from napari_sdmae.data.labelled_pairs import list_pairs
 from napari_sdmae.data.labelled_parts import part_in, part_of
 from napari_sdmae.data.labelled_sets import Item, Listing
 from napari_sdmae.data.sources import DataError, SourceFile, files_below, find_images
-from napari_sdmae.io import aperio_xml
+from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.text.spelling import ByName, one_form
 

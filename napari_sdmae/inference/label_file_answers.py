@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io import labels as files
 from napari_sdmae.io.corrections import add_correction
 from napari_sdmae.io.labelled_writer import LabelledPicture
+from napari_sdmae.io.labels import registry as files
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 
@@ -32,7 +32,7 @@ def export_labels(
     overwrite: bool = False,
     device: str = "auto",
 ) -> Answer:
-    """Write labels to `path`; see :func:`napari_sdmae.io.labels.export_labels`. Returns ``files`` and ``seconds``."""
+    """Write labels to `path`; see :func:`napari_sdmae.io.labels.registry.export_labels`. Returns ``files`` and ``seconds``."""
     start = perf_counter()
     options: dict[str, Any] = {"object_type": object_type, "bounds": bounds}
     given = {name: value for name, value in options.items() if value is not None}

@@ -44,7 +44,7 @@ def _everything(folder: Path) -> Iterator[Path]:
 
 def _ours(folder: Path) -> dict[str, Any] | None:
     """Return what we wrote into the metadata of a group, None if we wrote nothing."""
-    from napari_sdmae.io.label_description import KEY
+    from napari_sdmae.io.labels.description import KEY
 
     try:
         found = json.loads((folder / METADATA).read_bytes())["attributes"][KEY]

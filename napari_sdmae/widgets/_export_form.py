@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from napari_sdmae.io.labels import FORMATS
+from napari_sdmae.io.labels.registry import FORMATS
 from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._editors import TextEdit
 from napari_sdmae.widgets._failure import FailureLine

@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_sdmae.cli import export as command
 from napari_sdmae.cli import main
-from napari_sdmae.io.labels import FORMATS, export_labels, import_labels
+from napari_sdmae.io.labels.registry import FORMATS, export_labels, import_labels
 
 ENDS = ["a.geojson", "a.geojson.gz", "a.ome.tif", "a.ome.zarr", "a.png", "a.json"]
 

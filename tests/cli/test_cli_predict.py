@@ -17,7 +17,7 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.predicting import predict
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.labels.registry import import_labels
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 

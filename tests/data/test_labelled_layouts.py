@@ -17,7 +17,7 @@ from napari_sdmae.data.labelled_sets import IGNORE
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
 from napari_sdmae.io.images.read import UnusableImage
-from napari_sdmae.io.labels import export_labels
+from napari_sdmae.io.labels.registry import export_labels
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
 

@@ -20,8 +20,8 @@ from napari_sdmae.data.labelled import load_labelled, read_labelled
 from napari_sdmae.data.labelled_counts import class_counts
 from napari_sdmae.data.pcam import unpack
 from napari_sdmae.data.sources import DataError, find_images, missing_folders
-from napari_sdmae.io.aperio_xml import draw_outlines, read_outlines
 from napari_sdmae.io.images.read import UnusableImage, read_image
+from napari_sdmae.io.labels.aperio_xml import draw_outlines, read_outlines
 
 
 def parts(labelled) -> dict[str, int]:

@@ -38,7 +38,7 @@ LOADED = (
     "napari_sdmae.inference.predicting",
     "napari_sdmae.io.checkpoints",
     "napari_sdmae.io.head_folder",
-    "napari_sdmae.io.labels",
+    "napari_sdmae.io.labels.registry",
     "napari_sdmae.training.ablation",
     "napari_sdmae.training.finetuning",
     "napari_sdmae.training.pretraining",

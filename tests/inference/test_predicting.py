@@ -33,7 +33,7 @@ from napari_sdmae.io.images.blocks import empty, spans
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.labels.registry import import_labels
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import LabelMap, make_classes

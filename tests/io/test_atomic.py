@@ -13,7 +13,7 @@ import pytest
 
 from napari_sdmae.io import atomic
 from napari_sdmae.io.atomic import atomic_files, atomic_path, check_free, clear_leftovers, write_atomically
-from napari_sdmae.io.labels import FORMATS, export_labels
+from napari_sdmae.io.labels.registry import FORMATS, export_labels
 from napari_sdmae.io.leftovers import reserved
 
 

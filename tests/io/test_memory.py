@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.io import memory
-from napari_sdmae.io.aperio_xml import read_outlines
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_image
-from napari_sdmae.io.labels import UnusableLabels, import_labels
+from napari_sdmae.io.labels.aperio_xml import read_outlines
+from napari_sdmae.io.labels.registry import UnusableLabels, import_labels
 from napari_sdmae.io.memory import TooLarge, read_whole
 
 START = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "xml": b"<Annotations>"}

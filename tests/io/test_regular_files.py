@@ -9,7 +9,7 @@ import pytest
 from napari_sdmae.data.listing import DataError
 from napari_sdmae.data.sources import find_images
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_image
-from napari_sdmae.io.labels import UnusableLabels, import_labels, pictures_in
+from napari_sdmae.io.labels.registry import UnusableLabels, import_labels, pictures_in
 from napari_sdmae.io.regular_files import ENDLESS
 
 MAKE: dict[str, Callable[[Path], None]] = {"a pipe": os.mkfifo, "a device": lambda path: path.symlink_to("/dev/zero")}

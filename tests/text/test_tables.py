@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from napari_sdmae.config.ablation import Cell
-from napari_sdmae.io.label_table import write_label_table
+from napari_sdmae.io.labels.csv import write_label_table
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.text.tables import harmless, restored, table_bytes
 from napari_sdmae.training.ablation_table import Result, write_tables

@@ -21,7 +21,7 @@ from napari_sdmae.config.pretrain import LossConfig, PretrainConfig
 from napari_sdmae.data.cache import open_cache
 from napari_sdmae.data.crops import random_boxes
 from napari_sdmae.data.pcam import unpack
-from napari_sdmae.io.aperio_xml import read_outlines
+from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.rng import CROP, uniforms
 from napari_sdmae.training import RunFolder, finetune, pretrain
 from napari_sdmae.training.events import Ended, Event, StepLogged

@@ -11,7 +11,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QLabel, QLineEdit
 
-from napari_sdmae.io.labels import export_labels
+from napari_sdmae.io.labels.registry import export_labels
 from napari_sdmae.widgets import _drop, _model_input, _source
 from napari_sdmae.widgets._data_edit import DataEdit
 from napari_sdmae.widgets._export_form import ExportForm

@@ -13,7 +13,7 @@ import tifffile
 from napari.layers import Labels
 from npe2.io_utils import read as read_layer_data
 
-from napari_sdmae.io.labels import UnusableLabels, export_labels, import_labels
+from napari_sdmae.io.labels.registry import UnusableLabels, export_labels, import_labels
 from napari_sdmae.label_layers import labels_layer, layer_label_map, probability_layers
 from napari_sdmae.layers import KEY, Field, Source
 from napari_sdmae.shape_layers import shapes_label_map

@@ -11,7 +11,7 @@ from PIL import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_sdmae.io.labels import FORMATS, format_of
+from napari_sdmae.io.labels.registry import FORMATS, format_of
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.layers import Field, Source
@@ -215,7 +215,7 @@ def test_what_cannot_be_written_or_read_is_said(widget, opened, qtbot, tmp_path,
     assert "broken.geojson" in form.failure.failure.line
     far = nuclei(origin=(5000.0, 5000.0))
     (tmp_path / "far.geojson").write_text((tmp_path / "broken.geojson").read_text())
-    from napari_sdmae.io.labels import export_labels
+    from napari_sdmae.io.labels.registry import export_labels
 
     export_labels(far, tmp_path / "far.geojson", overwrite=True)
     widget.desk.exporting.open(tmp_path / "far.geojson")

@@ -13,8 +13,8 @@ from napari_sdmae.io import memory
 from napari_sdmae.io.images import read, tiff_claims
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_bands, read_image
 from napari_sdmae.io.images.tiff_planes import Which
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_tiff import read_label_tiff
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.ome_tiff import read_label_tiff
 
 PLANES = [np.full((48, 40, 3), 40 * number, np.uint8) for number in range(1, 6)]
 

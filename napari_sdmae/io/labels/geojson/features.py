@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.io.label_description import KEY
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.nuclei_json import nuclei_features
-from napari_sdmae.io.peer_classes import KINDS, Colour, peer_class, unknown_keys
+from napari_sdmae.io.labels.description import KEY
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.hovernet import nuclei_features
+from napari_sdmae.io.labels.peer_classes import KINDS, Colour, peer_class, unknown_keys
 from napari_sdmae.labels.outlines import FARTHEST, Polygon, Ring
 from napari_sdmae.text.documents import DocumentError, read_json
 

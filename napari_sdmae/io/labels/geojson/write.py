@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.atomic import atomic_path
-from napari_sdmae.io.geojson_reader import read_geojson
-from napari_sdmae.io.label_description import KEY, content_id, describe
-from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
+from napari_sdmae.io.labels.description import KEY, content_id, describe
+from napari_sdmae.io.labels.geojson.read import read_geojson
+from napari_sdmae.io.labels.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.objects import Window, check_labels, windows
 from napari_sdmae.labels.outlines import Polygon, Ring, outlines

@@ -16,10 +16,10 @@ from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.io.images.scale import tiff_mpp
 from napari_sdmae.io.images.tiff_claims import opened
-from napari_sdmae.io.label_description import KEY, content_id, describe, restore, undescribed
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_pixels import plane_of, read_label_pixels
-from napari_sdmae.io.label_pyramid import level, level_count, tiles
+from napari_sdmae.io.labels.description import KEY, content_id, describe, restore, undescribed
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.pixels import plane_of, read_label_pixels
+from napari_sdmae.io.labels.pyramid import level, level_count, tiles
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels, smallest_type

@@ -17,19 +17,19 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from napari_sdmae.io.coco import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_detections
 from napari_sdmae.io.images.read import read_mpp
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_png import read_label_png, write_label_png
-from napari_sdmae.io.label_pyramid import level
-from napari_sdmae.io.label_table import label_table
-from napari_sdmae.io.label_tiff import read_label_tiff, write_label_tiff
-from napari_sdmae.io.label_zarr import read_label_zarr, write_label_zarr
-from napari_sdmae.io.labels import FORMATS, export_labels, format_of, import_labels, written_files
+from napari_sdmae.io.labels.coco.write import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_detections
+from napari_sdmae.io.labels.csv import label_table
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.ome_tiff import read_label_tiff, write_label_tiff
+from napari_sdmae.io.labels.ome_zarr.write import read_label_zarr, write_label_zarr
+from napari_sdmae.io.labels.png import read_label_png, write_label_png
+from napari_sdmae.io.labels.pyramid import level
+from napari_sdmae.io.labels.registry import FORMATS, export_labels, format_of, import_labels, written_files
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import Window
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VALIDATOR = ROOT / ".venv-ome-zarr" / "bin" / "python"
 READABLE = [name for name, one in FORMATS.items() if one.keeps]
 MEASURED = {"geojson", "ome-zarr", "png"}

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.read import UnusableImage, plain_reasons
+from napari_sdmae.io.labels.draw_objects import area_of, large_first
 from napari_sdmae.io.memory import read_whole
-from napari_sdmae.io.painting import area_of, large_first
 from napari_sdmae.labels.outlines import Ring, fill
 
 SUFFIX = ".xml"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.read import MAX_PIXELS
-from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.labels.errors import UnusableLabels
 from napari_sdmae.labels.objects import present
 from napari_sdmae.labels.outlines import Polygon
 

@@ -13,10 +13,10 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.scale import micrometres_in
-from napari_sdmae.io.label_description import KEY, as_labels, classes_of_values, restore
-from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.labels.description import KEY, as_labels, classes_of_values, restore
+from napari_sdmae.io.labels.draw_objects import check_size
+from napari_sdmae.io.labels.errors import UnusableLabels
 from napari_sdmae.io.memory import TooLarge, check_memory
-from napari_sdmae.io.painting import check_size
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.text.spelling import one_form
 

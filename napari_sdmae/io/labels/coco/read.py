@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.coco_categories import Categories, read_categories
-from napari_sdmae.io.geojson_features import load_json
-from napari_sdmae.io.label_description import KEY, restore
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.labels.coco.categories import Categories, read_categories
+from napari_sdmae.io.labels.description import KEY, restore
+from napari_sdmae.io.labels.draw_objects import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.features import load_json
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.outlines import fill
 from napari_sdmae.text.spelling import ByName

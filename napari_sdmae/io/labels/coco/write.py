@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.atomic import atomic_path
-from napari_sdmae.io.coco_reader import read_coco, read_coco_boxes
-from napari_sdmae.io.label_description import KEY, describe
+from napari_sdmae.io.labels.coco.read import read_coco, read_coco_boxes
+from napari_sdmae.io.labels.description import KEY, describe
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.objects import Window, check_labels, windows
 from napari_sdmae.labels.outlines import outlines

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.io.atomic import check_free
-from napari_sdmae.io.coco import read_coco, write_coco
-from napari_sdmae.io.coco_reader import coco_pictures, is_coco
-from napari_sdmae.io.geojson import ObjectType, read_geojson, write_geojson
-from napari_sdmae.io.geojson_features import load_json
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_pixels import LABEL_SUFFIXES
-from napari_sdmae.io.label_png import classes_file, nuclei_file, read_label_png, write_label_png
-from napari_sdmae.io.label_table import write_label_table
-from napari_sdmae.io.label_tiff import read_label_tiff, write_label_tiff
-from napari_sdmae.io.label_zarr import read_label_zarr, write_label_zarr
+from napari_sdmae.io.labels.coco.read import coco_pictures, is_coco
+from napari_sdmae.io.labels.coco.write import read_coco, write_coco
+from napari_sdmae.io.labels.csv import write_label_table
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.features import load_json
+from napari_sdmae.io.labels.geojson.write import ObjectType, read_geojson, write_geojson
+from napari_sdmae.io.labels.ome_tiff import read_label_tiff, write_label_tiff
+from napari_sdmae.io.labels.ome_zarr.write import read_label_zarr, write_label_zarr
+from napari_sdmae.io.labels.pixels import LABEL_SUFFIXES
+from napari_sdmae.io.labels.png import classes_file, nuclei_file, read_label_png, write_label_png
+from napari_sdmae.io.labels.slide_bounds import Bounds
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
-from napari_sdmae.io.slide_bounds import Bounds
 from napari_sdmae.labels.label_map import LabelMap
 
 __all__ = [
@@ -106,7 +106,7 @@ def export_labels(
     format
         One of `FORMATS`; None: by the end of `path`.
     object_type, bounds
-        Of GeoJSON only, see :func:`~napari_sdmae.io.geojson.write_geojson`.
+        Of GeoJSON only, see :func:`~napari_sdmae.io.labels.geojson.write.write_geojson`.
     overwrite
         Whether what is there may be replaced.
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.geojson_features import Contents, Shape, read_contents
-from napari_sdmae.io.label_description import restore
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.shape_drawing import Drawing, Grid, draw_shapes
-from napari_sdmae.io.slide_bounds import Bounds, bounds_corner
+from napari_sdmae.io.labels.description import restore
+from napari_sdmae.io.labels.draw_shapes import Drawing, Grid, draw_shapes
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.features import Contents, Shape, read_contents
+from napari_sdmae.io.labels.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 
 MOST_PIXELS = 400_000_000

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
-from napari_sdmae.io.coco import read_coco, read_coco_boxes
-from napari_sdmae.io.geojson import read_geojson
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.labels import import_labels, pictures_in
+from napari_sdmae.io.labels.coco.write import read_coco, read_coco_boxes
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.write import read_geojson
+from napari_sdmae.io.labels.registry import import_labels, pictures_in
 
 
 def box(x, y, width, height):

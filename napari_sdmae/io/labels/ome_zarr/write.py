@@ -16,9 +16,9 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_sdmae.io.atomic import atomic_path, check_free, write_atomically
-from napari_sdmae.io.label_description import KEY, describe
-from napari_sdmae.io.label_pyramid import level, level_count
-from napari_sdmae.io.label_zarr_reader import read_label_zarr
+from napari_sdmae.io.labels.description import KEY, describe
+from napari_sdmae.io.labels.ome_zarr.read import read_label_zarr
+from napari_sdmae.io.labels.pyramid import level, level_count
 from napari_sdmae.io.own_zarr import METADATA
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels, present, smallest_type

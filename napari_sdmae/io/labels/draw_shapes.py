@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.geojson_features import Shape
-from napari_sdmae.io.painting import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.labels.draw_objects import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.labels.geojson.features import Shape
 from napari_sdmae.labels.outlines import Polygon, fill
 
 

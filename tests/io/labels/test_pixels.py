@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_sdmae.data.label_images import read_labels
 from napari_sdmae.io.images.read import UnusableImage
-from napari_sdmae.io.labels import import_labels
+from napari_sdmae.io.labels.registry import import_labels
 
 VALUES = (np.arange(48).reshape(6, 8) % 4).astype(np.uint8)
 BITS = {1: VALUES % 2, 2: VALUES, 4: VALUES, 8: VALUES, 16: VALUES}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.io.atomic import atomic_files, check_free
-from napari_sdmae.io.geojson_features import load_json
 from napari_sdmae.io.images.read import UnusableImage
-from napari_sdmae.io.label_description import describe, restore, undescribed
-from napari_sdmae.io.label_files import UnusableLabels
-from napari_sdmae.io.label_pixels import read_label_pixels
+from napari_sdmae.io.labels.description import describe, restore, undescribed
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.features import load_json
+from napari_sdmae.io.labels.pixels import read_label_pixels
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels
 

@@ -13,8 +13,8 @@ import pytest
 import qupath_reader as qupath
 import shapely
 
-from napari_sdmae.io.geojson import feature, geometry_of, read_geojson, write_geojson
-from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.geojson.write import feature, geometry_of, read_geojson, write_geojson
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.outlines import fill, outlines
 
@@ -370,7 +370,7 @@ def test_our_numbers_survive_qupath(tmp_path):
 
 
 def test_huge_extents_are_drawn_coarser_and_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.io.geojson_reader.MOST_PIXELS", 10_000)
+    monkeypatch.setattr("napari_sdmae.io.labels.geojson.read.MOST_PIXELS", 10_000)
     path = save([by_hand(box(0, 0, 40, 40)), by_hand(box(300, 300, 40, 40))], tmp_path / "a.geojson")
     with pytest.warns(UserWarning, match="340 × 340 px are drawn"):
         found = read_geojson(path)

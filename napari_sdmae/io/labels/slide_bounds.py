@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.labels.errors import UnusableLabels
 
 Bounds = Path | str | tuple[float, float] | None
 

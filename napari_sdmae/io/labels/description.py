@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from napari_sdmae.io.label_files import UnusableLabels
+from napari_sdmae.io.labels.errors import UnusableLabels
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.labels.objects import present
 

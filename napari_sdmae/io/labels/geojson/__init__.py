@@ -1,0 +1,1 @@
+"""Labels and shapes as GeoJSON, for QuPath and from any writer."""

@@ -1,0 +1,1 @@
+"""Labels as OME-Zarr (NGFF)."""
