@@ -100,12 +100,12 @@ assert not found, found
         "napari_sdmae.label_layers",
         "napari_sdmae.shape_layers",
         "napari_sdmae.io.labels.registry",
-        "napari_sdmae.io.head_info",
+        "napari_sdmae.io.model_info.head",
         "napari_sdmae.labels.serialization",
         "napari_sdmae.training.run_folder",
         "napari_sdmae.training.events",
         "napari_sdmae.inference.queries",
-        "napari_sdmae.io.model_info",
+        "napari_sdmae.io.model_info.info",
     ],
 )
 def test_light_modules_leave_torch_out(module: str) -> None:

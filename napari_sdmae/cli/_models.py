@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from napari_sdmae.cli._output import Refused
-from napari_sdmae.io.about_model import SHIPPED
-from napari_sdmae.io.model_info import default_model, find_model, resembles_model
+from napari_sdmae.io.model_info.describe import SHIPPED
+from napari_sdmae.io.model_info.info import default_model, find_model, resembles_model
 
 
 def named_or_default(prog: str, model: str | None) -> str:

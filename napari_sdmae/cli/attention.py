@@ -73,7 +73,7 @@ def _downsample(text: str) -> int | str:
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
     """Compute the map, write the files and return their paths."""
-    from napari_sdmae.io.model_info import model_info
+    from napari_sdmae.io.model_info.info import model_info
 
     _check(arguments)
     check_images(arguments.image)

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
 from napari_sdmae.config.base import Settings
-from napari_sdmae.io.model_card import CARD, card_problems, read_card
-from napari_sdmae.io.model_info import WEIGHTS, is_head, model_info, read_config
+from napari_sdmae.io.model_info.card import CARD, card_problems, read_card
+from napari_sdmae.io.model_info.info import WEIGHTS, is_head, model_info, read_config
 
 Share = Annotated[float, Field(gt=0, le=1)]
 PROG = "sdmae convert"

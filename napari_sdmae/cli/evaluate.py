@@ -34,7 +34,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     output: Path | None = arguments.output
     if output is not None:
         check_outputs(output.parent, [output.name], arguments.overwrite)
-    from napari_sdmae.io.head_info import read_head_spec
+    from napari_sdmae.io.model_info.head import read_head_spec
 
     spec = read_head_spec(arguments.head)
     from napari_sdmae.training.head_classes import with_classes_of

@@ -14,9 +14,9 @@ from tyro.conf import Positional, arg
 from napari_sdmae.cli._arguments import parse, refuse
 from napari_sdmae.config.presets import DEFAULT_PRESET, load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig, TilesConfig
-from napari_sdmae.io.about_model import about_model
-from napari_sdmae.io.model_card import read_card
-from napari_sdmae.io.model_info import model_info, resembles_model
+from napari_sdmae.io.model_info.card import read_card
+from napari_sdmae.io.model_info.describe import about_model
+from napari_sdmae.io.model_info.info import model_info, resembles_model
 
 PROG = "sdmae inspect"
 UNUSABLE_DATA = 3

@@ -189,7 +189,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
     Refused, DataError, ValueError, FileNotFoundError, FileExistsError
         If something is.
     """
-    from napari_sdmae.io.head_info import read_head_spec
+    from napari_sdmae.io.model_info.head import read_head_spec
 
     check_scale(arguments.mpp)
     which_of(arguments)

@@ -27,8 +27,8 @@ from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.inference.token_pca import PCABasis
 from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitting_downsample
 from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
-from napari_sdmae.io.model_info import WEIGHTS, ModelInfo, fingerprint, model_info
-from napari_sdmae.io.safetensors_header import tensor_shapes
+from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo, fingerprint, model_info
+from napari_sdmae.io.model_info.safetensors_header import tensor_shapes
 
 Answer = dict[str, Any]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_sdmae.config.limits import check_encoder_arguments, shown
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.foreign import Foreign, block_count, shape_of
-from napari_sdmae.io.model_info import usual_heads
+from napari_sdmae.io.model_info.info import usual_heads
 from napari_sdmae.io.tensor_files import Tensors
 from napari_sdmae.models.encoder import encoder_arguments
 

@@ -20,10 +20,10 @@ from napari_sdmae.io.atomic import atomic_files, atomic_path
 from napari_sdmae.io.encoder_folder import load_vit, save_encoder
 from napari_sdmae.io.foreign import Foreign, read_foreign
 from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
-from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_card import CARD, draft_card, read_card, read_card_file
-from napari_sdmae.io.model_checks import MAX_CONFIG, check_timm
-from napari_sdmae.io.model_info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
+from napari_sdmae.io.model_info.card import CARD, draft_card, read_card, read_card_file
+from napari_sdmae.io.model_info.checks import MAX_CONFIG, check_timm
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.io.sdmae_folder import differences, fits, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments

@@ -10,8 +10,8 @@ import timm
 from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 
-from napari_sdmae.io.model_info import CONFIG, FORMAT, WEIGHTS
-from napari_sdmae.io.safetensors_header import check_finite
+from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS
+from napari_sdmae.io.model_info.safetensors_header import check_finite
 from napari_sdmae.io.sdmae_folder import write_folder
 from napari_sdmae.models.encoder import is_plain
 

@@ -8,8 +8,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config.finetune import EncoderSpec
-from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_info import WEIGHTS, find_model
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import WEIGHTS, find_model
 from napari_sdmae.io.sdmae_folder import load_exactly, write_folder
 from napari_sdmae.io.tensor_files import Tensors, read_safetensors
 from napari_sdmae.models.classification import NearestNeighbours

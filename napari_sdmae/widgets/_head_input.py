@@ -10,9 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.io.about_model import SHIPPED
-from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_info import model_info, shipped_heads
+from napari_sdmae.io.model_info.describe import SHIPPED
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import model_info, shipped_heads
 from napari_sdmae.widgets._drop import holder
 from napari_sdmae.widgets._model_input import ModelInput, identity_of, look_at
 from napari_sdmae.widgets._scroll import say

@@ -10,8 +10,8 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
-from napari_sdmae.io.about_model import SHIPPED, describe_model
-from napari_sdmae.io.model_info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
+from napari_sdmae.io.model_info.describe import SHIPPED, describe_model
+from napari_sdmae.io.model_info.info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
 from napari_sdmae.widgets._drop import accept_drop, holder
 from napari_sdmae.widgets._model_card import AboutModel
 from napari_sdmae.widgets._notes import text_label

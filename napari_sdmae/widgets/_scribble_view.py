@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.io.model_info import ModelInfo, fingerprint
+from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.labels.serialization import label_map_from_answer

@@ -12,10 +12,10 @@ from tiny_heads import tiny_head
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io import model_info
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.model_card import SECTIONS
+from napari_sdmae.io.model_info import info as models
+from napari_sdmae.io.model_info.card import SECTIONS
 from napari_sdmae.models import SDMAE
 
 CARD = "# Tissue, small\n\nResearch use only, not for diagnosis.\n\n" + "\n\n".join(f"## {name}\n\nOf it." for name in SECTIONS)
@@ -37,13 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(model_info, "_shipped_folder", lambda: folder)
+    monkeypatch.setattr(models, "_shipped_folder", lambda: folder)
     return folder
 
 
 @pytest.fixture
 def nothing_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_info, "_shipped_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr(models, "_shipped_folder", lambda: tmp_path / "none")
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def image(tissue: Path) -> Path:
 
 
 def test_models_and_heads_are_told_apart(shipped: Path) -> None:
-    assert model_info.shipped_models() == ["tissue-small", "tissue-xl"]
-    assert model_info.shipped_heads() == ["nuclei"]
-    assert model_info.default_model() == "tissue-small"
-    info = model_info.model_info("tissue-small")
+    assert models.shipped_models() == ["tissue-small", "tissue-xl"]
+    assert models.shipped_heads() == ["nuclei"]
+    assert models.default_model() == "tissue-small"
+    info = models.model_info("tissue-small")
     assert (info.name, info.title, info.shipped, info.has_decoder) == ("tissue-small", "Tissue, small", True, True)
     assert info.folder == shipped / "tissue-small"
     assert load_model("tissue-small").encoder.blocks[0].mlp.fc1.weight.dtype == torch.float32
@@ -63,12 +63,12 @@ def test_models_and_heads_are_told_apart(shipped: Path) -> None:
 
 
 def test_a_model_elsewhere_is_not_shipped(shipped: Path, tmp_path: Path) -> None:
-    info = model_info.model_info(convert_checkpoint("tissue-small", tmp_path / "copy"))
+    info = models.model_info(convert_checkpoint("tissue-small", tmp_path / "copy"))
     assert (info.title, info.shipped) == ("Tissue, small", False)
     (tmp_path / "copy" / "README.md").write_bytes(b"---\nlicense: mit\n# no heading\n---\n# Name\xff\n")
-    assert model_info.model_info(tmp_path / "copy").title.startswith("Name")
+    assert models.model_info(tmp_path / "copy").title.startswith("Name")
     (tmp_path / "copy" / "README.md").unlink()
-    assert model_info.model_info(tmp_path / "copy").title == "copy"
+    assert models.model_info(tmp_path / "copy").title == "copy"
 
 
 @pytest.mark.parametrize("options_first", [True, False])
@@ -115,7 +115,7 @@ def test_where_none_is_shipped_a_model_must_be_named(
 ) -> None:
     assert main([command, str(image), "--output", str(tmp_path / "out.npz")]) == 2
     assert capsys.readouterr().err.startswith(f"sdmae {command}: MODEL is missing, and no model comes with this installation")
-    assert model_info.default_model() is None
+    assert models.default_model() is None
 
 
 def test_inspect_reads_the_card(shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

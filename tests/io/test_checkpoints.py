@@ -87,7 +87,7 @@ def test_the_same_model_gives_the_same_bytes(folder: Path, tmp_path: Path) -> No
 
 def test_information_without_torch(folder: Path) -> None:
     code = (
-        "import sys; from napari_sdmae.io.model_info import model_info\n"
+        "import sys; from napari_sdmae.io.model_info.info import model_info\n"
         f"i = model_info({str(folder)!r})\n"
         "assert not {'torch', 'timm', 'safetensors'} & set(sys.modules)\n"
         "print(i.name, i.encoder, i.tile_size, i.patch_size, i.depth, i.heads, i.mpp, i.target_normalisation, i.has_decoder)"

@@ -20,7 +20,7 @@ from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
 from napari_sdmae.io.head_folder import load_head, save_head
-from napari_sdmae.io.head_info import read_head_spec
+from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
@@ -127,7 +127,8 @@ def test_a_model_without_a_head_says_what_to_do(pretrained: Path, tmp_path: Path
 def test_the_viewer_reads_a_head_without_torch(tmp_path: Path) -> None:
     save_head(tmp_path, tiny_head("instances"))
     code = (
-        "import sys; from napari_sdmae.io.head_info import read_head_spec; from napari_sdmae.io.model_info import model_info\n"
+        "import sys; from napari_sdmae.io.model_info.head import read_head_spec\n"
+        "from napari_sdmae.io.model_info.info import model_info\n"
         f"spec, info = read_head_spec({str(tmp_path)!r}), model_info({str(tmp_path)!r}); print(spec.task, info.depth)\n"
         "assert not {'torch', 'timm', 'safetensors'} & set(sys.modules)\n"
     )

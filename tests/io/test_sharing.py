@@ -17,8 +17,8 @@ from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
 from napari_sdmae.io.head_folder import load_head, save_head
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.io.model_card import SECTIONS, card_problems, card_title, draft_card, read_card
-from napari_sdmae.io.model_info import read_config
+from napari_sdmae.io.model_info.card import SECTIONS, card_problems, card_title, draft_card, read_card
+from napari_sdmae.io.model_info.info import read_config
 from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io import model_info
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import load_head
-from napari_sdmae.io.model_card import CARD, SECTIONS, card_problems, read_card
+from napari_sdmae.io.model_info import info as models
+from napari_sdmae.io.model_info.card import CARD, SECTIONS, card_problems, read_card
 from napari_sdmae.models import SDMAE
 
 MOST = 25_000_000
@@ -33,7 +33,7 @@ def problems(folder: Path, most: int = MOST) -> list[str]:
         found.append(f"weights of {sorted(wide)}: make it with sdmae convert --compact")
     if re.search(r'"(/|[A-Z]:\\\\)', (folder / "config.json").read_text()):
         found.append("config.json names a folder of somebody's machine")
-    head = model_info.is_head(config := model_info.read_config(folder))
+    head = models.is_head(config := models.read_config(folder))
     loaded = load_head(folder) if head else load_model(folder)
     if not all(weight.isfinite().all() and weight.dtype == torch.float32 for weight in loaded.parameters()):
         found.append("weights that are not finite, or not loaded as 32-bit")
@@ -43,15 +43,15 @@ def problems(folder: Path, most: int = MOST) -> list[str]:
 
 
 def test_all_shipped_models_are_fit_to_be_shipped() -> None:
-    folders = [model_info.find_model(name) for name in [*model_info.shipped_models(), *model_info.shipped_heads()]]
+    folders = [models.find_model(name) for name in [*models.shipped_models(), *models.shipped_heads()]]
     assert {folder.name: problems(folder) for folder in folders} == {folder.name: [] for folder in folders}
 
 
 def test_the_default_is_shipped_and_reconstructs() -> None:
-    names = model_info.shipped_models()
-    assert model_info.default_model() == (names[0] if names else None)
-    assert all(model_info.model_info(name).has_decoder for name in names[:1])
-    titles = [model_info.model_info(name).title for name in [*names, *model_info.shipped_heads()]]
+    names = models.shipped_models()
+    assert models.default_model() == (names[0] if names else None)
+    assert all(models.model_info(name).has_decoder for name in names[:1])
+    titles = [models.model_info(name).title for name in [*names, *models.shipped_heads()]]
     assert len(set(titles)) == len(titles)
 
 

@@ -30,7 +30,7 @@ import pytest  # noqa: E402
 from qtpy.QtCore import QObject, Qt, QTimer  # noqa: E402
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget  # noqa: E402
 
-from napari_sdmae.io import model_info  # noqa: E402
+from napari_sdmae.io.model_info import info  # noqa: E402
 
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
 
@@ -117,13 +117,13 @@ def fresh_memory(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_shipped(tmp_path, monkeypatch) -> None:
     """Offer no model that comes with the package, whichever there are."""
-    monkeypatch.setattr(model_info, "_shipped_folder", lambda: tmp_path / "nothing-shipped")
+    monkeypatch.setattr(info, "_shipped_folder", lambda: tmp_path / "nothing-shipped")
 
 
 @pytest.fixture
 def shipped(models, nothing_shipped, monkeypatch) -> Path:
     """Offer a compact model, tissue, and a compact head, nuclei, as if they came with the package."""
-    monkeypatch.setattr(model_info, "_shipped_folder", lambda: models / "shipped")
+    monkeypatch.setattr(info, "_shipped_folder", lambda: models / "shipped")
     return models / "shipped"
 
 
@@ -132,7 +132,7 @@ def really_shipped(shipped, monkeypatch) -> Path:
     """Offer what does come with the package; where nothing does yet, what `shipped` offers."""
     folder = Path(str(resources.files("napari_sdmae.resources"))) / "models"
     if any(folder.glob("*/config.json")):
-        monkeypatch.setattr(model_info, "_shipped_folder", lambda: folder)
+        monkeypatch.setattr(info, "_shipped_folder", lambda: folder)
         return folder
     return shipped
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.io.model_info import default_model, model_info
+from napari_sdmae.io.model_info.info import default_model, model_info
 from napari_sdmae.widgets._model_card import CardDialog
 from napari_sdmae.widgets._model_input import ModelInput
 from napari_sdmae.widgets._query import query_worker

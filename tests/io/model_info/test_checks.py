@@ -21,8 +21,8 @@ from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference.memory import Memory
 from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.head_folder import load_head, save_head
-from napari_sdmae.io.head_info import read_head_spec
-from napari_sdmae.io.model_info import check_numbers, default_model, find_model, model_info, resembles_model
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import check_numbers, default_model, find_model, model_info, resembles_model
 from napari_sdmae.models import SDMAE
 
 NAN, INF = float("nan"), float("inf")

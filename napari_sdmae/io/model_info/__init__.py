@@ -1,0 +1,1 @@
+"""What a model folder is, read from its files without loading the model. No torch."""
