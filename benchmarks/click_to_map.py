@@ -72,7 +72,7 @@ def make_model(folder: Path) -> Path:
     """Write a ViT-S/16 with random weights, in another process: torch must not enter the viewer's."""
     code = (
         "import sys, pathlib; from napari_sdmae.config.pretrain import ModelConfig\n"
-        "from napari_sdmae.io.checkpoints import save_model\n"
+        "from napari_sdmae.io.checkpoints.load import save_model\n"
         "from napari_sdmae.models import SDMAE\n"
         "save_model(pathlib.Path(sys.argv[1]), SDMAE(ModelConfig()), metadata={'mpp': 0.5})"
     )

@@ -10,7 +10,7 @@ from probes import Encoder
 from torch import Tensor
 
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
-from napari_sdmae.io.checkpoints import load_model
+from napari_sdmae.io.checkpoints.load import load_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.patches import standardise

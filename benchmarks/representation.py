@@ -28,7 +28,7 @@ from probes import NUCLEI_MPP, Classes, Encoder, Nuclei, effective_rank, few, pr
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.training import RunFolder, finetune, pretrain
 from napari_sdmae.training.events import CheckpointSaved, Event, StepLogged

@@ -26,9 +26,9 @@ from machine import write_result
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.precision import gain
 from napari_sdmae.inference.queries import answer
-from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 
 SMALL = {"width": 192, "depth": 6, "heads": 3, "tile_size": 224}
@@ -69,7 +69,7 @@ import torch
 from napari_sdmae.inference.predicting import predict_file
 from napari_sdmae.inference.measuring import measure
 from napari_sdmae.io.images.pictures import FilePicture
-from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.checkpoints.head_folder import load_head
 head, path = sys.argv[1:]
 model = load_head(head)
 with torch.inference_mode():

@@ -15,7 +15,7 @@ from PIL import Image
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
-from napari_sdmae.io.checkpoints import load_encoder, load_model, save_model
+from napari_sdmae.io.checkpoints.load import load_encoder, load_model, save_model
 from napari_sdmae.io.images.read import read_image, read_mpp
 from napari_sdmae.models import SDMAE
 

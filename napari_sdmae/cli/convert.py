@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         arguments = parse(ConvertArguments, argv, prog=PROG, description=DESCRIPTION)
     except UsageError as error:
         return refuse(PROG, str(error))
-    from napari_sdmae.io.checkpoints import convert_checkpoint
+    from napari_sdmae.io.checkpoints.load import convert_checkpoint
 
     try:
         with warnings.catch_warnings(record=True) as notes:

@@ -19,7 +19,7 @@ from napari_sdmae.config.base import Device, Precision
 if TYPE_CHECKING:
     from napari_sdmae.inference.embedding import Tiling
     from napari_sdmae.inference.feature_files import FeatureWriter
-    from napari_sdmae.io.checkpoints import Encoder
+    from napari_sdmae.io.checkpoints.load import Encoder
 
 PROG = "sdmae embed"
 DESCRIPTION = (
@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from napari_sdmae.inference.embedding import Tiling
     from napari_sdmae.inference.feature_files import writing
     from napari_sdmae.inference.precision import answering
-    from napari_sdmae.io.checkpoints import load_encoder
+    from napari_sdmae.io.checkpoints.load import load_encoder
 
     device = torch.device(choose_device(arguments.device))
     encoder = load_encoder(model, device)

@@ -127,7 +127,7 @@ def _measured(
     arguments: argparse.Namespace, config: FinetuneConfig, labelled: LabelledSet, images: Sequence[LabelledImage]
 ) -> dict[str, Any]:
     """Load the head and measure."""
-    from napari_sdmae.io.head_folder import load_head
+    from napari_sdmae.io.checkpoints.head_folder import load_head
     from napari_sdmae.training.devices import choose_device
     from napari_sdmae.training.evaluation import evaluate
 

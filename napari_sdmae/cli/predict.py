@@ -204,7 +204,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
 
     from napari_sdmae.inference.devices import choose_device
     from napari_sdmae.inference.precision import answering
-    from napari_sdmae.io.head_folder import load_head
+    from napari_sdmae.io.checkpoints.head_folder import load_head
 
     device = torch.device(choose_device(arguments.device))
     options = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.data.tiles import tissue_fraction
 from napari_sdmae.inference.resampling import Floats, Seen, at_scale
-from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import Picture
 
@@ -89,7 +89,7 @@ def embed(
     Parameters
     ----------
     encoder
-        From :func:`napari_sdmae.io.checkpoints.load_encoder`: of a run, a head or a timm folder.
+        From :func:`napari_sdmae.io.checkpoints.load.load_encoder`: of a run, a head or a timm folder.
     picture
         Brought to the scale of the model where both scales are known.
     tiling

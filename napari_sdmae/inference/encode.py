@@ -15,7 +15,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, Grid, fit_to_patches
 from napari_sdmae.io.images.pictures import Picture, fit_picture
 from napari_sdmae.models.encoder import is_plain
@@ -112,7 +112,7 @@ def encode_field(encoder: Encoder, image: RGB | Picture, *, downsample: int = 1)
     Parameters
     ----------
     encoder
-        From :func:`napari_sdmae.io.checkpoints.load_encoder`.
+        From :func:`napari_sdmae.io.checkpoints.load.load_encoder`.
     image
         The field, uint8 (H, W, 3) or a picture that is read in parts, of any size of at least one patch; reflected at the
         bottom and the right up to whole patches.

@@ -13,8 +13,8 @@ import torch
 
 from napari_sdmae.inference.encode import AttentionState, encode_field
 from napari_sdmae.inference.scribbles import WindowTokens, encode_windows
-from napari_sdmae.io.checkpoints import Encoder, ModelInfo, load_encoder, load_model
-from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.checkpoints.head_folder import load_head
+from napari_sdmae.io.checkpoints.load import Encoder, ModelInfo, load_encoder, load_model
 from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import fingerprint
 from napari_sdmae.models import SDMAE

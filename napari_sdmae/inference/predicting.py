@@ -37,7 +37,7 @@ def predict(
     Parameters
     ----------
     model
-        From :func:`napari_sdmae.io.head_folder.load_head`.
+        From :func:`napari_sdmae.io.checkpoints.head_folder.load_head`.
     image
         uint8 RGB (H, W, 3).
     mpp

@@ -20,11 +20,11 @@ from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.resampling import Seen, label_grids, linear
 from napari_sdmae.inference.scribbles import Samples
 from napari_sdmae.io.atomic import atomic_path, check_free
-from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.field import RGB, as_rgb, check_size_of
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint, model_info
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.serialization import label_map_to_answer
 

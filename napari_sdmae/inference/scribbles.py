@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.inference.linear_head import LinearHead, fit_linear_head, nearest_votes
-from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.pyramid import last_tokens
 from napari_sdmae.models.sliding import ramp, starts
@@ -78,7 +78,7 @@ def encode_windows(encoder: Encoder, image: RGB, *, window: int | None = None, b
     Parameters
     ----------
     encoder
-        From :func:`napari_sdmae.io.checkpoints.load_encoder`.
+        From :func:`napari_sdmae.io.checkpoints.load.load_encoder`.
     image
         The field at the scale that the encoder shall see, uint8 (H, W, 3).
     window

@@ -15,7 +15,7 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.cache import TileCache
 from napari_sdmae.data.loading import TileLoader
-from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.losses import SDMAELoss, SDMAELosses
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count

@@ -15,8 +15,8 @@ from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.data.labelled import LabelledSet, read_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.training.checkpoints import TrainingState

@@ -11,7 +11,7 @@ from typing import Any
 from napari_sdmae.config.finetune import FinetuneConfig, Part
 from napari_sdmae.data.labelled import LabelledSet
 from napari_sdmae.io.atomic import write_atomically
-from napari_sdmae.io.head_folder import load_head, save_head
+from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.models.precision import autocast

@@ -13,8 +13,8 @@ import pytest
 from napari_sdmae.cli import main
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io import atomic
-from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.new_head import new_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 
 FAST = ["--device", "cpu", "--precision", "fp32", "--mpp", "0.5"]

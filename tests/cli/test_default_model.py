@@ -12,8 +12,8 @@ from tiny_heads import tiny_head
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
-from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.model_info import info as models
 from napari_sdmae.io.model_info.card import SECTIONS
 from napari_sdmae.models import SDMAE

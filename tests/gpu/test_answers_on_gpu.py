@@ -14,7 +14,7 @@ from napari_sdmae.inference.encode import encode_field
 from napari_sdmae.inference.predicting import predict
 from napari_sdmae.inference.reconstruction import reconstruct
 from napari_sdmae.inference.scribbles import blend, encode_windows, sample
-from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.models.precision import autocast
 from napari_sdmae.models.sdmae import SDMAE

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.checkpoints import save_model
+from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.models import SDMAE
 
 SMALL = ModelConfig(

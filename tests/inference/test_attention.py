@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.inference.encode import AttentionState
-from napari_sdmae.io.checkpoints import Encoder
+from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import FieldError, fit_to_patches
 
 Array = NDArray[np.float64]

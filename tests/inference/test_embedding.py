@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.inference.embedding import Tiling, embed
 from napari_sdmae.inference.feature_files import writing
-from napari_sdmae.io.checkpoints import Encoder, load_encoder
-from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, Part
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 
 RGB = NDArray[np.uint8]

@@ -28,14 +28,14 @@ from napari_sdmae.inference.objects import grow, reading_order
 from napari_sdmae.inference.precision import chosen_precision, gain
 from napari_sdmae.inference.predicting import predict, predict_file
 from napari_sdmae.inference.resampling import at_scale, linear, nearest
-from napari_sdmae.io.head_folder import save_head
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.blocks import empty, spans
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels.registry import import_labels
 from napari_sdmae.io.memory import TooLarge
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.finetuned import Finetuned

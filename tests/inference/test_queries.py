@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.inference.queries import KINDS, QueryError, answer
-from napari_sdmae.io.checkpoints import load_encoder
+from napari_sdmae.io.checkpoints.load import load_encoder
 
 RGB = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.inference import reconstruct
 from napari_sdmae.inference import reconstruction as module
-from napari_sdmae.io.checkpoints import load_model
+from napari_sdmae.io.checkpoints.load import load_model
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.models import masked_count, reconstruct_tiles
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.inference.token_pca import fit_pca
-from napari_sdmae.io.checkpoints import load_encoder
+from napari_sdmae.io.checkpoints.load import load_encoder
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from reference_formula import MEAN, STD, PublishedLoss, PublishedSDMAE
 from torch import Tensor, nn
 
 from napari_sdmae.config.pretrain import LossConfig
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_model
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_model
 from napari_sdmae.losses import SDMAELoss, SDMAELosses
 from napari_sdmae.models import SDMAE, SDMAEOutput
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.io.new_head import new_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models.finetuned import Finetuned
 

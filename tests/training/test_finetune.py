@@ -12,7 +12,7 @@ from PIL import Image
 from napari_sdmae.data.labelled import read_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.events import Ended, EpochFinished, Event, Started, StepLogged, Validated, Warned

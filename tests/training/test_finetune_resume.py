@@ -11,7 +11,7 @@ import pytest
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.evaluation import Evaluation
 from napari_sdmae.training.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated, Warned

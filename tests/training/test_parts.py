@@ -198,7 +198,7 @@ def test_the_run_folder_holds_what_repeats_the_run(make_config, tmp_path):
 
 
 def test_a_model_of_a_run_can_be_loaded(make_config, tmp_path):
-    from napari_sdmae.io.checkpoints import load_model
+    from napari_sdmae.io.checkpoints.load import load_model
 
     list(pretrain(make_config(), run=tmp_path / "run"))
     assert load_model(tmp_path / "run").config == make_config().model

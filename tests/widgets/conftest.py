@@ -151,9 +151,9 @@ import sys, torch
 from pathlib import Path
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.io.checkpoints import convert_checkpoint, save_model
-from napari_sdmae.io.head_folder import save_head
-from napari_sdmae.io.new_head import new_head
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, save_model
+from napari_sdmae.io.checkpoints.head_folder import save_head
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 folder = Path(sys.argv[1])

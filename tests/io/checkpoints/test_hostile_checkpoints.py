@@ -12,11 +12,11 @@ import torch
 from hostile_checkpoints import FILES, entry, pickled
 
 from napari_sdmae.cli.convert import main
-from napari_sdmae.io import pickle_limits
-from napari_sdmae.io.foreign import read_foreign
-from napari_sdmae.io.pickle_limits import check_torch_file
+from napari_sdmae.io.checkpoints import pickle_limits
+from napari_sdmae.io.checkpoints.external import read_foreign
+from napari_sdmae.io.checkpoints.pickle_limits import check_torch_file
 
-AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
+AUTHORS = Path(__file__).parents[2] / "data" / "reference" / "tiny_p8_32.pth"
 
 
 @pytest.mark.parametrize("name", FILES)

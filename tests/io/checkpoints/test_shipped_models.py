@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, save_model
-from napari_sdmae.io.head_folder import load_head
+from napari_sdmae.io.checkpoints.head_folder import load_head
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.model_info import info as models
 from napari_sdmae.io.model_info.card import CARD, SECTIONS, card_problems, read_card
 from napari_sdmae.models import SDMAE

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from napari_sdmae.config.limits import shown
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.atomic import atomic_files
+from napari_sdmae.io.checkpoints.tensor_files import read_safetensors
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, VERSION, WEIGHTS
-from napari_sdmae.io.tensor_files import read_safetensors
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.left_out import has_heads, leave_out_heads
 

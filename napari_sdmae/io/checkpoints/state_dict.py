@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from napari_sdmae.config.limits import shown
-from napari_sdmae.io.pickle_limits import MAX_DEPTH, TooMuch, check_unpacked
-from napari_sdmae.io.tensor_files import Tensors
+from napari_sdmae.io.checkpoints.pickle_limits import MAX_DEPTH, TooMuch, check_unpacked
+from napari_sdmae.io.checkpoints.tensor_files import Tensors
 
 PATCHES = "patch_embed.proj.weight"
 BRIDGE = "encoder_to_decoder.weight"

@@ -15,16 +15,22 @@ from torch import Tensor
 
 from napari_sdmae.config.base import first_problem
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
-from napari_sdmae.io.architecture import decoder_tensors, full_config, target_normalisation, trunk_architecture, unstated
 from napari_sdmae.io.atomic import atomic_files, atomic_path
-from napari_sdmae.io.encoder_folder import load_vit, save_encoder
-from napari_sdmae.io.foreign import Foreign, read_foreign
-from napari_sdmae.io.head_folder import load_head, load_head_encoder, save_head
+from napari_sdmae.io.checkpoints.architecture import (
+    decoder_tensors,
+    full_config,
+    target_normalisation,
+    trunk_architecture,
+    unstated,
+)
+from napari_sdmae.io.checkpoints.external import Foreign, read_foreign
+from napari_sdmae.io.checkpoints.head_folder import load_head, load_head_encoder, save_head
+from napari_sdmae.io.checkpoints.sdmae_folder import differences, fits, load_sdmae, save_model, summary
+from napari_sdmae.io.checkpoints.timm_folder import load_vit, save_encoder
 from napari_sdmae.io.model_info.card import CARD, draft_card, read_card, read_card_file
 from napari_sdmae.io.model_info.checks import MAX_CONFIG, check_timm
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
-from napari_sdmae.io.sdmae_folder import differences, fits, load_sdmae, save_model, summary
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 from napari_sdmae.models.left_out import leave_out_heads

@@ -17,9 +17,9 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, model_info
 
-REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+REFERENCE = Path(__file__).parents[2] / "data" / "reference"
 AUTHORS = REFERENCE / "tiny_p8_32.pth"
 
 

@@ -8,10 +8,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config.finetune import EncoderSpec
+from napari_sdmae.io.checkpoints.sdmae_folder import load_exactly, write_folder
+from napari_sdmae.io.checkpoints.tensor_files import Tensors, read_safetensors
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import WEIGHTS, find_model
-from napari_sdmae.io.sdmae_folder import load_exactly, write_folder
-from napari_sdmae.io.tensor_files import Tensors, read_safetensors
 from napari_sdmae.models.classification import NearestNeighbours
 from napari_sdmae.models.encoder import create_plain_vit
 from napari_sdmae.models.finetuned import Finetuned

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_sdmae.cli.convert import main
-from napari_sdmae.io.foreign import read_foreign
+from napari_sdmae.io.checkpoints.external import read_foreign
 
-AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
+AUTHORS = Path(__file__).parents[2] / "data" / "reference" / "tiny_p8_32.pth"
 
 
 def authors() -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from timm.models.vision_transformer import VisionTransformer
 from napari_sdmae.config.finetune import SCRATCH, EncoderConfig, EncoderSpec, FinetuneConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.checkpoints import Encoder, load_encoder
-from napari_sdmae.io.encoder_arguments import arguments_of
+from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
+from napari_sdmae.io.checkpoints.timm_folder import arguments_of
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
 from napari_sdmae.models.finetuned import Finetuned

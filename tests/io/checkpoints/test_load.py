@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.atomic import write_atomically
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, model_info, save_model
 from napari_sdmae.models import SDMAE
 
 SETTINGS: dict[str, Any] = {

@@ -18,10 +18,10 @@ from torch import nn
 
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
-from napari_sdmae.io.head_folder import load_head, save_head
+from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, model_info, save_model
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.head import read_head_spec
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.finetuned import Finetuned
@@ -185,7 +185,7 @@ def test_scale_and_tile_size_as_asked_else_the_models_else_the_images(pretrained
 
 
 def test_a_new_head_begins_with_the_authors_encoder(tmp_path: Path) -> None:
-    source = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
+    source = Path(__file__).parents[2] / "data" / "reference" / "tiny_p8_32.pth"
     folder = convert_checkpoint(source, tmp_path / "authors")
     _begins_and_survives(folder, tmp_path)
 

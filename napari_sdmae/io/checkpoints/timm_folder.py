@@ -10,10 +10,13 @@ import timm
 from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 
+from napari_sdmae.io.checkpoints.sdmae_folder import write_folder
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS
 from napari_sdmae.io.model_info.safetensors_header import check_finite
-from napari_sdmae.io.sdmae_folder import write_folder
 from napari_sdmae.models.encoder import is_plain
+
+_OURS = {"num_classes", "dynamic_img_size", "drop_path_rate", "drop_rate", "in_chans", "pretrained", "pretrained_cfg"}
+"""Arguments that every encoder here has alike."""
 
 
 def save_encoder(
@@ -90,3 +93,17 @@ def load_vit(folder: Path) -> VisionTransformer:
     if not is_plain(vit):
         raise ValueError(f"{folder} holds a {type(vit).__name__}; only timm's plain vision transformers can be used")
     return vit
+
+
+def arguments_of(vit: VisionTransformer, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which timm builds `vit` again: `given`, its sizes stated, nothing left to defaults or names."""
+    kept = {name: value for name, value in given.items() if name not in _OURS}
+    sizes = {
+        "img_size": list(vit.patch_embed.img_size),
+        "patch_size": int(vit.patch_embed.patch_size[0]),
+        "embed_dim": int(vit.embed_dim),
+        "depth": len(vit.blocks),
+        "num_heads": int(vit.blocks[0].attn.num_heads),
+        "global_pool": vit.global_pool,
+    }
+    return kept | sizes

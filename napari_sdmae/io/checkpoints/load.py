@@ -11,13 +11,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.io.convert import convert_checkpoint
-from napari_sdmae.io.encoder_arguments import arguments_of
-from napari_sdmae.io.encoder_folder import load_vit
-from napari_sdmae.io.head_folder import load_head_encoder
+from napari_sdmae.io.checkpoints.convert import convert_checkpoint
+from napari_sdmae.io.checkpoints.head_folder import load_head_encoder
+from napari_sdmae.io.checkpoints.sdmae_folder import load_sdmae, save_model
+from napari_sdmae.io.checkpoints.timm_folder import arguments_of, load_vit
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import ModelInfo, find_model, is_head, is_sdmae, model_info, read_config
-from napari_sdmae.io.sdmae_folder import load_sdmae, save_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import encoder_arguments
 from napari_sdmae.patches import standardise

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from napari_sdmae.config.limits import shown
-from napari_sdmae.io.state_dict import BRIDGE, StateDict, find_state_dict
-from napari_sdmae.io.tensor_files import Tensors, check_tensors_finite, read_safetensors, read_torch_file
+from napari_sdmae.io.checkpoints.state_dict import BRIDGE, StateDict, find_state_dict
+from napari_sdmae.io.checkpoints.tensor_files import Tensors, check_tensors_finite, read_safetensors, read_torch_file
 
 Kind = Literal["sdmae", "mae", "vit"]
 

@@ -14,16 +14,16 @@ from tiny_heads import noise, settings, tiny_head
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import ModelConfig, PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
-from napari_sdmae.io.checkpoints import convert_checkpoint, load_encoder, load_model, model_info, save_model
-from napari_sdmae.io.head_folder import load_head, save_head
+from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
+from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, model_info, save_model
+from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.model_info.card import SECTIONS, card_problems, card_title, draft_card, read_card
 from napari_sdmae.io.model_info.info import read_config
-from napari_sdmae.io.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
 
-AUTHORS = Path(__file__).parents[1] / "data" / "reference" / "tiny_p8_32.pth"
+AUTHORS = Path(__file__).parents[2] / "data" / "reference" / "tiny_p8_32.pth"
 SMALL: dict[str, Any] = {
     "tile_size": 64,
     "encoder_width": 96,
