@@ -24,7 +24,7 @@ import tifffile
 from machine import write_result
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.inference.precision import gain
+from napari_sdmae.devices.precision import answering_gain
 from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
@@ -118,7 +118,7 @@ def main() -> None:
     regions = Path(str(resources.files("napari_sdmae.resources"))) / "tissue" / "regions"
     tissue = read_image(sorted(regions.glob("*.jpg"))[0])
     field = np.ascontiguousarray(tissue[: arguments.edge, : arguments.edge])
-    figures: dict[str, Any] = {"bf16 over fp32 (probe)": round(gain("cpu"), 2), "region_px": field.shape[0]}
+    figures: dict[str, Any] = {"bf16 over fp32 (probe)": round(answering_gain("cpu"), 2), "region_px": field.shape[0]}
     with tempfile.TemporaryDirectory() as place:
         for number, (name, how) in enumerate(HEADS.items()):
             head = make_head(Path(place) / str(number), *how)

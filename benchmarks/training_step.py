@@ -22,13 +22,13 @@ from machine import write_result
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig, OptimizerConfig
+from napari_sdmae.devices.precision import autocast, training_gain
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count, random_mask
 from napari_sdmae.training.optim import build_optimizer
-from napari_sdmae.training.precision import autocast, probe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
 from reference_formula import PublishedLoss, PublishedSDMAE
@@ -115,7 +115,7 @@ def main() -> None:
         "ours, fp32": ours(config, images, mask, "fp32", explicit=True),
         "ours, fp32, fused attention": ours(config, images, mask, "fp32", explicit=False),
     }
-    if probe(images.device) > 1:  # processors without bf16 units emulate it, many times slower
+    if training_gain(images.device.type) > 1:  # processors without bf16 units emulate it, many times slower
         steps["ours, bf16"] = ours(config, images, mask, "bf16", explicit=True)
     results = measure(steps, asked.rounds, asked.batch)
     base = results["reference formula, fp32"]["images_per_cpu_s"]

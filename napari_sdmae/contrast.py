@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sdmae.ranks import of_all_ranks, own_rank
+from napari_sdmae.devices.distributed import of_all_ranks, own_rank
 
 
 def contrast(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:

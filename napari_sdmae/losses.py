@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from napari_sdmae.collapse import code_measures, collapse_warning
 from napari_sdmae.config.pretrain import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
 from napari_sdmae.contrast import contrast
+from napari_sdmae.devices.distributed import distributed, of_all_ranks
 from napari_sdmae.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
-from napari_sdmae.ranks import distributed, of_all_ranks
 
 __all__ = ["SDMAELoss", "SDMAELosses", "collapse_warning", "distillation_weight", "sinkhorn", "teacher_temperature"]
 

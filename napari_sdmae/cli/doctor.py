@@ -97,13 +97,12 @@ def _torch() -> dict[str, Any]:
     """Probe the devices and the precision that training would choose."""
     import torch
 
-    from napari_sdmae.inference.devices import devices
-    from napari_sdmae.training.devices import choose_device
-    from napari_sdmae.training.precision import choose_precision
+    from napari_sdmae.devices.precision import select_precision
+    from napari_sdmae.devices.select import list_devices, select_device
 
-    kind, why = choose_device("auto")
-    _, precision = choose_precision("auto", torch.device(kind))
-    found = [f"{device['device']} ({device['name']}, {_gib(device['memory'])})" for device in devices()]
+    kind, why = select_device("auto")
+    _, precision = select_precision("auto", torch.device(kind), training=True)
+    found = [f"{device['device']} ({device['name']}, {_gib(device['memory'])})" for device in list_devices()]
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return {
         "build": f"{torch.__version__} ({build})",

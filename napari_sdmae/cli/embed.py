@@ -71,13 +71,13 @@ def _run(arguments: argparse.Namespace) -> int:
     import torch
 
     from napari_sdmae.data.sources import DataError
-    from napari_sdmae.inference.devices import choose_device
+    from napari_sdmae.devices.precision import answering
+    from napari_sdmae.devices.select import select_device
     from napari_sdmae.inference.embedding import Tiling
     from napari_sdmae.inference.feature_files import writing
-    from napari_sdmae.inference.precision import answering
     from napari_sdmae.io.checkpoints.load import load_encoder
 
-    device = torch.device(choose_device(arguments.device))
+    device = torch.device(select_device(arguments.device).device)
     encoder = load_encoder(model, device)
     tiling = Tiling(arguments.tile, arguments.stride, arguments.tissue)
     tile, stride = tiling.fitted(encoder)

@@ -127,11 +127,11 @@ def _measured(
     arguments: argparse.Namespace, config: FinetuneConfig, labelled: LabelledSet, images: Sequence[LabelledImage]
 ) -> dict[str, Any]:
     """Load the head and measure."""
+    from napari_sdmae.devices.select import select_device
     from napari_sdmae.io.checkpoints.head_folder import load_head
-    from napari_sdmae.training.devices import choose_device
     from napari_sdmae.training.evaluation import evaluate
 
-    device, _ = choose_device(arguments.device)
+    device, _ = select_device(arguments.device)
     return evaluate(load_head(arguments.head, device), images, labelled, config)
 
 

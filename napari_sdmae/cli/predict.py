@@ -202,11 +202,11 @@ def _prepared(arguments: argparse.Namespace) -> Job:
     arguments.output.mkdir(parents=True, exist_ok=True)
     import torch
 
-    from napari_sdmae.inference.devices import choose_device
-    from napari_sdmae.inference.precision import answering
+    from napari_sdmae.devices.precision import answering
+    from napari_sdmae.devices.select import select_device
     from napari_sdmae.io.checkpoints.head_folder import load_head
 
-    device = torch.device(choose_device(arguments.device))
+    device = torch.device(select_device(arguments.device).device)
     options = {
         "probabilities": arguments.probabilities,
         "cell_expansion_um": arguments.cell_expansion,

@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.devices.select import list_devices, select_device
 from napari_sdmae.inference import attention as maps
 from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
-from napari_sdmae.inference.devices import choose_device
-from napari_sdmae.inference.devices import devices as list_devices
 from napari_sdmae.inference.encode import encode_field
 from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.notes import reconstruction_note
@@ -42,7 +41,7 @@ def info(model: str, device: str = "auto") -> Answer:
 
 def devices(device: str = "auto") -> Answer:
     """List the devices of this machine and the one that auto means."""
-    return {"devices": list_devices(), "default": choose_device(), "threads": torch.get_num_threads()}
+    return {"devices": list_devices(), "default": select_device().device, "threads": torch.get_num_threads()}
 
 
 def release(device: str = "auto") -> Answer:
@@ -64,7 +63,7 @@ def reconstruct(
     start = perf_counter()
     described = model_info(model)
     field = read_field(picture_of(image, region))
-    network = _memory.model(described, choose_device(device))
+    network = _memory.model(described, select_device(device).device)
     loaded = perf_counter()
     how = target_normalisation or described.target_normalisation
     result = reconstruction.reconstruct(network, field, mask_ratio=mask_ratio, seed=seed, target_normalisation=how)
@@ -103,7 +102,7 @@ def attention(
     size = (picture.height, picture.width)
     factor = fitting_downsample(size, described.patch_size) if downsample == "auto" else int(downsample)
     check_patches(*size, described.patch_size, factor)
-    place = choose_device(device)
+    place = select_device(device).device
     encoder = _memory.encoder(described, place)
     loaded = perf_counter()
     if size[0] * size[1] > MAX_PIXELS:  # read in parts, and too large to be remembered by its pixels

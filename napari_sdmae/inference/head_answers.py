@@ -88,17 +88,16 @@ def segment(
     """
     import torch
 
-    from napari_sdmae.inference.devices import choose_device
+    from napari_sdmae.devices.precision import autocast, select_precision
+    from napari_sdmae.devices.select import select_device
     from napari_sdmae.inference.memory import MEMORY
-    from napari_sdmae.inference.precision import chosen_precision
     from napari_sdmae.inference.predicting import predict_picture
-    from napari_sdmae.models.precision import autocast
 
     start = perf_counter()
     described, picture = head_info(head), _picture(image, path, mpp, region)
-    place = torch.device(choose_device(device))
+    place = torch.device(select_device(device).device)
     model = MEMORY.head(Path(described["folder"]), described["modified"], str(place))
-    chosen = chosen_precision(place, precision)
+    chosen = select_precision(precision, place, training=False).precision
     loaded = perf_counter()
     found = predict_picture(
         model,

@@ -115,7 +115,7 @@ def predict_picture(
     core
         Edge of the blocks in which large pictures are done, px of the model.
     autocast
-        Context of the forward passes that can be entered again and again (:mod:`napari_sdmae.inference.precision`); None: fp32.
+        Context of the forward passes that can be entered again and again (:mod:`napari_sdmae.devices.precision`); None: fp32.
     progress
         Called with the parts done and their number.
 

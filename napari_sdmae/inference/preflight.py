@@ -48,9 +48,9 @@ def _device(asked: Device) -> tuple[str, int]:
     """Return the device of a run and its free memory in bytes."""
     import torch
 
-    from napari_sdmae.inference.devices import choose_device
+    from napari_sdmae.devices.select import select_device
 
-    device = choose_device(asked)
+    device = select_device(asked).device
     return device, int(torch.cuda.mem_get_info()[0]) if device == "cuda" else psutil.virtual_memory().available
 
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import EncoderConfig, FinetuneConfig, HeadConfig
+from napari_sdmae.devices.select import select_device
 from napari_sdmae.inference import scribbles
-from napari_sdmae.inference.devices import choose_device
 from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.resampling import Seen, label_grids, linear
 from napari_sdmae.inference.scribbles import Samples
@@ -92,7 +92,7 @@ def scribble(
         If fewer than two classes are painted, or `detail` cannot be had.
     """
     start = perf_counter()
-    field, info, place = as_rgb(np.asarray(image)), model_info(model), choose_device(device)
+    field, info, place = as_rgb(np.asarray(image)), model_info(model), select_device(device).device
     seen = _enlarged(field, detail, mpp)
     MEMORY.encoder(info, place)
     loaded = perf_counter()

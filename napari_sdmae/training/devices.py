@@ -1,10 +1,10 @@
-"""Which device trains, and how many processes: nothing falls back to the CPU without a word."""
+"""The processes of one training: those that torchrun or SLURM started, or the one."""
 
 from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import psutil
 import torch
@@ -19,7 +19,7 @@ from lightning_fabric.plugins.environments import (
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from napari_sdmae.models.apple_gpu import mps_fault
+from napari_sdmae.devices.select import Kind
 from napari_sdmae.training.run_folder import Request
 
 T = TypeVar("T")
@@ -29,45 +29,7 @@ PATIENCE = timedelta(days=7)
 """The other processes wait for so long while the first one decodes the tiles."""
 
 
-class DeviceError(ValueError):
-    """The device that was asked for cannot be used; the message says why and what to do."""
-
-
-def choose_device(asked: str) -> tuple[Literal["cpu", "cuda", "mps"], str]:
-    """Return the kind of device to train on, and one line that says why.
-
-    Raises
-    ------
-    DeviceError
-        If the device asked for is not there or fails its self-test.
-    """
-    if asked == "cpu":
-        return "cpu", "CPU as asked"
-    if asked == "cuda":
-        if not torch.cuda.is_available():
-            raise DeviceError(f"device cuda: {_why_no_cuda()}; choose --device cpu")
-        return "cuda", f"{torch.cuda.get_device_name()} as asked"
-    if asked == "mps":
-        if (fault := mps_fault()) is not None:
-            raise DeviceError(f"device mps: {fault}; choose --device cpu")
-        return "mps", "Apple GPU as asked"
-    if torch.cuda.is_available():
-        return "cuda", f"{torch.cuda.get_device_name()}: chosen as there is one"
-    fault = mps_fault()
-    return ("mps", "Apple GPU: passed its self-test") if fault is None else ("cpu", f"CPU: {_why_no_cuda()}; {fault}")
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of `device` for people: ``cpu``, ``mps``, or ``cuda:0 NVIDIA …``."""
-    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
-
-
-def _why_no_cuda() -> str:
-    """Return why there is no CUDA device, as far as torch knows."""
-    return "this torch is built without CUDA" if torch.version.cuda is None else "no usable NVIDIA GPU"
-
-
-def launch(device: Literal["cpu", "cuda", "mps"]) -> World:
+def launch(device: Kind) -> World:
     """Join the processes of this run: one, or those that torchrun or SLURM started."""
     environment, local = _environment()
     if isinstance(environment, LightningEnvironment):

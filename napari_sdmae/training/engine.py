@@ -15,6 +15,7 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.cache import TileCache
 from napari_sdmae.data.loading import TileLoader
+from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.losses import SDMAELoss, SDMAELosses
 from napari_sdmae.models.encoder import set_attention
@@ -23,7 +24,6 @@ from napari_sdmae.models.memory import training_memory
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
 from napari_sdmae.training.devices import World
 from napari_sdmae.training.optim import build_optimizer
-from napari_sdmae.training.precision import autocast
 from napari_sdmae.training.schedules import Schedule
 from napari_sdmae.training.stepping import GradientEngine, Kept, OutOfMemory
 from napari_sdmae.training.views import show

@@ -15,12 +15,13 @@ from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.data.labelled import LabelledSet, read_labelled
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.devices.select import select_device
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.finetuned import Finetuned
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.devices import World, choose_device, is_first_process, launch
+from napari_sdmae.training.devices import World, is_first_process, launch
 from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.head_engine import HeadEngine, NeighboursEngine, Sweep
 from napari_sdmae.training.head_previews import HeadPreviewer
@@ -101,7 +102,7 @@ def _absolute(config: FinetuneConfig) -> FinetuneConfig:
 
 def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
-    device, reason = choose_device(config.device)
+    device, reason = select_device(config.device)
     _check(config, resume)
     first = is_first_process()
     if first:

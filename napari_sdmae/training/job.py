@@ -8,15 +8,16 @@ import pandas as pd
 import torch
 
 from napari_sdmae.config.base import Precision
+from napari_sdmae.devices.precision import PrecisionChoice, select_precision
+from napari_sdmae.devices.select import device_name
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted
-from napari_sdmae.training.devices import World, device_name, is_first_process
+from napari_sdmae.training.devices import World, is_first_process
 from napari_sdmae.training.environment import write_command, write_environment
 from napari_sdmae.training.events import Ended, Event, Warned
 from napari_sdmae.training.judging import Asked
-from napari_sdmae.training.precision import choose_precision
 from napari_sdmae.training.recorder import record
 from napari_sdmae.training.resuming import find_checkpoint
 from napari_sdmae.training.run_folder import Request, RunConfig, RunFolder
@@ -71,9 +72,9 @@ def saved_state(folder: RunFolder, world: World) -> tuple[TrainingState | None, 
     return world.share(find_checkpoint(folder) if world.rank == 0 else (None, []))
 
 
-def agreed_precision(saved: TrainingState | None, asked: Precision, world: World) -> tuple[Precision, str]:
+def agreed_precision(saved: TrainingState | None, asked: Precision, world: World) -> PrecisionChoice:
     """Return the precision of the run, that of its beginning when it goes on, and why."""
-    return world.share(choose_precision(saved.precision if saved else asked, world.device))
+    return world.share(select_precision(saved.precision if saved else asked, world.device, training=True))
 
 
 def begin_records(folder: RunFolder, world: World, state: TrainingState, precision: Precision, reason: str) -> None:

@@ -12,11 +12,12 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.crops import typical_edge
 from napari_sdmae.data.sources import DataError, find_images, list_source, missing_folders
+from napari_sdmae.devices.select import select_device
 from napari_sdmae.losses import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.devices import World, choose_device, is_first_process, launch
+from napari_sdmae.training.devices import World, is_first_process, launch
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.job import (
@@ -81,7 +82,7 @@ def pretrain(
 
 def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
-    device, reason = choose_device(config.device)
+    device, reason = select_device(config.device)
     check_model(config)
     if config.tensorboard:
         check_tensorboard()

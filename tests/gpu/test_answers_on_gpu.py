@@ -8,6 +8,7 @@ from test_heads_on_gpu import COUNTED
 from tiny_heads import tiny_head
 
 from napari_sdmae.config.pretrain import ModelConfig
+from napari_sdmae.devices.precision import autocast
 from napari_sdmae.inference.attention import attention_maps
 from napari_sdmae.inference.embedding import embed
 from napari_sdmae.inference.encode import encode_field
@@ -16,7 +17,6 @@ from napari_sdmae.inference.reconstruction import reconstruct
 from napari_sdmae.inference.scribbles import blend, encode_windows, sample
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.pictures import ArrayPicture
-from napari_sdmae.models.precision import autocast
 from napari_sdmae.models.sdmae import SDMAE
 
 IMAGE = np.zeros((40, 56, 3), np.uint8)

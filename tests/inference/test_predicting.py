@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles import tissue_fraction
+from napari_sdmae.devices.precision import autocast, select_precision
 from napari_sdmae.inference import queries
 from napari_sdmae.inference.objects import grow, reading_order
-from napari_sdmae.inference.precision import chosen_precision, gain
 from napari_sdmae.inference.predicting import predict, predict_file
 from napari_sdmae.inference.resampling import at_scale, linear, nearest
 from napari_sdmae.io.checkpoints.head_folder import save_head
@@ -39,7 +39,6 @@ from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.precision import autocast
 from napari_sdmae.models.sliding import starts
 from napari_sdmae.training.evaluation import predict_boxes
 
@@ -552,13 +551,13 @@ def test_the_worker_describes_a_head_and_says_what_is_wrong(tmp_path: Path, mode
 def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.MonkeyPatch, skin: RGB) -> None:
     cpu = torch.device("cpu")
     for factor, chosen in ((2.0, "bf16"), (1.1, "fp32")):
-        monkeypatch.setattr("napari_sdmae.inference.precision.gain", lambda kind, factor=factor: factor)
-        assert chosen_precision(cpu) == chosen
-    assert chosen_precision(cpu, "bf16") == "bf16"
-    monkeypatch.setattr("napari_sdmae.inference.precision.works_in_bf16", lambda device: False)
-    assert chosen_precision(cpu) == "fp32"
+        monkeypatch.setattr("napari_sdmae.devices.precision.answering_gain", lambda kind, factor=factor: factor)
+        assert select_precision("auto", cpu, training=False).precision == chosen
+    assert select_precision("bf16", cpu, training=False).precision == "bf16"
+    monkeypatch.setattr("napari_sdmae.devices.precision.works_in_bf16", lambda device: False)
+    assert select_precision("auto", cpu, training=False).precision == "fp32"
     with pytest.raises(ValueError, match="bf16 does not work on cpu"):
-        chosen_precision(cpu, "bf16")
+        select_precision("bf16", cpu, training=False)
     exact, coarse = (
         predict(head("segmentation", 3), skin, mpp=0.5, probabilities=True, autocast=autocast(cpu, precision)).probabilities
         for precision in ("fp32", "bf16")
@@ -566,10 +565,6 @@ def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.Monk
     assert exact is not None
     assert coarse is not None
     assert 0 < np.abs(exact.astype(float) - coarse.astype(float)).max() < 0.03
-
-
-def test_the_probe_measures() -> None:
-    assert 0.05 < gain("cpu") < 20
 
 
 def test_label_maps_survive_the_way_between_processes() -> None:

@@ -175,7 +175,7 @@ def test_errors_are_one_line_and_survive_the_way(ask: dict[str, Any], message: s
 def test_a_device_that_is_not_there_is_no_reason_to_take_the_cpu(model_folder: Path, tissue_tile: RGB) -> None:
     there = {device["device"] for device in answer({"kind": "devices"})["devices"]}
     missing = sorted({"cuda", "mps"} - there)[0]
-    with pytest.raises(QueryError, match=f"device {missing} is not usable here; there is: cpu"):
+    with pytest.raises(QueryError, match=f"device {missing} is not usable here .*; choose cpu"):
         answer(question(model_folder, tissue_tile, device=missing))
 
 
@@ -195,7 +195,7 @@ def test_an_apple_gpu_is_told_of_when_it_passes_its_self_test(
     monkeypatch: pytest.MonkeyPatch, fault: str | None, device: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("napari_sdmae.inference.devices.mps_fault", lambda: fault)
+    monkeypatch.setattr("napari_sdmae.devices.select.mps_fault", lambda: fault)
     told = answer({"kind": "devices"})
     assert told["default"] == device
     assert ("mps" in [one["device"] for one in told["devices"]]) == (fault is None)

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from napari_sdmae.data.sources import DataError
+from napari_sdmae.devices.select import DeviceError
 from napari_sdmae.training import RunFolder, pretrain
-from napari_sdmae.training.devices import DeviceError
 from napari_sdmae.training.engine import Engine, OutOfMemory
 from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
 from napari_sdmae.training.run_folder import RunFolderError
@@ -261,7 +261,7 @@ def test_a_folder_without_images_is_refused_before_the_run_folder_is_made(make_c
 
 def test_a_device_that_is_not_there_is_refused_and_leaves_no_folder(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="choose --device cpu"):
+    with pytest.raises(DeviceError, match="choose cpu"):
         list(pretrain(make_config(device="cuda"), run=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

@@ -1,7 +1,6 @@
 """Optimizer groups, means, precision, devices, previews, recorder: the parts by themselves."""
 
 import json
-import math
 import threading
 
 import numpy as np
@@ -16,11 +15,10 @@ from napari_sdmae.models import SDMAE
 from napari_sdmae.patches import gather_tokens, patchify
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.describe import duration
-from napari_sdmae.training.devices import choose_device, launch, mps_fault
+from napari_sdmae.training.devices import launch
 from napari_sdmae.training.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.training.means import Means
 from napari_sdmae.training.optim import build_optimizer
-from napari_sdmae.training.precision import choose_precision, gain_of_bf16, probe
 from napari_sdmae.training.pretraining import plan
 from napari_sdmae.training.recorder import record
 from napari_sdmae.training.views import show
@@ -62,50 +60,6 @@ def test_means_go_on_from_their_state_to_the_last_bit():
     assert second.state() == whole.state()
     assert second.take() == whole.take()
     assert second.take() == {}
-
-
-def test_precision_is_chosen_by_a_probe_and_says_why(monkeypatch):
-    assert choose_precision("fp32", CPU)[0] == "fp32"
-    for gain, chosen in ((0.9, "fp32"), (2.0, "bf16")):
-        monkeypatch.setattr("napari_sdmae.training.precision.probe", lambda device, gain=gain: gain)
-        precision, reason = choose_precision("auto", CPU)
-        assert precision == chosen
-        assert f"{gain:.2f}" in reason
-
-
-def test_a_slow_moment_does_not_decide_the_precision(monkeypatch):
-    """Another job slows the machine down while the probe runs: the fastest of several turns of each counts."""
-    pauses = {"fp32": iter([0.5, 0.2, 0.3, 0.2, 0.3]), "bf16": iter([0.1, 0.4, 0.1, 0.4, 0.1])}
-    clock = [0.0]
-    monkeypatch.setattr("napari_sdmae.models.precision.time.perf_counter", lambda: clock[0])
-    gain = gain_of_bf16(lambda precision: clock.__setitem__(0, clock[0] + next(pauses[precision])), seconds=0.0)
-    assert gain == pytest.approx(2)
-
-
-def test_the_probe_times_both_arithmetics(monkeypatch):
-    steps: list[str] = []
-    monkeypatch.setattr("napari_sdmae.training.precision._step", lambda model, images, precision: steps.append(precision))
-    assert probe(CPU, seconds=0.0) > 0
-    assert steps[:4] == ["fp32", "bf16", "fp32", "bf16"], "in turns"
-    assert steps.count("fp32") == steps.count("bf16") > 3
-    monkeypatch.undo()
-    assert 0 < probe(CPU, seconds=0.0) < math.inf  # and the steps themselves run in both
-
-
-def test_bf16_where_it_does_not_work_is_refused(monkeypatch):
-    monkeypatch.setattr("napari_sdmae.training.precision._works", lambda device: False)
-    with pytest.raises(ValueError, match="choose fp32"):
-        choose_precision("bf16", CPU)
-    assert choose_precision("auto", CPU)[0] == "fp32"
-
-
-def test_auto_says_why_it_took_the_cpu():
-    if torch.cuda.is_available() or mps_fault() is None:
-        assert choose_device("auto")[0] in ("cuda", "mps")
-        return
-    kind, reason = choose_device("auto")
-    assert kind == "cpu"
-    assert "NVIDIA" in reason or "without CUDA" in reason
 
 
 def test_a_single_process_ignores_a_slurm_allocation(monkeypatch):

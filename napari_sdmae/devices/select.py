@@ -1,0 +1,78 @@
+"""Where a model computes: nothing falls back to the CPU without a word."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import psutil
+import torch
+
+from napari_sdmae.config.base import Device
+from napari_sdmae.devices.mps import mps_fault
+
+Kind = Literal["cpu", "cuda", "mps"]
+
+
+class DeviceError(ValueError):
+    """The device that was asked for cannot be used; the message says why and what to do."""
+
+
+class DeviceChoice(NamedTuple):
+    """A kind of device, and one line that says why it was chosen."""
+
+    device: Kind
+    reason: str
+
+
+def select_device(requested: str = "auto") -> DeviceChoice:
+    """Return the device to compute on: for auto an NVIDIA GPU, else an Apple GPU that passes its self-test, else the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If the device asked for is unknown, not there, or fails its self-test.
+    """
+    if requested not in get_args(Device):
+        raise DeviceError(f"unknown device {requested!r}; choose one of {', '.join(get_args(Device))}")
+    faults = {"cuda": _cuda_fault(), "mps": mps_fault()}
+    if requested == "auto":
+        return _best(faults)
+    if (fault := faults.get(requested)) is not None:
+        usable = ["cpu", *(kind for kind, why in faults.items() if why is None)]
+        raise DeviceError(f"device {requested} is not usable here ({fault}); choose {' or '.join(usable)}")
+    names: dict[str, DeviceChoice] = {
+        "cpu": DeviceChoice("cpu", "CPU as asked"),
+        "mps": DeviceChoice("mps", "Apple GPU as asked"),
+    }
+    return names.get(requested) or DeviceChoice("cuda", f"{torch.cuda.get_device_name()} as asked")
+
+
+def list_devices() -> list[dict[str, Any]]:
+    """Return the usable devices: ``device``, ``name`` and ``memory`` in bytes (None where the system does not say)."""
+    found: list[dict[str, Any]] = [{"device": "cpu", "name": "CPU", "memory": psutil.virtual_memory().total}]
+    if _cuda_fault() is None:
+        properties = torch.cuda.get_device_properties(0)
+        found.append({"device": "cuda", "name": properties.name, "memory": properties.total_memory})
+    if mps_fault() is None:
+        found.append({"device": "mps", "name": "Apple GPU", "memory": None})
+    return found
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of `device` for people: ``cpu``, ``mps``, or ``cuda:0 NVIDIA …``."""
+    return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
+
+
+def _best(faults: dict[str, str | None]) -> DeviceChoice:
+    if faults["cuda"] is None:
+        return DeviceChoice("cuda", f"{torch.cuda.get_device_name()}: chosen as there is one")
+    if faults["mps"] is None:
+        return DeviceChoice("mps", "Apple GPU: passed its self-test")
+    return DeviceChoice("cpu", f"CPU: {faults['cuda']}; {faults['mps']}")
+
+
+def _cuda_fault() -> str | None:
+    """Return why there is no CUDA device, as far as torch knows, or None if there is one."""
+    if torch.cuda.is_available():
+        return None
+    return "this torch is built without CUDA" if torch.version.cuda is None else "no usable NVIDIA GPU"
