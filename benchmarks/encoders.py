@@ -13,7 +13,7 @@ from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.checkpoints.load import load_model
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.patches import standardise
+from napari_sdmae.models.patches import standardise
 
 BINS = 8
 GENERAL_TOKENS = "/backbone/layernorm/Add_1_output_0"

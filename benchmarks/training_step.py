@@ -24,7 +24,7 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig, OptimizerConfig
 from napari_sdmae.devices.precision import autocast, training_gain
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.losses import SDMAELoss
+from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count, random_mask

@@ -18,7 +18,7 @@ from napari_sdmae.io.checkpoints.load import Encoder, ModelInfo, load_encoder, l
 from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import fingerprint
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 Value = TypeVar("Value")
 

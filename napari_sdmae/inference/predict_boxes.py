@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from napari_sdmae.inference.prediction import Asked, Box
 from napari_sdmae.inference.resampling import Seen
 from napari_sdmae.io.images.blocks import empty
-from napari_sdmae.models.box_windows import window_boxes
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.box_windows import window_boxes
+from napari_sdmae.models.heads.head_model import Finetuned
 
 SURE = 0.5
 """Boxes with a lower score are left out."""

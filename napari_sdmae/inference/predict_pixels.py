@@ -14,8 +14,8 @@ from napari_sdmae.inference.prediction import Asked
 from napari_sdmae.inference.resampling import Floats, Seen, label_grids, linear
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate
-from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.sliding import predict_windows, starts
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.sliding_window import predict_windows, starts
 
 OVERLAP = 0.25
 """Share of a window that the next one sees as well."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_sdmae.inference.prediction import Asked
 from napari_sdmae.inference.resampling import Floats, Seen
 from napari_sdmae.io.images.field import RGB
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 WHOLE = 2
 """A picture of less than so many tiles on both sides gets one class, by the tile in its middle, as in training."""

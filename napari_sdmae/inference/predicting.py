@@ -24,7 +24,7 @@ from napari_sdmae.inference.resampling import Floats, Seen, at_scale, label_grid
 from napari_sdmae.io.images.field import RGB, Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 __all__ = ["Prediction", "predict", "predict_file", "predict_picture"]
 

@@ -29,7 +29,7 @@ def training_memory(settings: dict[str, Any], tiles: int | None = None, device: 
         ``training_memory`` and ``free_training_memory`` in bytes, the ``training_device``, the ``tiles_at_once`` that fit,
         and ``line`` for people, which says what to do when it is too much.
     """
-    from napari_sdmae.models.memory import training_memory as estimate
+    from napari_sdmae.models.memory_estimate import training_memory as estimate
 
     config = PretrainConfig.model_validate(settings)
     place, free = _device(config.device)

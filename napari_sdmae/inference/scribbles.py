@@ -1,9 +1,10 @@
 """Segmentation of a field from a few strokes, by a linear or nearest-neighbour head on the frozen tokens of an encoder.
 
-The field is seen window by window as :func:`napari_sdmae.models.sliding.predict_windows` sees it, and the tokens of all windows
-are kept: a new stroke then costs a small fit and a blend. A linear head on tokens and bilinear interpolation can change places,
-so a head that is fitted to tokens interpolated at painted pixels is fitted to the very map that is drawn, and the linear head
-of a head folder (:class:`napari_sdmae.models.segmentation.DenseHead`) with the same weights draws it again.
+The field is seen window by window as :func:`napari_sdmae.models.heads.sliding_window.predict_windows` sees it, and the tokens
+of all windows are kept: a new stroke then costs a small fit and a blend. A linear head on tokens and bilinear interpolation can
+change places, so a head that is fitted to tokens interpolated at painted pixels is fitted to the very map that is drawn, and
+the linear head of a head folder (:class:`napari_sdmae.models.heads.segmentation.DenseHead`) with the same weights draws it
+again.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from torch import Tensor
 from napari_sdmae.inference.linear_head import LinearHead, fit_linear_head, nearest_votes
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
-from napari_sdmae.models.pyramid import last_tokens
-from napari_sdmae.models.sliding import ramp, starts
+from napari_sdmae.models.heads.feature_pyramid import last_tokens
+from napari_sdmae.models.heads.sliding_window import ramp, starts
 
 OVERLAP = 0.25
 """Of neighbouring windows, as in predict_windows."""

@@ -9,8 +9,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from napari_sdmae.config.pretrain import ModelConfig
+from napari_sdmae.models.patches import gather_tokens
 from napari_sdmae.models.position import fixed_code, resize_code
-from napari_sdmae.patches import gather_tokens
 
 
 class Decoder(nn.Module):

@@ -13,8 +13,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_sdmae.config.pretrain import ModelConfig
+from napari_sdmae.models.patches import gather_tokens
 from napari_sdmae.models.position import fixed_code, resize_code
-from napari_sdmae.patches import gather_tokens
 
 _PLAIN = "choose a vit_tiny, vit_small, vit_base … of timm, such as vit_small_patch16_224, with a width that its heads divide"
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from napari_sdmae.models.masking import count_masked
+from napari_sdmae.models.patches import Normalisation, patchify, restore_patches, split_mask, unpatchify
 from napari_sdmae.models.sdmae import SDMAE
-from napari_sdmae.patches import Normalisation, patchify, restore_patches, split_mask, unpatchify
 
 MASKED_GREY = 128
 """Value of masked pixels in the masked picture: neither glass nor any stain."""

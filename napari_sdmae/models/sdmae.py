@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig
 from napari_sdmae.models.decoder import Decoder
 from napari_sdmae.models.encoder import build_encoder, encode_visible, hold_key_bias
-from napari_sdmae.models.heads import EmbeddingHead, PredictorHead, ProjectionHead
 from napari_sdmae.models.masking import count_masked
-from napari_sdmae.patches import gather_tokens, patchify, split_mask, standardise
+from napari_sdmae.models.patches import gather_tokens, patchify, split_mask, standardise
+from napari_sdmae.models.projection import EmbeddingHead, PredictorHead, ProjectionHead
 
 
 class SDMAEOutput(NamedTuple):

@@ -17,10 +17,10 @@ from napari_sdmae.data.cache import TileCache
 from napari_sdmae.data.loading import TileLoader
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.checkpoints.load import save_model
-from napari_sdmae.losses import SDMAELoss, SDMAELosses
+from napari_sdmae.losses.sdmae import SDMAELoss, SDMAELosses
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count
-from napari_sdmae.models.memory import training_memory
+from napari_sdmae.models.memory_estimate import training_memory
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
 from napari_sdmae.training.devices import World
 from napari_sdmae.training.optim import build_optimizer

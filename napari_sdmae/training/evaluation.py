@@ -24,9 +24,9 @@ from napari_sdmae.metrics import (
     Metrics,
     SegmentationMetrics,
 )
-from napari_sdmae.models.box_windows import window_boxes
-from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.sliding import predict_windows
+from napari_sdmae.models.heads.box_windows import window_boxes
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.sliding_window import predict_windows
 
 RGB = NDArray[np.uint8]
 Context = AbstractContextManager[Any]

@@ -19,7 +19,7 @@ from napari_sdmae.devices.select import select_device
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.metrics import check_detection_metrics
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.devices import World, is_first_process, launch
 from napari_sdmae.training.events import Event, Preparing, Warned

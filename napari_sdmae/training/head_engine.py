@@ -14,11 +14,11 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.devices.precision import autocast
-from napari_sdmae.head_losses import HeadLoss, HeadLosses
 from napari_sdmae.io.checkpoints.head_folder import save_head
-from napari_sdmae.models.classification import NearestNeighbours
+from napari_sdmae.losses.heads import HeadLoss, HeadLosses
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.models.finetuned import Finetuned, parameter_groups, set_trainable
+from napari_sdmae.models.heads.classification import NearestNeighbours
+from napari_sdmae.models.heads.head_model import Finetuned, parameter_groups, set_trainable
 from napari_sdmae.training.devices import World
 from napari_sdmae.training.head_loading import HeadLoader
 from napari_sdmae.training.schedules import Schedule

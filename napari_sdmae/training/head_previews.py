@@ -17,7 +17,7 @@ from napari_sdmae.data.labelled_tiles import LabelledTiles
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.metrics import FoundBoxes
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.training.evaluation import class_probabilities, known_scale, predict_boxes, predict_classes, predict_objects
 from napari_sdmae.training.head_pictures import contact_sheet, outlines
 from napari_sdmae.training.run_folder import RunFolder

@@ -13,7 +13,7 @@ from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.data.crops import typical_edge
 from napari_sdmae.data.sources import DataError, find_images, list_source, missing_folders
 from napari_sdmae.devices.select import select_device
-from napari_sdmae.losses import SDMAELoss
+from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.training.checkpoints import TrainingState

@@ -14,7 +14,7 @@ from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.describe import counted, in_words
 from napari_sdmae.training.evaluation import Evaluation, Report

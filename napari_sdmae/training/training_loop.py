@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_sdmae.losses import collapse_warning
+from napari_sdmae.losses.collapse import collapse_warning
 from napari_sdmae.training.checkpoints import TrainingState, save_checkpoint
 from napari_sdmae.training.events import (
     CheckpointSaved,

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from napari_sdmae.models.memory import TrainingMemory, training_memory
+from napari_sdmae.models.memory_estimate import TrainingMemory, training_memory
 
 GPU = torch.device("cuda", 0)
 OURS, TORCHVISION = "napari_sdmae", "torchvision"

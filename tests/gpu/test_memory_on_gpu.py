@@ -6,7 +6,7 @@ import torch
 from fake_gpu import on_meta
 from test_pretraining_on_gpu import new_engine
 
-from napari_sdmae.models.memory import PROGRAM
+from napari_sdmae.models.memory_estimate import PROGRAM
 
 MOST = 1.5
 """Times what is needed that the estimate may be; less than is needed it never is."""

@@ -38,8 +38,8 @@ from napari_sdmae.io.labels.registry import import_labels
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
-from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.sliding import starts
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.sliding_window import starts
 from napari_sdmae.training.evaluation import predict_boxes
 
 RGB = NDArray[np.uint8]

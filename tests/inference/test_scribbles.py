@@ -20,7 +20,7 @@ from napari_sdmae.inference.scribbles import Samples, agreement, blend, classifi
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.checkpoints.load import load_encoder
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.models.sliding import predict_windows
+from napari_sdmae.models.heads.sliding_window import predict_windows
 
 RGB = NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.pretrain import LossConfig
 from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_model
-from napari_sdmae.losses import SDMAELoss, SDMAELosses
+from napari_sdmae.losses.sdmae import SDMAELoss, SDMAELosses
 from napari_sdmae.models import SDMAE, SDMAEOutput
 
 

@@ -8,7 +8,7 @@ from reference_case import tissue_crops
 
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.models import SDMAE, reconstruct_tiles
-from napari_sdmae.patches import Normalisation, normalise_patches, patchify, split_mask
+from napari_sdmae.models.patches import Normalisation, normalise_patches, patchify, split_mask
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig
 from napari_sdmae.models import SDMAE, freeze_unused, set_attention
 from napari_sdmae.models.encoder import build_encoder, encode_visible
-from napari_sdmae.patches import patchify
+from napari_sdmae.models.patches import patchify
 
 SMALL_HEADS = {"head": "projection", "head_hidden": 32, "head_bottleneck": 16, "head_outputs": 24}
 TINY = {

@@ -9,7 +9,7 @@ import torch
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 ENCODER: dict[str, Any] = {
     "architecture": "vit_tiny_patch16_224", "tile_size": 64, "patch_size": 16, "width": 48, "heads": 3, "depth": 4,

@@ -10,9 +10,9 @@ from PIL import Image
 
 from napari_sdmae.config.pretrain import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.sources import DataError
-from napari_sdmae.losses import SDMAELoss
+from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
-from napari_sdmae.patches import gather_tokens, patchify
+from napari_sdmae.models.patches import gather_tokens, patchify
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.describe import duration
 from napari_sdmae.training.devices import launch

@@ -32,8 +32,8 @@ from napari_sdmae.io.model_info.checks import MAX_CONFIG, check_timm
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.models import SDMAE
+from napari_sdmae.models.compact import leave_out_heads
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
-from napari_sdmae.models.left_out import leave_out_heads
 from napari_sdmae.text.documents import read_json
 
 Target = Literal["sdmae", "timm"]

@@ -12,9 +12,9 @@ from napari_sdmae.io.checkpoints.sdmae_folder import load_exactly, write_folder
 from napari_sdmae.io.checkpoints.tensor_files import Tensors, read_safetensors
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import WEIGHTS, find_model
-from napari_sdmae.models.classification import NearestNeighbours
 from napari_sdmae.models.encoder import create_plain_vit
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.classification import NearestNeighbours
+from napari_sdmae.models.heads.head_model import Finetuned
 
 
 def save_head(folder: Path, model: Finetuned, half: bool = False) -> None:

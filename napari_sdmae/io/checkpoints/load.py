@@ -19,7 +19,7 @@ from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import ModelInfo, find_model, is_head, is_sdmae, model_info, read_config
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import encoder_arguments
-from napari_sdmae.patches import standardise
+from napari_sdmae.models.patches import standardise
 
 __all__ = ["Encoder", "ModelInfo", "convert_checkpoint", "load_encoder", "load_model", "model_info", "save_model"]
 

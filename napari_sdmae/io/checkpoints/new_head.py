@@ -17,7 +17,7 @@ from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
 from napari_sdmae.io.checkpoints.timm_folder import arguments_of
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 
 def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> Finetuned:

@@ -17,7 +17,7 @@ from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.io.checkpoints.tensor_files import read_safetensors
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.left_out import has_heads, leave_out_heads
+from napari_sdmae.models.compact import has_heads, leave_out_heads
 
 _METADATA = {"target_normalisation", "mpp", "provenance"}
 

@@ -24,7 +24,7 @@ from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.head_model import Finetuned
 
 TWO = make_classes(["stroma", "tumour"])
 KINDS: list[tuple[str, dict[str, Any]]] = [

@@ -14,15 +14,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sdmae.collapse import code_measures, collapse_warning
 from napari_sdmae.config.pretrain import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
-from napari_sdmae.contrast import contrast
-from napari_sdmae.devices.distributed import distributed, of_all_ranks
-from napari_sdmae.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
-
-__all__ = ["SDMAELoss", "SDMAELosses", "collapse_warning", "distillation_weight", "sinkhorn", "teacher_temperature"]
-
-SINKHORN_ITERATIONS = 3
+from napari_sdmae.devices.distributed import distributed
+from napari_sdmae.losses.collapse import code_measures
+from napari_sdmae.losses.info_nce import contrast
+from napari_sdmae.losses.sinkhorn import sinkhorn
+from napari_sdmae.models.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
 
 
 class ModelOutput(Protocol):
@@ -54,10 +51,10 @@ class SDMAELosses(NamedTuple):
         Mean distance of student and teacher; 0 without heads.
     diagnostics
         Detached: ``p`` always; with heads ``cross_entropy``, ``teacher_entropy``, ``mutual_information`` = H(mean teacher) -
-        mean H(teacher) in nats over this batch, and ``codes_in_use`` = distinct arg-max codes. Regression distances
-        have no codes and report ``feature_spread`` instead: the standard deviation of the student's prediction over tokens.
-        The contrast reports the measures of :func:`~napari_sdmae.contrast.contrast`; where tiles and patches are compared, those
-        of patches have ``patch_`` before the name.
+        mean H(teacher) in nats over this batch, and ``codes_in_use`` = distinct arg-max codes. Regression distances have no
+        codes and report ``feature_spread`` instead: the standard deviation of the student's prediction over tokens. The
+        contrast reports the measures of :func:`~napari_sdmae.losses.info_nce.contrast`; where tiles and patches are compared,
+        those of patches have ``patch_`` before the name.
     """
 
     total: Tensor
@@ -220,29 +217,3 @@ def teacher_temperature(config: LossConfig, epoch: float) -> float:
     start, end, count = config.warmup_teacher_temperature, config.teacher_temperature, config.warmup_teacher_epochs
     whole = int(epoch)
     return end if whole >= count else start + (end - start) * whole / max(count - 1, 1)
-
-
-def sinkhorn(logits: Tensor, iterations: int = SINKHORN_ITERATIONS) -> Tensor:
-    """Return log targets that use every code equally often over the batch of all ranks (SwAV, Caron et al. 2020).
-
-    Parameters
-    ----------
-    logits
-        Teacher logits over temperature, (N, K), N rows on this rank.
-    iterations
-        Alternations of "each code equally often" and "each row sums to 1".
-
-    Returns
-    -------
-    Tensor
-        Log probabilities (N, K). Everything stays in logarithms: no temperature overflows.
-    """
-    log_q = F.log_softmax(logits, dim=1)
-    for _ in range(iterations):
-        log_q = F.log_softmax(log_q - _logsumexp_over_batch(log_q), dim=1)
-    return log_q
-
-
-def _logsumexp_over_batch(log_q: Tensor) -> Tensor:
-    """Return the log of the column sums of exp(log_q) over the rows of all ranks, (1, K)."""
-    return of_all_ranks(log_q.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)

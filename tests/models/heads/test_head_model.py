@@ -11,7 +11,7 @@ from tiny_heads import ENCODER, noise, tiny_head
 
 from napari_sdmae.config.finetune import EncoderConfig
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.models.finetuned import Finetuned, parameter_groups, set_trainable
+from napari_sdmae.models.heads.head_model import Finetuned, parameter_groups, set_trainable
 
 TASKS = ["segmentation", "instances", "classification"]
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.config.pretrain import LossConfig
-from napari_sdmae.losses import SDMAELoss, collapse_warning, distillation_weight, sinkhorn, teacher_temperature
+from napari_sdmae.losses.collapse import collapse_warning
+from napari_sdmae.losses.sdmae import SDMAELoss, distillation_weight, teacher_temperature
+from napari_sdmae.losses.sinkhorn import sinkhorn
 
 Array = NDArray[np.float64]
 NOW = {"p_start_epoch": 0.0, "p_ramp_epochs": 0.0}

@@ -13,8 +13,8 @@ from skimage.filters import gaussian
 from tiny_heads import noise, tiny_head
 from torch import nn
 
-from napari_sdmae.head_losses import HeadLoss
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.losses.heads import HeadLoss
+from napari_sdmae.models.heads.head_model import Finetuned
 
 DECODERS = ["linear", "upernet", "dpt"]
 

@@ -16,7 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from napari_sdmae.config.finetune import HeadConfig
-from napari_sdmae.models.pyramid import SCALES, SimpleFeaturePyramid, last_tokens
+from napari_sdmae.models.heads.feature_pyramid import SCALES, SimpleFeaturePyramid, last_tokens
 
 Boxes = dict[str, Tensor]
 

@@ -12,8 +12,8 @@ from tiny_heads import noise, tiny_head
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import box_iou
 
-from napari_sdmae.models.detection import _Anchors
-from napari_sdmae.models.finetuned import Finetuned
+from napari_sdmae.models.heads.detection import _Anchors
+from napari_sdmae.models.heads.head_model import Finetuned
 
 DETECTORS = ["faster_rcnn", "retinanet"]
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}

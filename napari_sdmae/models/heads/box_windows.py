@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
-from napari_sdmae.models.finetuned import Finetuned
-from napari_sdmae.models.sliding import starts
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.sliding_window import starts
 
 RGB = NDArray[np.uint8]
 Table = NDArray[np.float64]

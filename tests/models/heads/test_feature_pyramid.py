@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from napari_sdmae.models.pyramid import (
+from napari_sdmae.models.heads.feature_pyramid import (
     FeaturePyramid,
     SimpleFeaturePyramid,
     check_blocks,

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_sdmae.config.finetune import HeadConfig
-from napari_sdmae.models.pyramid import FeaturePyramid, Tokens, check_blocks, read_blocks
+from napari_sdmae.models.heads.feature_pyramid import FeaturePyramid, Tokens, check_blocks, read_blocks
 
 
 class DenseHead(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_heads import noise, tiny_head
 
-from napari_sdmae.models.classification import NearestNeighbours
+from napari_sdmae.models.heads.classification import NearestNeighbours
 
 
 @pytest.mark.parametrize("classes", [2, 7])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.models.finetuned import Finetuned, InstanceOutput, SegmentationOutput
+from napari_sdmae.models.heads.head_model import Finetuned, InstanceOutput, SegmentationOutput
 
 RGB = NDArray[np.uint8]
 Maps = dict[str, NDArray[np.float32]]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.finetune import EncoderConfig, HeadConfig
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.models.classification import classification_head
-from napari_sdmae.models.detection import DetectionHead
 from napari_sdmae.models.encoder import hold_key_bias
-from napari_sdmae.models.pyramid import last_tokens
-from napari_sdmae.models.segmentation import DenseHead
-from napari_sdmae.patches import standardise
+from napari_sdmae.models.heads.classification import classification_head
+from napari_sdmae.models.heads.detection import DetectionHead
+from napari_sdmae.models.heads.feature_pyramid import last_tokens
+from napari_sdmae.models.heads.segmentation import DenseHead
+from napari_sdmae.models.patches import standardise
 
 Boxes = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.models.memory import TrainingMemory, training_memory
+from napari_sdmae.models.memory_estimate import TrainingMemory, training_memory
 
 MEASURE = """
 import json, sys, threading, time

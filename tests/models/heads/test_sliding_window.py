@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_heads import tiny_head
 
-from napari_sdmae.models.finetuned import Finetuned, InstanceOutput, SegmentationOutput
-from napari_sdmae.models.sliding import predict_windows, ramp, starts
+from napari_sdmae.models.heads.head_model import Finetuned, InstanceOutput, SegmentationOutput
+from napari_sdmae.models.heads.sliding_window import predict_windows, ramp, starts
 
 RGB = NDArray[np.uint8]
 

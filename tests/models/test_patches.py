@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.patches import (
+from napari_sdmae.models.patches import (
     Normalisation,
     gather_tokens,
     normalise_patches,

@@ -1,0 +1,36 @@
+"""Sinkhorn-Knopp: targets that use all codes equally."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_sdmae.devices.distributed import of_all_ranks
+
+SINKHORN_ITERATIONS = 3
+
+
+def sinkhorn(logits: Tensor, iterations: int = SINKHORN_ITERATIONS) -> Tensor:
+    """Return log targets that use every code equally often over the batch of all ranks (SwAV, Caron et al. 2020).
+
+    Parameters
+    ----------
+    logits
+        Teacher logits over temperature, (N, K), N rows on this rank.
+    iterations
+        Alternations of "each code equally often" and "each row sums to 1".
+
+    Returns
+    -------
+    Tensor
+        Log probabilities (N, K). Everything stays in logarithms: no temperature overflows.
+    """
+    log_q = F.log_softmax(logits, dim=1)
+    for _ in range(iterations):
+        log_q = F.log_softmax(log_q - _logsumexp_over_batch(log_q), dim=1)
+    return log_q
+
+
+def _logsumexp_over_batch(log_q: Tensor) -> Tensor:
+    """Return the log of the column sums of exp(log_q) over the rows of all ranks, (1, K)."""
+    return of_all_ranks(log_q.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)
