@@ -18,8 +18,8 @@ from machine import write_result
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.presets import load_head_preset
-from napari_sdmae.data.labelled import read_labelled
-from napari_sdmae.data.labelled_tiles import LabelledTiles
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.labelled.read import read_labelled
 
 SHIPPED = Path(str(resources.files("napari_sdmae.resources")))
 BATCH = 32

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from napari_sdmae.data.augment import jitter_stain
+from napari_sdmae.data.batches.augment import jitter_stain
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.config.pretrain import AugmentationConfig, TilesConfig
-from napari_sdmae.data.augment import augment, draw_augmentation
-from napari_sdmae.data.cache import open_cache, prepare_tiles
-from napari_sdmae.data.loading import TileLoader
-from napari_sdmae.data.tiles import tissue_fraction
+from napari_sdmae.data.batches.augment import augment, draw_augmentation
+from napari_sdmae.data.batches.tile_loader import TileLoader
+from napari_sdmae.data.tiles.cache import open_cache, prepare_tiles
+from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.io.images.read import read_image
 
 ROUNDS = 7

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.labelled import load_labelled, read_labelled
+from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelMap

@@ -39,7 +39,7 @@ def gather(given: Sequence[Path]) -> list[Input]:
     Refused
         If the results of two images would have one name.
     """
-    from napari_sdmae.data.sources import list_source
+    from napari_sdmae.data.image_folder import list_source
 
     found: list[tuple[Path, Path]] = []
     for source in given:

@@ -43,7 +43,7 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
     """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
-    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.data.image_folder import DataError
     from napari_sdmae.io.images.field import FieldError
     from napari_sdmae.io.images.read import UnusableImage
 

@@ -142,7 +142,7 @@ def _opengl() -> str:
 def _cache() -> dict[str, Any]:
     """Say where tiles are cached, how much they take and how much is free."""
     from napari_sdmae.config.pretrain import TilesConfig
-    from napari_sdmae.data.cache_folders import cache_root, list_caches
+    from napari_sdmae.data.tiles.cache_folders import cache_root, list_caches
 
     folder = cache_root(TilesConfig())
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())

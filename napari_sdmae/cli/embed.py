@@ -31,7 +31,7 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae embed``; return the exit status."""
     arguments = _parser().parse_intermixed_args(argv)
-    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.data.image_folder import DataError
 
     try:
         return _run(arguments)
@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     inputs, model = gather(given), named_or_default(PROG, named)
     import torch
 
-    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.data.image_folder import DataError
     from napari_sdmae.devices.precision import answering
     from napari_sdmae.devices.select import select_device
     from napari_sdmae.inference.embedding import Tiling

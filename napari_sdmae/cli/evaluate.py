@@ -16,7 +16,7 @@ from napari_sdmae.io.atomic import make_folder
 from napari_sdmae.training.describe import counted, in_words
 
 if TYPE_CHECKING:
-    from napari_sdmae.data.labelled import LabelledImage, LabelledSet
+    from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet
 
 PROG = "sdmae evaluate"
 PARTS = ("train", "validation", "test", "all")
@@ -62,7 +62,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
 
 def _read(spec: HeadSpec, arguments: argparse.Namespace) -> tuple[FinetuneConfig, LabelledSet, bool]:
     """Return the settings and the labelled images, and whether they are those the head was trained with."""
-    from napari_sdmae.data.labelled import read_labelled
+    from napari_sdmae.data.labelled.read import read_labelled
 
     config = _settings(spec, arguments)
     given = spec.provenance.get("image_mpp")

@@ -47,8 +47,8 @@ def main(argv: list[str]) -> int:
             return _tell_model(str(arguments.source), arguments.as_json)
     except (ValueError, FileNotFoundError) as error:
         return refuse(PROG, str(error))
-    from napari_sdmae.data.inspection import Inspection, inspect
-    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.data.image_folder import DataError
+    from napari_sdmae.data.tiles.inspect import Inspection, inspect
 
     try:
         found: Inspection = inspect(arguments.source, arguments.tiles)

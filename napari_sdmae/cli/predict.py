@@ -49,7 +49,7 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae predict``; return the exit status."""
     arguments = _parser().parse_args(argv)
-    from napari_sdmae.data.sources import DataError
+    from napari_sdmae.data.image_folder import DataError
 
     try:
         job = _prepared(arguments)

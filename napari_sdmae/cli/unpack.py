@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
 
 def _unpack(source: Path, output: Path) -> list[Path]:
     """Write the images, saying on stderr how far it is; return the folder."""
-    from napari_sdmae.data.pcam import unpack
+    from napari_sdmae.data.labelled.layouts.pcam import unpack
 
     tenth = -1
     try:

@@ -1,1 +1,1 @@
-"""Images to tiles to batches: sources, tile grid, tissue filter, cache, augmentation."""
+"""From files to samples: images and tiles (no torch), batches (torch)."""

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.augment import augment, draw_augmentation
-from napari_sdmae.data.sources import DataError, SourceFile, find_images, read_headers, survey, which
-from napari_sdmae.data.tiles import cut
+from napari_sdmae.data.batches.augment import augment, draw_augmentation
+from napari_sdmae.data.image_folder import DataError, SourceFile, find_images, read_headers, survey, which
+from napari_sdmae.data.tiles.grid import cut
 from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.models import random_mask
 from napari_sdmae.models.reconstruction import MASKED_GREY

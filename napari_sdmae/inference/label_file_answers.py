@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.corrections import add_correction
-from napari_sdmae.io.labelled_writer import LabelledPicture
+from napari_sdmae.data.labelled.corrections import add_correction
+from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.io.labels import registry as files
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
@@ -56,7 +56,8 @@ def save_corrections(
     replace: bool = False,
     device: str = "auto",
 ) -> Answer:
-    """Add a picture with its corrected labels to a labelled folder; see :func:`napari_sdmae.io.corrections.add_correction`.
+    """Add a picture with its corrected labels to a labelled folder, as :mod:`napari_sdmae.data.labelled.corrections` does.
+
 
     Where the classes have one of value 0, unlabelled pixels are of it; else they are not learned.
 

@@ -8,13 +8,13 @@ import psutil
 
 from napari_sdmae.config.base import Device, Precision
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data import inspection
+from napari_sdmae.data.tiles import inspect as inspection
 
 Answer = dict[str, Any]
 
 
 def inspect(settings: dict[str, Any], device: str = "auto") -> Answer:
-    """Look through the folder of pre-training `settings`; see :func:`napari_sdmae.data.inspection.inspect`."""
+    """Look through the folder of pre-training `settings`; see :func:`napari_sdmae.data.tiles.inspect.inspect`."""
     config = PretrainConfig.model_validate(settings)
     found = inspection.inspect(config.data, config.tiles)
     return {**found.to_dict(), "summary": found.summary()}

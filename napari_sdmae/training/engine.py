@@ -13,8 +13,8 @@ from torch import Tensor
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.cache import TileCache
-from napari_sdmae.data.loading import TileLoader
+from napari_sdmae.data.batches.tile_loader import TileLoader
+from napari_sdmae.data.tiles.cache import TileCache
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.losses.sdmae import SDMAELoss, SDMAELosses

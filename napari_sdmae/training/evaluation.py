@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
-from napari_sdmae.data.labelled_tiles import LabelledTiles
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.labels.watershed import separate
 from napari_sdmae.metrics import (
     ClassificationMetrics,

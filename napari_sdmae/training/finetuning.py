@@ -12,9 +12,9 @@ from statistics import median
 import torch
 
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
-from napari_sdmae.data.labelled import LabelledSet, read_labelled
-from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
 from napari_sdmae.devices.select import select_device
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.data.labelled import LabelledImage, LabelledSet
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet
 
 
 def with_classes_of(labelled: LabelledSet, spec: HeadSpec) -> LabelledSet:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.labelled_tiles import LabelledTiles
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.losses.heads import HeadLoss, HeadLosses

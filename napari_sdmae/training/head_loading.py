@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.data.labelled_tiles import Batch, LabelledTiles
+from napari_sdmae.data.batches.labelled_tiles import Batch, LabelledTiles
 from napari_sdmae.rng import ORDER, uniforms
 
 Indices = NDArray[np.int64]

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.labelled import LabelledImage, LabelledSet, Loaded, load_labelled
-from napari_sdmae.data.labelled_tiles import LabelledTiles
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.metrics import FoundBoxes

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.cache import TileCache, open_cache, prepare_tiles
-from napari_sdmae.data.crops import typical_edge
-from napari_sdmae.data.sources import DataError, find_images, list_source, missing_folders
+from napari_sdmae.data.batches.crops import typical_edge
+from napari_sdmae.data.image_folder import DataError, find_images, list_source, missing_folders
+from napari_sdmae.data.tiles.cache import TileCache, open_cache, prepare_tiles
 from napari_sdmae.devices.select import select_device
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models.masking import masked_count

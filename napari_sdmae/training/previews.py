@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from napari_sdmae.data.cache import TileCache
+from napari_sdmae.data.tiles.cache import TileCache
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.models.reconstruction import reconstruct_tiles
 from napari_sdmae.training.engine import Engine

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.training.checkpoints import (
     DamagedCheckpoint,
     TrainingState,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_sdmae.config.finetune import FinetuneConfig, Part
-from napari_sdmae.data.labelled import LabelledSet
+from napari_sdmae.data.labelled.read import LabelledSet
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.augment import augment, draw_augmentation, placement
-from napari_sdmae.data.views import choose_patches, partners, patch_shifts, turned_shifts
+from napari_sdmae.data.batches.augment import augment, draw_augmentation, placement
+from napari_sdmae.data.batches.view_pairs import choose_patches, partners, patch_shifts, turned_shifts
 from napari_sdmae.models.masking import masked_count, random_mask
 from napari_sdmae.rng import COMPARE, MASK, SHIFT, uniforms
 

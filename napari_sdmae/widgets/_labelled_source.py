@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Shapes
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_sdmae.config.finetune import Task
-from napari_sdmae.io.labelled_writer import free_value, write_coco_boxes, write_labelled_folder
+from napari_sdmae.data.labelled.write import free_value, write_coco_boxes, write_labelled_folder
 from napari_sdmae.widgets._data_edit import DataEdit
 from napari_sdmae.widgets._editors import TextEdit
 from napari_sdmae.widgets._finetune_words import SOURCES

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.labelled_writer import LabelledPicture
+from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import LabelClass, make_classes
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets._pieces import Pair, Pieces, Plane, image_shape, label_data, overlap, planes_of, sampled

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.labelled_writer import Box
+from napari_sdmae.data.labelled.write import Box
 from napari_sdmae.layers import Source
 from napari_sdmae.widgets._layer_source import finest_level
 from napari_sdmae.widgets._picture import picture_of

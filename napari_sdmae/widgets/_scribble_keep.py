@@ -10,7 +10,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.io.labelled_writer import free_value, write_labelled_folder
+from napari_sdmae.data.labelled.write import free_value, write_labelled_folder
 from napari_sdmae.widgets import _strokes as strokes
 from napari_sdmae.widgets._field import Taken
 from napari_sdmae.widgets._head_input import RECENT

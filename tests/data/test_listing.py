@@ -13,11 +13,11 @@ from PIL import Image
 
 from napari_sdmae.cli._inputs import gather
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data.cache import open_cache, prepare_tiles
-from napari_sdmae.data.inspection import inspect
-from napari_sdmae.data.labelled_notes import picture_warnings, turned_fits
+from napari_sdmae.data.image_folder import DataError, find_images, fingerprint
+from napari_sdmae.data.labelled.notes import picture_warnings, turned_fits
 from napari_sdmae.data.listing import list_folder
-from napari_sdmae.data.sources import DataError, find_images, fingerprint
+from napari_sdmae.data.tiles.cache import open_cache, prepare_tiles
+from napari_sdmae.data.tiles.inspect import inspect
 from napari_sdmae.io.images.read import image_size
 
 

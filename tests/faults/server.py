@@ -29,8 +29,8 @@ MEMORY = 6_000_000_000
 
 LOADED = (
     "napari_sdmae.cli._overlay",
-    "napari_sdmae.data.inspection",
-    "napari_sdmae.data.labelled",
+    "napari_sdmae.data.tiles.inspect",
+    "napari_sdmae.data.labelled.read",
     "napari_sdmae.inference.answers",
     "napari_sdmae.inference.embedding",
     "napari_sdmae.inference.feature_files",

@@ -5,7 +5,7 @@ import torch
 from fake_gpu import GPU, alone
 from tiny_heads import settings, tiny_head
 
-from napari_sdmae.data.labelled_tiles import Batch
+from napari_sdmae.data.batches.labelled_tiles import Batch
 from napari_sdmae.training.head_engine import HeadEngine, NeighboursEngine
 from napari_sdmae.training.schedules import Schedule
 

@@ -8,7 +8,7 @@ import torch
 from fake_gpu import GPU, alone, on_meta
 
 from napari_sdmae.config.pretrain import HEADS, PretrainConfig
-from napari_sdmae.data.loading import TileLoader
+from napari_sdmae.data.batches.tile_loader import TileLoader
 from napari_sdmae.training.engine import Engine
 from napari_sdmae.training.previews import Previewer
 from napari_sdmae.training.schedules import Schedule

@@ -22,7 +22,7 @@ from skimage.draw import disk
 from torch import Tensor, nn
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.tiles import tissue_fraction
+from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.devices.precision import autocast, select_precision
 from napari_sdmae.inference import queries
 from napari_sdmae.inference.objects import grow, reading_order

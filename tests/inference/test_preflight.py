@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.inspection import size
+from napari_sdmae.data.tiles.inspect import size
 from napari_sdmae.inference import preflight
 from napari_sdmae.inference.queries import QueryError, answer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_sdmae.data.image_folder import find_images
 from napari_sdmae.data.listing import DataError
-from napari_sdmae.data.sources import find_images
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_image
 from napari_sdmae.io.labels.registry import UnusableLabels, import_labels, pictures_in
 from napari_sdmae.io.regular_files import ENDLESS

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.devices.select import DeviceError
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.engine import Engine, OutOfMemory

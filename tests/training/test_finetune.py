@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_sdmae.data.labelled import read_labelled
-from napari_sdmae.data.labelled_tiles import LabelledTiles
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.data.labelled.read import read_labelled
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.training import RunFolder, finetune

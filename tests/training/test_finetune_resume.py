@@ -10,7 +10,7 @@ import time
 import pytest
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.evaluation import Evaluation

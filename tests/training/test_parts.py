@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from napari_sdmae.config.pretrain import LossConfig, OptimizerConfig, PretrainConfig
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.patches import gather_tokens, patchify

@@ -18,9 +18,9 @@ from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.presets import head_preset_names, load_head_preset, load_preset, preset_names
 from napari_sdmae.config.pretrain import LossConfig, PretrainConfig
-from napari_sdmae.data.cache import open_cache
-from napari_sdmae.data.crops import random_boxes
-from napari_sdmae.data.pcam import unpack
+from napari_sdmae.data.batches.crops import random_boxes
+from napari_sdmae.data.labelled.layouts.pcam import unpack
+from napari_sdmae.data.tiles.cache import open_cache
 from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.rng import CROP, uniforms
 from napari_sdmae.training import RunFolder, finetune, pretrain

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.sources import DataError
+from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.checkpoints import UnreadableCheckpoint, set_aside
 from napari_sdmae.training.events import Ended, Event, StepLogged, Warned

@@ -9,8 +9,8 @@ import tifffile
 from napari.utils.colormaps import DirectLabelColormap
 from PIL import Image
 
-from napari_sdmae.io.corrections import add_correction
-from napari_sdmae.io.labelled_writer import LabelledPicture
+from napari_sdmae.data.labelled.corrections import add_correction
+from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.layers import KEY
 from napari_sdmae.widgets import _label_edit as edit
@@ -207,7 +207,7 @@ def test_nothing_is_replaced_unasked_and_other_classes_stay_apart(tmp_path):
 
 def test_what_was_saved_is_read_by_fine_tuning(tmp_path):
     from napari_sdmae.config.finetune import FinetuneConfig
-    from napari_sdmae.data.labelled import read_labelled
+    from napari_sdmae.data.labelled.read import read_labelled
 
     for name in ("a-r0-c0", "b-r0-c0", "c-r0-c0"):
         add(tmp_path / "corrections", picture(name))

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.data.label_images import read_labels
+from napari_sdmae.data.labelled.label_images import read_labels
 from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.io.labels.registry import import_labels
 

@@ -1,0 +1,1 @@
+"""Labelled images of any layout: read, split, checked, written. No torch."""

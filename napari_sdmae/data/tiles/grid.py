@@ -1,0 +1,126 @@
+"""Tiles of an image: where they lie, how much tissue they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sdmae.config.pretrain import TilesConfig
+from napari_sdmae.data.image_folder import which
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands
+
+MIN_COLOUR = 16
+"""Least difference between the largest and the smallest of red, green and blue in tissue (0-255): glass is grey."""
+MAX_GREEN = 215
+"""Largest green in tissue (0-255): haematoxylin and eosin both absorb green; glass does not, whatever the lamp."""
+
+Tiles = NDArray[np.uint8]
+Positions = NDArray[np.int32]
+
+
+def grid_starts(length: int, edge: int) -> NDArray[np.int32]:
+    """Return where tiles of `edge` px start along a side of `length` px, both in px.
+
+    Tiles lie side by side. What is left at the end, if at least an eighth of a tile, is covered by one more tile moved back to
+    end with the image, so that tissue at the border is not lost. A side shorter than a tile has one start, 0.
+
+    Raises
+    ------
+    UnusableImage
+        If the side is shorter than half a tile: reflecting it would show more mirror image than tissue.
+    """
+    if 2 * length < edge:
+        raise UnusableImage(f"{length} px on one side; expected at least half a tile of {edge} px: choose smaller tiles")
+    whole, rest = divmod(length, edge)
+    count = max(1, whole + (8 * rest >= edge))
+    return np.minimum(np.arange(count) * edge, max(length - edge, 0)).astype(np.int32)
+
+
+def tile_count(height: int, width: int, edge: int) -> int:
+    """Return the number of tiles of `edge` px in an image before the tissue filter, 0 if it is too small for one."""
+    try:
+        return len(grid_starts(height, edge)) * len(grid_starts(width, edge))
+    except UnusableImage:
+        return 0
+
+
+def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
+    """Return the fraction of each tile, (N,) in [0, 1], that shows stained tissue.
+
+    A pixel shows tissue where it is coloured and absorbs green (`MIN_COLOUR`, `MAX_GREEN`; docs/decisions/0022): glass, also grey
+    or tinted glass, black beyond the edge of a scan and grey dust are none. In a grey image (all channels equal), tissue is what
+    is neither black nor as bright as glass.
+
+    Parameters
+    ----------
+    tiles
+        uint8 RGB, (N, H, W, 3).
+    """
+    red, green, blue = (tiles[:, ::2, ::2, channel] for channel in range(3))  # a quarter of the pixels tells as much
+    high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    colour = high - low
+    dark_enough = green <= MAX_GREEN
+    grey = ~colour.any(axis=(1, 2), keepdims=True) & (low > MIN_COLOUR)
+    tissue = dark_enough & ((colour >= MIN_COLOUR) | grey)
+    return np.asarray(tissue.mean(axis=(1, 2)), np.float32)
+
+
+def cut(path: Path, edge: int, settings: TilesConfig, notes: list[str] | None = None) -> Iterator[tuple[Tiles, Positions]]:
+    """Yield the tiles of an image, one row of the grid after the other, without those that show mostly glass.
+
+    Parameters
+    ----------
+    path
+        An image file.
+    edge
+        Edge of the tiles, in px.
+    settings
+        Whether to leave out background, and the least tissue; which scene and plane.
+    notes
+        What must be known of the image is appended; complete after the last row.
+
+    Yields
+    ------
+    tiles
+        uint8 RGB, (n, edge, edge, 3); n may be 0.
+    positions
+        int32 (n, 2): row and column, in px, of the upper left corner.
+
+    Raises
+    ------
+    UnusableImage
+        If the image cannot be read or is smaller than half a tile.
+    """
+    height, width = image_size(path, which(settings))
+    rows, columns = grid_starts(height, edge), grid_starts(width, edge)
+    for row, band in zip(rows, _grid_bands(read_bands(path, edge, which(settings), notes), rows, height, edge), strict=True):
+        tiles = np.stack([band[:, column : column + edge] for column in columns])
+        positions = np.stack([np.full_like(columns, row), columns], axis=1)
+        if settings.tissue_filter:
+            kept = tissue_fraction(tiles) >= settings.min_tissue
+            tiles, positions = tiles[kept], positions[kept]
+        yield tiles, positions
+
+
+def _grid_bands(bands: Iterator[Tiles], rows: NDArray[np.int32], height: int, edge: int) -> Iterator[Tiles]:
+    """Yield for each row of the grid the full width of the image, `edge` px high and at least `edge` px wide."""
+    above = last = None
+    for band in bands:
+        above, last = last, band
+        if len(band) == edge:
+            yield _reflect(band, edge)
+    if last is None or len(last) == edge:
+        return
+    if above is None:
+        yield _reflect(last, edge)
+    elif rows[-1] == height - edge:  # the last tile is moved back over the end of the band above
+        yield _reflect(np.concatenate([above, last])[-edge:], edge)
+
+
+def _reflect(band: Tiles, edge: int) -> Tiles:
+    """Mirror a band that is lower or narrower than a tile at its lower and right end."""
+    missing = [(0, max(0, edge - length)) for length in band.shape[:2]]
+    return np.pad(band, [*missing, (0, 0)], mode="symmetric") if any(end for _, end in missing) else band
