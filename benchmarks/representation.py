@@ -30,8 +30,8 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.models import SDMAE
+from napari_sdmae.runs.events import CheckpointSaved, Event, StepLogged
 from napari_sdmae.training import RunFolder, finetune, pretrain
-from napari_sdmae.training.events import CheckpointSaved, Event, StepLogged
 
 REFERENCE = "MAE"
 PRETRAIN: dict[str, Any] = {

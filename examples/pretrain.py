@@ -5,8 +5,8 @@ from importlib import resources
 from pathlib import Path
 
 from napari_sdmae.config import PretrainConfig
+from napari_sdmae.runs.describe import describe
 from napari_sdmae.training import pretrain
-from napari_sdmae.training.describe import describe
 
 
 def main(run: Path, epochs: int = 2) -> None:

@@ -17,7 +17,7 @@ from napari_sdmae.io.images.read import read_image
 from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.layers import KEY, LayerData, mosaic, preview_layers
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 
 SOURCE = {
     "source": "Pathology Atlas (Serdar Balci, Memorial Pathology), patolojiatlasi.com, doi:10.5281/zenodo.6382734",

@@ -14,7 +14,7 @@ from napari_sdmae.cli import COMMANDS, main
 from napari_sdmae.cli.pretrain import settings
 from napari_sdmae.config.presets import load_preset
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.training.run_folder import RunFolder, RunStatus
+from napari_sdmae.runs.folder import RunFolder, RunStatus
 
 
 def run_python(code: str) -> str:

@@ -10,8 +10,8 @@ from napari_sdmae.cli._arguments import explain
 from napari_sdmae.cli._progress import show
 from napari_sdmae.cli._signals import Signals
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.training.events import Ended, Event, Started
-from napari_sdmae.training.run_folder import RunConfig
+from napari_sdmae.runs.events import Ended, Event, Started
+from napari_sdmae.runs.folder import RunConfig
 
 STOPPED_BY_SIGNAL = 143
 BAD_DATA = 3

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_sdmae.cli._streams import SteadyStream
+from napari_sdmae.runs.describe import describe, duration, losses, measures
+from napari_sdmae.runs.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.describe import describe, duration, losses, measures
-from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
 
 
 def show(events: Iterator[Event], run: Path) -> Iterator[Event]:

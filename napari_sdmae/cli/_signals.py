@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
-from napari_sdmae.training.run_folder import Request
+from napari_sdmae.runs.folder import Request
 
 
 class Caught(NamedTuple):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from napari_sdmae.cli._arguments import explain, refuse
 from napari_sdmae.config.ablation import TEACHERS, AblationConfig
-from napari_sdmae.training.describe import describe
-from napari_sdmae.training.events import Ended, EpochFinished, Started, Validated, Warned
+from napari_sdmae.runs.describe import describe
+from napari_sdmae.runs.events import Ended, EpochFinished, Started, Validated, Warned
 
 if TYPE_CHECKING:
     from napari_sdmae.training.ablation import AblationEnded, RunEvent

@@ -112,7 +112,7 @@ def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) ->
 
 def _half_way(run: Path) -> bool:
     """Return whether half of the steps are done and a checkpoint holds some of them."""
-    from napari_sdmae.training.run_folder import RunFolder
+    from napari_sdmae.runs.folder import RunFolder
 
     folder = RunFolder(run)
     status = folder.status()

@@ -13,7 +13,7 @@ from napari_sdmae.config.base import Device
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.atomic import make_folder
-from napari_sdmae.training.describe import counted, in_words
+from napari_sdmae.runs.describe import counted, in_words
 
 if TYPE_CHECKING:
     from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet

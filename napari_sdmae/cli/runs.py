@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.cli._arguments import explain, refuse
+from napari_sdmae.runs.describe import in_words
+from napari_sdmae.runs.folder import Request, RunFolder, RunStatus, is_alive
+from napari_sdmae.runs.ownership.authorship import is_copy, lives
+from napari_sdmae.runs.run_list import find_runs
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.authorship import is_copy, lives
-from napari_sdmae.training.describe import in_words
-from napari_sdmae.training.run_folder import Request, RunFolder, RunStatus, is_alive
-from napari_sdmae.training.run_list import find_runs
 
 COLUMNS = ("name", "state", "epoch", "loss", "started", "host")
 

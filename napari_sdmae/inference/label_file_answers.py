@@ -58,7 +58,6 @@ def save_corrections(
 ) -> Answer:
     """Add a picture with its corrected labels to a labelled folder, as :mod:`napari_sdmae.data.labelled.corrections` does.
 
-
     Where the classes have one of value 0, unlabelled pixels are of it; else they are not learned.
 
     Raises

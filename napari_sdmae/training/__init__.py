@@ -6,12 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sdmae.runs import RunFolder, list_runs
     from napari_sdmae.training.finetuning import finetune
     from napari_sdmae.training.pretraining import pretrain
-    from napari_sdmae.training.run_folder import RunFolder
-    from napari_sdmae.training.run_list import list_runs
 
-HOMES = {"finetune": "finetuning", "pretrain": "pretraining", "RunFolder": "run_folder", "list_runs": "run_list"}
+HOMES = {
+    "finetune": "training.finetuning",
+    "pretrain": "training.pretraining",
+    "RunFolder": "runs",
+    "list_runs": "runs",
+}
 
 __all__ = ["RunFolder", "finetune", "list_runs", "pretrain"]
 
@@ -19,5 +23,5 @@ __all__ = ["RunFolder", "finetune", "list_runs", "pretrain"]
 def __getattr__(name: str) -> Any:
     """Import `name` from its module."""
     if name in HOMES:
-        return getattr(import_module(f"napari_sdmae.training.{HOMES[name]}"), name)
+        return getattr(import_module(f"napari_sdmae.{HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,13 +21,13 @@ import yaml
 from napari_sdmae.config.ablation import AblationConfig, Cell
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io.atomic import clear_leftovers, make_folder, write_atomically
+from napari_sdmae.runs.events import Ended, Event
+from napari_sdmae.runs.folder import Request, RunConfig, RunFolder, RunFolderError
 from napari_sdmae.training.ablation_plot import draw_results
 from napari_sdmae.training.ablation_table import Result, read_result, write_tables
-from napari_sdmae.training.events import Ended, Event
 from napari_sdmae.training.finetuning import finetune
 from napari_sdmae.training.judging import Asked
 from napari_sdmae.training.pretraining import check_model, pretrain
-from napari_sdmae.training.run_folder import Request, RunConfig, RunFolder, RunFolderError
 
 SETTINGS = "ablation.yaml"
 Stage = Literal["pretrain", "head"]

@@ -12,8 +12,8 @@ import pandas as pd
 
 from napari_sdmae.config.ablation import Cell
 from napari_sdmae.io.atomic import write_atomically
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.text.tables import table_bytes
-from napari_sdmae.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch import Tensor
 from napari_sdmae.config.base import Precision
 from napari_sdmae.io.atomic import flush_folder, write_atomically
 from napari_sdmae.io.regular_files import open_regular, read_regular
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 
 MODEL_FILES = ("config.json", "model.safetensors")
 KEPT = 2

@@ -20,7 +20,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
 from napari_sdmae.devices.select import Kind
-from napari_sdmae.training.run_folder import Request
+from napari_sdmae.runs.folder import Request
 
 T = TypeVar("T")
 

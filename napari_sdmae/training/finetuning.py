@@ -20,9 +20,10 @@ from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.events import Event, Preparing, Warned
+from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.devices import World, is_first_process, launch
-from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.head_engine import HeadEngine, NeighboursEngine, Sweep
 from napari_sdmae.training.head_previews import HeadPreviewer
 from napari_sdmae.training.job import (
@@ -36,7 +37,6 @@ from napari_sdmae.training.job import (
 )
 from napari_sdmae.training.judging import Asked
 from napari_sdmae.training.resuming import forget_lost_best, restore
-from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.schedules import Schedule
 from napari_sdmae.training.selection import UNSELECTED, BestOnValidation
 from napari_sdmae.training.tensorboard import check_tensorboard
@@ -49,9 +49,9 @@ LOOK_S = 0.2
 def finetune(
     config: FinetuneConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
 ) -> Iterator[Event]:
-    """Train a head; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
+    """Train a head; yield what happens, the last event being :class:`~napari_sdmae.runs.events.Ended`.
 
-    The run folder is that of pre-training (:mod:`napari_sdmae.training.run_folder`); ``model/`` is the head of the epoch that
+    The run folder is that of pre-training (:mod:`napari_sdmae.runs.folder`); ``model/`` is the head of the epoch that
     is best on the validation images, and ``report.json`` says how good it is there and on the test images, which are looked at
     once, at the end. A run that was paused, stopped or killed and is resumed ends with the very head it would have had, bit for
     bit on the CPU in fp32.

@@ -18,9 +18,9 @@ from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.metrics import FoundBoxes
 from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.evaluation import class_probabilities, known_scale, predict_boxes, predict_classes, predict_objects
 from napari_sdmae.training.head_pictures import contact_sheet, outlines
-from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.training.stepping import SteppingEngine
 
 RGB = NDArray[np.uint8]

@@ -11,16 +11,16 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.devices.precision import PrecisionChoice, select_precision
 from napari_sdmae.devices.select import device_name
 from napari_sdmae.io.atomic import write_atomically
+from napari_sdmae.runs.describe import counted
+from napari_sdmae.runs.environment import write_command, write_environment
+from napari_sdmae.runs.events import Ended, Event, Warned
+from napari_sdmae.runs.folder import Request, RunConfig, RunFolder
+from napari_sdmae.runs.recorder import record
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.describe import counted
 from napari_sdmae.training.devices import World, is_first_process
-from napari_sdmae.training.environment import write_command, write_environment
-from napari_sdmae.training.events import Ended, Event, Warned
 from napari_sdmae.training.judging import Asked
-from napari_sdmae.training.recorder import record
 from napari_sdmae.training.resuming import find_checkpoint
-from napari_sdmae.training.run_folder import Request, RunConfig, RunFolder
 from napari_sdmae.training.tensorboard import write_scalars
 from napari_sdmae.training.training_loop import ENDINGS
 

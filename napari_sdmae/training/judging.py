@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
+from napari_sdmae.runs.events import EndState, Event
+from napari_sdmae.runs.folder import Request
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.events import EndState, Event
-from napari_sdmae.training.run_folder import Request
 
 Asked = Callable[[], Request | None]
 

@@ -16,10 +16,11 @@ from napari_sdmae.devices.select import select_device
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
+from napari_sdmae.runs.events import Event, Preparing, Warned
+from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.checkpoints import TrainingState
 from napari_sdmae.training.devices import World, is_first_process, launch
 from napari_sdmae.training.engine import Engine
-from napari_sdmae.training.events import Event, Preparing, Warned
 from napari_sdmae.training.job import (
     agreed_precision,
     begin_records,
@@ -32,7 +33,6 @@ from napari_sdmae.training.job import (
 from napari_sdmae.training.judging import Asked, LowestLoss
 from napari_sdmae.training.previews import Previewer
 from napari_sdmae.training.resuming import restore
-from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.schedules import Schedule
 from napari_sdmae.training.tensorboard import check_tensorboard
 from napari_sdmae.training.training_loop import Training
@@ -41,9 +41,9 @@ from napari_sdmae.training.training_loop import Training
 def pretrain(
     config: PretrainConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
 ) -> Iterator[Event]:
-    """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.training.events.Ended`.
+    """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.runs.events.Ended`.
 
-    Everything is written into the run folder, see :mod:`napari_sdmae.training.run_folder`. A run that was paused, stopped
+    Everything is written into the run folder, see :mod:`napari_sdmae.runs.folder`. A run that was paused, stopped
     or killed and is resumed ends with the very model it would have had, bit for bit on the CPU in fp32.
 
     Parameters

@@ -15,8 +15,8 @@ from torch import Tensor
 from napari_sdmae.data.tiles.cache import TileCache
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.models.reconstruction import reconstruct_tiles
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.engine import Engine
-from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.training.views import masks, on_device
 
 GAP = 4

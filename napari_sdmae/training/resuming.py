@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.runs.events import Warned
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.checkpoints import (
     DamagedCheckpoint,
     TrainingState,
@@ -18,8 +20,6 @@ from napari_sdmae.training.checkpoints import (
     publish,
     set_aside,
 )
-from napari_sdmae.training.events import Warned
-from napari_sdmae.training.run_folder import RunFolder
 from napari_sdmae.training.stepping import SteppingEngine
 
 

@@ -15,12 +15,12 @@ from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.describe import counted, in_words
+from napari_sdmae.runs.events import EndState, Event, Validated
+from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.checkpoints import TrainingState
-from napari_sdmae.training.describe import counted, in_words
 from napari_sdmae.training.evaluation import Evaluation, Report
-from napari_sdmae.training.events import EndState, Event, Validated
 from napari_sdmae.training.judging import Asked
-from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.stepping import SteppingEngine
 
 UNSELECTED = "there are no validation images: the head is that of the last epoch, chosen by nothing"

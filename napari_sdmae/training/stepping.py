@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sdmae.config.base import Precision
+from napari_sdmae.runs.events import Warned
+from napari_sdmae.runs.folder import RunConfig
 from napari_sdmae.training.devices import World
-from napari_sdmae.training.events import Warned
 from napari_sdmae.training.optim import set_learning_rate
-from napari_sdmae.training.run_folder import RunConfig
 from napari_sdmae.training.schedules import Schedule
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from napari_sdmae.training.events import EpochFinished, Event, Started, StepLogged
+from napari_sdmae.runs.events import EpochFinished, Event, Started, StepLogged
 
 
 def check_tensorboard() -> None:

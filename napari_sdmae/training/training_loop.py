@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_sdmae.losses.collapse import collapse_warning
-from napari_sdmae.training.checkpoints import TrainingState, save_checkpoint
-from napari_sdmae.training.events import (
+from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
     EndState,
@@ -22,10 +21,11 @@ from napari_sdmae.training.events import (
     StepLogged,
     Warned,
 )
+from napari_sdmae.runs.folder import Request, RunFolder
+from napari_sdmae.training.checkpoints import TrainingState, save_checkpoint
 from napari_sdmae.training.judging import Asked, Judge
 from napari_sdmae.training.means import Means
 from napari_sdmae.training.pace import Pace
-from napari_sdmae.training.run_folder import Request, RunFolder
 from napari_sdmae.training.stepping import SteppingEngine
 
 ENDINGS: dict[Request, EndState] = {"stop": "stopped", "pause": "paused", "cancel": "cancelled"}

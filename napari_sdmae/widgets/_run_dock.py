@@ -12,13 +12,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError
+from napari_sdmae.runs.folder import RunFolder, RunFolderError
+from napari_sdmae.runs.kind import NAMES, Kind, run_kind
 from napari_sdmae.widgets import _settings
 from napari_sdmae.widgets._close_guard import CloseGuard, ask_before_closing
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._notes import TextDialog, scrolling
 from napari_sdmae.widgets._preview_layers import PreviewLayers
-from napari_sdmae.widgets._run_kind import NAMES, Kind, run_kind
 from napari_sdmae.widgets._run_list import RunList
 from napari_sdmae.widgets._run_monitor import RunMonitor
 from napari_sdmae.widgets._run_page import RunPage

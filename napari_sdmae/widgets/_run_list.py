@@ -12,11 +12,11 @@ from qtpy.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListView, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.io.regular_files import is_regular
+from napari_sdmae.runs.folder import RunFolder, RunStatus, is_alive
+from napari_sdmae.runs.kind import Kind, run_kind
+from napari_sdmae.runs.run_list import FoundRuns, find_runs
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.run_folder import RunFolder, RunStatus, is_alive
-from napari_sdmae.training.run_list import FoundRuns, find_runs
 from napari_sdmae.widgets._notes import text_label
-from napari_sdmae.widgets._run_kind import Kind, run_kind
 
 THUMBNAIL = QSize(96, 48)
 BESIDE = 24

@@ -6,8 +6,8 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
+from napari_sdmae.runs.folder import Request, RunStatus
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.run_folder import Request, RunStatus
 from napari_sdmae.widgets._words import duration, size
 
 Action = Literal["stop", "pause", "cancel", "resume", "take_over"]

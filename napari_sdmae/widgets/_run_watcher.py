@@ -9,10 +9,10 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sdmae.io.regular_files import read_tail
+from napari_sdmae.runs.folder import RunFolder, RunFolderError, is_alive
+from napari_sdmae.runs.metrics_log import MetricsReader
+from napari_sdmae.runs.status import Listener
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError, is_alive
-from napari_sdmae.training.status import Listener
 from napari_sdmae.widgets._job import console_file, launch, resume_command, shell_line
 from napari_sdmae.widgets._run_state import Action, Launch, RunView, Writer, describe, has_spoken, writer
 

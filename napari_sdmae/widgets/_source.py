@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
 
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.widgets._drop import holder
 from napari_sdmae.widgets._folder_edit import FolderEdit
 from napari_sdmae.widgets._layer_source import write_layers

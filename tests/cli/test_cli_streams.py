@@ -16,14 +16,14 @@ import pytest
 from napari_sdmae.cli._progress import show
 from napari_sdmae.cli._signals import CAUGHT, Signals
 from napari_sdmae.cli._streams import SteadyStream
-from napari_sdmae.training.events import Ended, Started, Warned
+from napari_sdmae.runs.events import Ended, Started, Warned
 
 JOB = """
 import sys, time
 from pathlib import Path
 from napari_sdmae import cli
 from napari_sdmae.cli import _job
-from napari_sdmae.training.events import CheckpointSaved, Ended, Preparing, Started, StepLogged, Warned
+from napari_sdmae.runs.events import CheckpointSaved, Ended, Preparing, Started, StepLogged, Warned
 
 def events(config, run, signals, **how):
     yield Preparing(0, 0, "cpu")

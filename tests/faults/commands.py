@@ -20,7 +20,7 @@ from PIL import Image
 from faults.material import Material
 from faults.oracle import Lost, complaint, judge
 from faults.server import Server
-from napari_sdmae.training.ownership import OWNERS
+from napari_sdmae.runs.ownership.job_numbers import OWNERS
 
 Words = list[Any]
 TOLD = {"status.json", "log.txt", "command.txt", "environment.json", "control", "ablation.yaml", "config.yaml"}

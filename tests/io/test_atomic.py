@@ -169,7 +169,7 @@ def test_an_error_of_the_disk_at_any_call_leaves_what_was_there(
 KILLED = """
 import os, sys
 from pathlib import Path
-from napari_sdmae.io import files
+from napari_sdmae.io import atomic
 
 def kill_at(number):
     count = 0
@@ -194,14 +194,14 @@ for number in range(1, 40):
     child = os.fork()
     if not child:
         kill_at(number)
-        with files.atomic_files(folder, "last", overwrite) as staging:
+        with atomic.atomic_files(folder, "last", overwrite) as staging:
             for name in ("a", "b", "last"):
-                files.write_atomically(staging / name, b"new")
+                atomic.write_atomically(staging / name, b"new")
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
         break
-    files._cleared.clear()
-    files.clear_leftovers(folder)
+    atomic._cleared.clear()
+    atomic.clear_leftovers(folder)
 print(number)
 """
 

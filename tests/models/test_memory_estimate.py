@@ -18,7 +18,7 @@ import psutil
 import napari_sdmae.training.pretraining
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training import pretrain
-from napari_sdmae.training.events import StepLogged
+from napari_sdmae.runs.events import StepLogged
 config = PretrainConfig.model_validate_json(sys.argv[1])
 process, readings = psutil.Process(), []
 def watch():

@@ -23,11 +23,11 @@ from napari_sdmae.cli import main
 from napari_sdmae.config.ablation import TEACHERS, AblationConfig, Cell
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.pretrain import LossConfig
+from napari_sdmae.runs.events import Started, StepLogged
+from napari_sdmae.runs.folder import RunFolder, RunFolderError
 from napari_sdmae.training.ablation import AblationEnded, RunEvent, ablate, read_results
 from napari_sdmae.training.ablation_plot import draw_results, number_axis
 from napari_sdmae.training.ablation_table import Result, compare, write_tables
-from napari_sdmae.training.events import Started, StepLogged
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ablate.py"
 Make = Callable[..., AblationConfig]

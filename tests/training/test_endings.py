@@ -8,10 +8,10 @@ from PIL import Image
 
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.devices.select import DeviceError
+from napari_sdmae.runs.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
+from napari_sdmae.runs.folder import RunFolderError
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.engine import Engine, OutOfMemory
-from napari_sdmae.training.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
-from napari_sdmae.training.run_folder import RunFolderError
 from napari_sdmae.training.training_loop import Diverged
 
 CODES = {

@@ -14,8 +14,8 @@ from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.read import read_labelled
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.runs.events import Ended, EpochFinished, Event, Started, StepLogged, Validated, Warned
 from napari_sdmae.training import RunFolder, finetune
-from napari_sdmae.training.events import Ended, EpochFinished, Event, Started, StepLogged, Validated, Warned
 from napari_sdmae.training.head_engine import HeadEngine
 from napari_sdmae.training.head_loading import HeadLoader
 

@@ -12,10 +12,10 @@ import pytest
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.io.checkpoints.head_folder import load_head
+from napari_sdmae.runs.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated, Warned
+from napari_sdmae.runs.folder import RunFolderError
 from napari_sdmae.training import RunFolder, finetune
 from napari_sdmae.training.evaluation import Evaluation
-from napari_sdmae.training.events import CheckpointSaved, Ended, EpochFinished, Event, Preparing, StepLogged, Validated, Warned
-from napari_sdmae.training.run_folder import RunFolderError
 
 EPOCHS = 12
 

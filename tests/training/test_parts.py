@@ -13,14 +13,14 @@ from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.patches import gather_tokens, patchify
+from napari_sdmae.runs.describe import duration
+from napari_sdmae.runs.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
+from napari_sdmae.runs.recorder import record
 from napari_sdmae.training import RunFolder, pretrain
-from napari_sdmae.training.describe import duration
 from napari_sdmae.training.devices import launch
-from napari_sdmae.training.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.training.means import Means
 from napari_sdmae.training.optim import build_optimizer
 from napari_sdmae.training.pretraining import plan
-from napari_sdmae.training.recorder import record
 from napari_sdmae.training.views import show
 
 CPU = torch.device("cpu")
@@ -200,7 +200,7 @@ def run(tmp_path, make_config) -> RunFolder:
 
 
 def test_the_heart_beats_while_nothing_happens(run, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.training.recorder.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("napari_sdmae.runs.recorder.HEARTBEAT_S", 0.05)
     events = record(iter([Preparing(0, 1, "a long wait"), Ended("finished", 0)]), run)
     next(events)
     before = run.status().beat

@@ -23,8 +23,8 @@ from napari_sdmae.data.labelled.layouts.pcam import unpack
 from napari_sdmae.data.tiles.cache import open_cache
 from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.rng import CROP, uniforms
+from napari_sdmae.runs.events import Ended, Event, StepLogged
 from napari_sdmae.training import RunFolder, finetune, pretrain
-from napari_sdmae.training.events import Ended, Event, StepLogged
 
 QUICK = {"epochs": 1, "device": "cpu", "precision": "fp32", "threads": 1, "log_every": 1, "preview_tiles": 1}
 SMALL = {

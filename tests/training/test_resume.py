@@ -12,9 +12,9 @@ import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.runs.events import Ended, Event, StepLogged, Warned
 from napari_sdmae.training import RunFolder, pretrain
 from napari_sdmae.training.checkpoints import UnreadableCheckpoint, set_aside
-from napari_sdmae.training.events import Ended, Event, StepLogged, Warned
 
 EPOCHS = 24
 

@@ -16,9 +16,9 @@ import yaml
 from safetensors.torch import load_file
 
 from napari_sdmae.io.processes import boot_id
+from napari_sdmae.runs.folder import RunFolder, RunFolderError
+from napari_sdmae.runs.run_list import find_runs
 from napari_sdmae.training import pretrain
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError
-from napari_sdmae.training.run_list import find_runs
 
 CHANGED = 1_700_000_000
 """When the images of the run were changed, in seconds since 1970."""

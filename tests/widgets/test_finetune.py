@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._fold import Fold
 from napari_sdmae.widgets._query import QueryWorker
@@ -291,7 +291,7 @@ def test_labels_of_other_widgets_are_taken_with_task_model_and_value(open_widget
 
 def test_a_run_of_the_other_kind_is_refused_in_words(open_widget, tmp_path, monkeypatch, viewer, worker):
     from napari_sdmae.config.pretrain import PretrainConfig
-    from napari_sdmae.training.run_folder import RunStatus
+    from napari_sdmae.runs.folder import RunStatus
 
     run = RunFolder(tmp_path / "other")
     run.path.mkdir()

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from PIL import Image
 
+from napari_sdmae.runs.kind import run_kind
 from napari_sdmae.widgets._confusion import ConfusionMatrix, row_shares
 from napari_sdmae.widgets._finetune_page import FinetunePage
 from napari_sdmae.widgets._finetune_plot import FinetunePlot, best_epoch, selecting_metric, with_validation
@@ -21,7 +22,6 @@ from napari_sdmae.widgets._numbers import NumbersTable
 from napari_sdmae.widgets._preview_layers import PreviewLayers
 from napari_sdmae.widgets._report import live_rows, read_report, report_of
 from napari_sdmae.widgets._run_dock import RunDock
-from napari_sdmae.widgets._run_kind import run_kind
 from napari_sdmae.widgets._run_page import RunPage
 from napari_sdmae.widgets.finetune import FinetuneWidget
 from napari_sdmae.widgets.pretrain import PretrainWidget

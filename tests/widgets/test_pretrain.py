@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QPoint, Qt
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.widgets._editors import Choice
 from napari_sdmae.widgets._fold import Fold
 from napari_sdmae.widgets._query import QueryWorker

@@ -11,8 +11,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.training.run_folder import RunFolder, RunStatus
-from napari_sdmae.training.run_list import find_runs
+from napari_sdmae.runs.folder import RunFolder, RunStatus
+from napari_sdmae.runs.run_list import find_runs
 from napari_sdmae.widgets._run_list import RunList, entry_text, run_entries, thumbnail
 
 pytestmark = pytest.mark.gui

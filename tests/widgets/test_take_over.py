@@ -9,8 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.training.run_folder import RunFolder, RunStatus
-from napari_sdmae.training.status import SILENCE_S, Listener
+from napari_sdmae.runs.folder import RunFolder, RunStatus
+from napari_sdmae.runs.status import SILENCE_S, Listener
 from napari_sdmae.widgets import _run_watcher
 from napari_sdmae.widgets.pretrain import PretrainWidget
 

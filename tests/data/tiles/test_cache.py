@@ -115,7 +115,7 @@ FILL = """
 import sys
 from pathlib import Path
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data import cache, journal
+from napari_sdmae.data.tiles import cache, journal
 journal.FLUSH_S = 0.0
 cache.PROGRESS_S = 0.0
 for progress in cache.prepare_tiles(Path(sys.argv[1]), TilesConfig(cache=Path(sys.argv[2]))):

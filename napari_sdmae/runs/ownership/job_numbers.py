@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from napari_sdmae.io.atomic import flush_folder, write_atomically
 from napari_sdmae.io.regular_files import read_regular
+from napari_sdmae.runs.ownership.authorship import UNKNOWN, Author, Text, place_of
 from napari_sdmae.text.documents import DocumentError, parse_json
-from napari_sdmae.training.authorship import UNKNOWN, Author, Text, place_of
 
 OWNERS = ".owner"
 LARGEST = 100_000

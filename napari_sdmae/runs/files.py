@@ -24,10 +24,10 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, append_regular, is_regular, kind_of, read_regular, require_kinds
+from napari_sdmae.runs.metrics_log import MetricsReader
+from napari_sdmae.runs.ownership.job_numbers import OWNERS, RunFolderError
+from napari_sdmae.runs.ownership.leftovers import remove_leftovers
 from napari_sdmae.text.documents import DocumentError, decode, parse_json, parse_yaml
-from napari_sdmae.training.leftovers import remove_leftovers
-from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.ownership import OWNERS, RunFolderError
 
 RunConfig = PretrainConfig | FinetuneConfig
 """Settings of a run of either kind; those of fine-tuning have a ``task``."""

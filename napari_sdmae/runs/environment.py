@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_sdmae import __version__
 from napari_sdmae.io.atomic import write_atomically
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 
 PACKAGES = ("torch", "timm", "lightning-fabric", "numpy", "safetensors", "pillow", "tifffile", "scikit-image", "pydantic")
 

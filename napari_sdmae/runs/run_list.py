@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_sdmae.runs.folder import RunFolder, RunFolderError, RunStatus
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError, RunStatus
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.processes import start_token
-from napari_sdmae.training.run_folder import MetricsReader, RunFolder, RunFolderError, RunStatus, is_alive
-from napari_sdmae.training.run_list import list_runs
+from napari_sdmae.runs.folder import MetricsReader, RunFolder, RunFolderError, RunStatus, is_alive
+from napari_sdmae.runs.run_list import list_runs
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_status_survives_the_disk(run):
 
 def test_a_status_is_never_seen_half_written(run):
     code = (
-        f"from napari_sdmae.training.run_folder import *\nrun = RunFolder({str(run.path)!r})\n"
+        f"from napari_sdmae.runs.folder import *\nrun = RunFolder({str(run.path)!r})\n"
         "while True: run.write_status(RunStatus(state='running', message='x' * 5000))"
     )
     writer = subprocess.Popen([sys.executable, "-c", code])
@@ -58,7 +58,7 @@ def test_a_status_that_cannot_be_replaced_is_written_over(run, monkeypatch):
         raise OSError(28, "No space left on device")
 
     run.write_status(RunStatus(state="running", message="long " * 100))
-    monkeypatch.setattr("napari_sdmae.training.run_folder.write_atomically", full)
+    monkeypatch.setattr("napari_sdmae.runs.folder.write_atomically", full)
     run.write_status(RunStatus(state="failed", message="full"))
     assert (run.status().state, run.status().message) == ("failed", "full")
     run.status_file.unlink()

@@ -1,7 +1,7 @@
 """The run folder: the only thing a job and those who watch it share. Imports no torch.
 
 A job writes the folder, anybody who can see it reads it, on this machine or over a shared disk. Its files are named in
-:mod:`napari_sdmae.training.run_files`.
+:mod:`napari_sdmae.runs.files`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal, cast, get_args
 
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, kind_of, open_regular, read_regular, require_kinds
-from napari_sdmae.training.authorship import place_of, works_in
-from napari_sdmae.training.claiming import require_idle
-from napari_sdmae.training.leftovers import only_leftovers
-from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.ownership import Hold, RunFolderError, TakenOver
-from napari_sdmae.training.run_files import RunConfig, RunFiles
-from napari_sdmae.training.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, parse_status, restarted
+from napari_sdmae.runs.files import RunConfig, RunFiles
+from napari_sdmae.runs.metrics_log import MetricsReader
+from napari_sdmae.runs.ownership.authorship import place_of, works_in
+from napari_sdmae.runs.ownership.claiming import require_idle
+from napari_sdmae.runs.ownership.job_numbers import Hold, RunFolderError, TakenOver
+from napari_sdmae.runs.ownership.leftovers import only_leftovers
+from napari_sdmae.runs.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, parse_status, restarted
 
 __all__ = [
     "HEARTBEAT_S",

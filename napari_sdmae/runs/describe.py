@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.text.printable import printable
-from napari_sdmae.training.events import (
+from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
     EpochFinished,
@@ -15,6 +14,7 @@ from napari_sdmae.training.events import (
     Validated,
     Warned,
 )
+from napari_sdmae.text.printable import printable
 
 
 def describe(event: Event) -> str:

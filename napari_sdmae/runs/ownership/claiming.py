@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_sdmae.training.authorship import UNKNOWN, Author, works_in
-from napari_sdmae.training.ownership import RunFolderError, latest_owner
-from napari_sdmae.training.status import HEARTBEAT_S, RunStatus
+from napari_sdmae.runs.ownership.authorship import UNKNOWN, Author, works_in
+from napari_sdmae.runs.ownership.job_numbers import RunFolderError, latest_owner
+from napari_sdmae.runs.status import HEARTBEAT_S, RunStatus
 
 LISTEN_S = 3 * HEARTBEAT_S
 """So long is a job that nobody can see listened to before its run is taken over."""

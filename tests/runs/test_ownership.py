@@ -16,14 +16,14 @@ import pytest
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.processes import start_token
-from napari_sdmae.training import claiming
-from napari_sdmae.training.authorship import place_of
-from napari_sdmae.training.events import Ended, Event, Preparing, Started
-from napari_sdmae.training.ownership import OWNERS, latest_owner
-from napari_sdmae.training.recorder import record
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError, RunStatus, TakenOver, is_alive
-from napari_sdmae.training.run_list import list_runs
-from napari_sdmae.training.status import SILENCE_S, Listener
+from napari_sdmae.runs.events import Ended, Event, Preparing, Started
+from napari_sdmae.runs.folder import RunFolder, RunFolderError, RunStatus, TakenOver, is_alive
+from napari_sdmae.runs.ownership import claiming
+from napari_sdmae.runs.ownership.authorship import place_of
+from napari_sdmae.runs.ownership.job_numbers import OWNERS, latest_owner
+from napari_sdmae.runs.recorder import record
+from napari_sdmae.runs.run_list import list_runs
+from napari_sdmae.runs.status import SILENCE_S, Listener
 
 STEPS = [-3600, -10, 10, 3600]
 
@@ -135,8 +135,8 @@ def test_a_living_job_of_this_machine_is_never_taken_over(run, config, child):
 RACER = """
 import os, sys, time
 from pathlib import Path
-from napari_sdmae.training import claiming
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError
+from napari_sdmae.runs.ownership import claiming
+from napari_sdmae.runs.folder import RunFolder, RunFolderError
 from napari_sdmae.config.pretrain import PretrainConfig
 claiming.LISTEN_S = 0.1
 folder, how, racers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -183,7 +183,7 @@ def test_of_many_processes_exactly_one_gets_the_run_and_the_others_are_told(tmp_
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from napari_sdmae.training.run_folder import RunFolder
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.config.pretrain import PretrainConfig
 root = Path(sys.argv[1])
 config = PretrainConfig(data=root)
@@ -258,7 +258,7 @@ def content(run: RunFolder) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("then", ["goes on", "misses its files"])
 def test_a_job_that_comes_back_to_life_ends_and_writes_nothing(run, monkeypatch, then):
-    monkeypatch.setattr("napari_sdmae.training.recorder.HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("napari_sdmae.runs.recorder.HEARTBEAT_S", 0.02)
 
     def events() -> Iterator[Event]:
         yield Preparing(0, 1, "asleep")
@@ -279,8 +279,8 @@ def test_a_job_that_comes_back_to_life_ends_and_writes_nothing(run, monkeypatch,
 
 
 def test_a_job_that_lost_its_run_ends_at_its_next_step(make_config, tmp_path):
+    from napari_sdmae.runs.events import StepLogged
     from napari_sdmae.training import pretrain
-    from napari_sdmae.training.events import StepLogged
 
     run = RunFolder(tmp_path / "run")
     with pytest.raises(TakenOver):  # noqa: PT012  the events come one by one
@@ -333,8 +333,8 @@ def test_a_run_under_another_name_is_still_the_one_the_job_works_in(run, child, 
 
 
 def test_a_job_follows_its_run_when_the_folder_is_moved(make_config, tmp_path):
+    from napari_sdmae.runs.events import StepLogged
     from napari_sdmae.training import pretrain
-    from napari_sdmae.training.events import StepLogged
 
     run, moved = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "archive" / "moved")
     moved.path.parent.mkdir()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from napari_sdmae.io.regular_files import read_regular
+from napari_sdmae.runs.files import LARGEST_CONFIG
+from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.text.documents import DocumentError, decode
-from napari_sdmae.training.run_files import LARGEST_CONFIG
-from napari_sdmae.training.run_folder import RunFolder
 
 Kind = Literal["pretrain", "finetune"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import psutil
 from pydantic import Field, ValidationError
 
+from napari_sdmae.runs.ownership.authorship import UNKNOWN, Author, Text, lives
 from napari_sdmae.text.documents import parse_json
-from napari_sdmae.training.authorship import UNKNOWN, Author, Text, lives
 
 State = Literal["preparing", "running", "finished", "stopped", "paused", "cancelled", "failed", "interrupted"]
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 from napari_sdmae.io.regular_files import append_regular
+from napari_sdmae.runs.describe import describe
+from napari_sdmae.runs.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
+from napari_sdmae.runs.folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOver
+from napari_sdmae.runs.ownership.authorship import place_of
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training.authorship import place_of
-from napari_sdmae.training.describe import describe
-from napari_sdmae.training.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
-from napari_sdmae.training.run_folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOver
 
 
 def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_sdmae.training.ownership import OWNERS
+from napari_sdmae.runs.ownership.job_numbers import OWNERS
 
 LEFTOVER = re.compile(
     r"\.((config|status|environment|report)\.json|config\.yaml|command\.txt|metrics\.jsonl|quarantine\.csv|control|claim"

@@ -12,13 +12,13 @@ import pytest
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.runs import run_list
+from napari_sdmae.runs.events import Ended, Preparing, Warned
+from napari_sdmae.runs.folder import RunFolder, RunFolderError, RunStatus
+from napari_sdmae.runs.metrics_log import MetricsReader
+from napari_sdmae.runs.recorder import record
+from napari_sdmae.runs.run_list import find_runs
 from napari_sdmae.text.printable import printable
-from napari_sdmae.training import run_list
-from napari_sdmae.training.events import Ended, Preparing, Warned
-from napari_sdmae.training.metrics_reader import MetricsReader
-from napari_sdmae.training.recorder import record
-from napari_sdmae.training.run_folder import RunFolder, RunFolderError, RunStatus
-from napari_sdmae.training.run_list import find_runs
 
 FILES = ["config.yaml", "status.json", "metrics.jsonl", "log.txt", "control"]
 FOLDERS = ["model", "checkpoints", "previews"]
@@ -90,8 +90,8 @@ def test_a_control_that_is_no_file_is_refused_in_one_line_by_those_who_ask(run, 
 
 
 def test_a_job_writes_through_no_link_that_comes_while_it_trains(make_config, tmp_path):
+    from napari_sdmae.runs.events import CheckpointSaved
     from napari_sdmae.training import pretrain
-    from napari_sdmae.training.events import CheckpointSaved
 
     run, outside = RunFolder(tmp_path / "run"), tmp_path / "outside"
     outside.mkdir()
@@ -222,7 +222,7 @@ def test_records_that_are_none_are_left_out(run):
 
 
 def test_long_metrics_are_read_part_by_part(run, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.training.metrics_reader.AT_ONCE", 100)
+    monkeypatch.setattr("napari_sdmae.runs.metrics_log.AT_ONCE", 100)
     for step in range(20):
         run.append_metrics({"kind": "step", "step": step})
     with run.metrics_file.open("a") as file:
