@@ -36,7 +36,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.models.memory_estimate import PROGRAM, training_memory
 from napari_sdmae.runs.events import CheckpointSaved, Ended, EpochFinished, Event, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.training import finetune, pretrain
-from napari_sdmae.training.engine import Engine
+from napari_sdmae.training.pretraining.engine import Engine
 
 SHIPPED = Path(str(resources.files("napari_sdmae.resources")))
 HEADS: dict[str, tuple[str, dict[str, str]]] = {

@@ -28,7 +28,7 @@ from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.masking import masked_count, random_mask
-from napari_sdmae.training.optim import build_optimizer
+from napari_sdmae.training.loop.optim import build_optimizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
 from reference_formula import PublishedLoss, PublishedSDMAE

@@ -146,8 +146,8 @@ def make_finetune(labelled_data: dict[str, Path]):
 
 SERVER = """
 import os, resource, sys
-import napari_sdmae.training.finetuning
-import napari_sdmae.training.pretraining
+import napari_sdmae.training.finetuning.finetune
+import napari_sdmae.training.pretraining.pretrain
 from napari_sdmae.cli import main
 for line in sys.stdin:
     words = line.split()

@@ -14,7 +14,7 @@ from napari_sdmae.runs.describe import describe
 from napari_sdmae.runs.events import Ended, EpochFinished, Started, Validated, Warned
 
 if TYPE_CHECKING:
-    from napari_sdmae.training.ablation import AblationEnded, RunEvent
+    from napari_sdmae.training.ablation.run import AblationEnded, RunEvent
 
 PROG = "sdmae ablate"
 DESCRIPTION = f"""Repeat pre-training and the evaluation of a head over a grid of settings, with several seeds.
@@ -59,7 +59,7 @@ def _run(config: AblationConfig, output: Path, source: Path) -> int:
 
     signals, started = Signals(), False
     with signals.caught():
-        from napari_sdmae.training.ablation import SETTINGS, AblationEnded, ablate, settings_text
+        from napari_sdmae.training.ablation.run import SETTINGS, AblationEnded, ablate, settings_text
 
         kept = output / SETTINGS
         if kept.exists() and kept.samefile(source) and source.read_text(encoding="utf-8") != settings_text(config):
@@ -75,7 +75,7 @@ def _run(config: AblationConfig, output: Path, source: Path) -> int:
 
 def _shown(events: Iterator[RunEvent | AblationEnded], output: Path) -> Iterator[RunEvent | AblationEnded]:
     """Print each event that matters over hours on one line of stderr, and the table at the end on stdout."""
-    from napari_sdmae.training.ablation import AblationEnded
+    from napari_sdmae.training.ablation.run import AblationEnded
 
     for event in events:
         if isinstance(event, AblationEnded):

@@ -37,7 +37,7 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.model_info.head import read_head_spec
 
     spec = read_head_spec(arguments.head)
-    from napari_sdmae.training.head_classes import with_classes_of
+    from napari_sdmae.training.finetuning.classes import with_classes_of
 
     config, found, own = _read(spec, arguments)
     part = arguments.part or ("test" if own and found.part("test") else "all")
@@ -129,7 +129,7 @@ def _measured(
     """Load the head and measure."""
     from napari_sdmae.devices.select import select_device
     from napari_sdmae.io.checkpoints.head_folder import load_head
-    from napari_sdmae.training.evaluation import evaluate
+    from napari_sdmae.training.finetuning.evaluate import evaluate
 
     device, _ = select_device(arguments.device)
     return evaluate(load_head(arguments.head, device), images, labelled, config)

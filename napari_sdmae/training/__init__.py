@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sdmae.runs import RunFolder, list_runs
-    from napari_sdmae.training.finetuning import finetune
-    from napari_sdmae.training.pretraining import pretrain
+    from napari_sdmae.training.finetuning.finetune import finetune
+    from napari_sdmae.training.pretraining.pretrain import pretrain
 
 HOMES = {
-    "finetune": "training.finetuning",
-    "pretrain": "training.pretraining",
+    "finetune": "training.finetuning.finetune",
+    "pretrain": "training.pretraining.pretrain",
     "RunFolder": "runs",
     "list_runs": "runs",
 }

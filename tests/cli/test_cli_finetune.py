@@ -14,7 +14,7 @@ from napari_sdmae.cli.finetune import settings
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
 from napari_sdmae.runs.folder import RunFolder
-from napari_sdmae.training.selection import NOT_TESTED
+from napari_sdmae.training.finetuning.selection import NOT_TESTED
 
 TINY = "--epochs 2 --batch-size 4 --tile-px 32 --device cpu --precision fp32 --optimizer.warmup-epochs 1 --head.decoder linear"
 TINY_ENCODER = "--encoder.tile-size 32 --encoder.patch-size 8 --encoder.width 32 --encoder.depth 2 --encoder.heads 2"

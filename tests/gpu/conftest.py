@@ -8,7 +8,7 @@ from fake_gpu import AtOnce, Waits, fake_gpu, on_meta
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     """A GPU that computes nothing, with 80 GB; see :mod:`fake_gpu`."""
     monkeypatch.setattr("napari_sdmae.data.batches.tile_loader.ThreadPoolExecutor", AtOnce)
-    monkeypatch.setattr("napari_sdmae.training.head_loading.ThreadPoolExecutor", AtOnce)
-    monkeypatch.setattr("napari_sdmae.training.engine.training_memory", on_meta)
+    monkeypatch.setattr("napari_sdmae.training.finetuning.loader.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("napari_sdmae.training.pretraining.engine.training_memory", on_meta)
     with fake_gpu(monkeypatch) as waits:
         yield waits

@@ -6,8 +6,8 @@ from fake_gpu import GPU, alone
 from tiny_heads import settings, tiny_head
 
 from napari_sdmae.data.batches.labelled_tiles import Batch
-from napari_sdmae.training.head_engine import HeadEngine, NeighboursEngine
-from napari_sdmae.training.schedules import Schedule
+from napari_sdmae.training.finetuning.engine import HeadEngine, NeighboursEngine
+from napari_sdmae.training.loop.schedules import Schedule
 
 HEADS = {
     "upernet": ("segmentation", {"decoder": "upernet"}, {"labels": {"balance": "weights"}}),

@@ -9,10 +9,10 @@ from fake_gpu import GPU, alone, on_meta
 
 from napari_sdmae.config.pretrain import HEADS, PretrainConfig
 from napari_sdmae.data.batches.tile_loader import TileLoader
-from napari_sdmae.training.engine import Engine
-from napari_sdmae.training.previews import Previewer
-from napari_sdmae.training.schedules import Schedule
-from napari_sdmae.training.stepping import is_out_of_memory
+from napari_sdmae.training.loop.engine import is_out_of_memory
+from napari_sdmae.training.loop.schedules import Schedule
+from napari_sdmae.training.pretraining.engine import Engine
+from napari_sdmae.training.pretraining.previews import Previewer
 
 PRESETS = ("cpu-demo", "vit-tiny", "vit-small", "vit-base", "paper-vit-small", "pcam")
 """All networks and losses that are shipped; the other presets differ in their data alone."""
@@ -74,7 +74,7 @@ def test_tiles_come_without_a_wait_from_the_gpu_or_the_host(gpu, monkeypatch, fr
 
 def test_the_tiles_are_told_what_training_needs(gpu, monkeypatch):
     told = {}
-    monkeypatch.setattr("napari_sdmae.training.engine.TileLoader", lambda cache, device, **named: told.update(named))
+    monkeypatch.setattr("napari_sdmae.training.pretraining.engine.TileLoader", lambda cache, device, **named: told.update(named))
     engine, _ = new_engine()
     assert told["needed"] == on_meta(engine.config, explicit=False, bf16=False).total
 
@@ -113,6 +113,6 @@ def test_a_checkpoint_comes_back_to_the_gpu(gpu):
 
 def test_previews_are_brought_back(gpu, monkeypatch, tmp_path):
     engine, cache = new_engine()
-    monkeypatch.setattr("napari_sdmae.training.previews.write_atomically", lambda path, content: None)
+    monkeypatch.setattr("napari_sdmae.training.pretraining.previews.write_atomically", lambda path, content: None)
     Previewer(engine, cache).write(SimpleNamespace(previews_folder=tmp_path), 1)
-    assert gpu.found["napari_sdmae/training/previews.py:write cuda to cpu"] == 3
+    assert gpu.found["napari_sdmae/training/pretraining/previews.py:write cuda to cpu"] == 3

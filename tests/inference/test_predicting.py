@@ -40,7 +40,7 @@ from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.models.heads.sliding_window import starts
-from napari_sdmae.training.evaluation import predict_boxes
+from napari_sdmae.training.finetuning.evaluate import predict_boxes
 
 RGB = NDArray[np.uint8]
 TILE = 64

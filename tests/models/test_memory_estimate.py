@@ -15,7 +15,7 @@ MEASURE = """
 import json, sys, threading, time
 from pathlib import Path
 import psutil
-import napari_sdmae.training.pretraining
+import napari_sdmae.training.pretraining.pretrain
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training import pretrain
 from napari_sdmae.runs.events import StepLogged

@@ -107,7 +107,7 @@ def test_a_job_writes_through_no_link_that_comes_while_it_trains(make_config, tm
 @pytest.mark.parametrize("kind", ["a FIFO", "a link", "a folder"])
 @pytest.mark.parametrize("name", ["training.json", "model.safetensors"])
 def test_a_checkpoint_of_other_things_than_files_is_refused_and_never_opened(tmp_path, name, kind):
-    from napari_sdmae.training.checkpoints import TrainingState, check_checkpoint
+    from napari_sdmae.training.loop.checkpoints import TrainingState, check_checkpoint
 
     state = TrainingState(micro_batch=1, precision="fp32", threads=1, fingerprint="", digests={"model.safetensors": "0"})
     (tmp_path / "training.json").write_text(state.model_dump_json())

@@ -14,8 +14,8 @@ from napari_sdmae.io.labels.csv import write_label_table
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.text.tables import harmless, restored, table_bytes
-from napari_sdmae.training.ablation_table import Result, write_tables
-from napari_sdmae.training.job import report_unusable
+from napari_sdmae.training.ablation.table import Result, write_tables
+from napari_sdmae.training.loop.start import report_unusable
 
 ATTACKS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", "\n=1", "a;=1+1", "＝1+1"]
 

@@ -1,0 +1,80 @@
+"""Contact sheets of labels over tissue. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_sdmae.labels.label_map import PALETTE, LabelClass
+from napari_sdmae.metrics import FoundBoxes
+from napari_sdmae.training.pretraining.previews import GAP
+
+RGB = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+
+OVERLAY = 0.45
+"""Opacity of labels over the tissue."""
+FRAME = 6
+"""Width in px of the coloured frame that shows the class of a whole tile."""
+LEAST_SCORE = 0.5
+"""Boxes below this score are not drawn."""
+
+
+def contact_sheet(arrays: Mapping[str, NDArray[np.generic]], classes: tuple[LabelClass, ...], *, objects: bool) -> bytes:
+    """Return a PNG, one row per image: input, truth, prediction.
+
+    Parameters
+    ----------
+    arrays
+        ``input`` uint8 (N, S, S, 3); ``truth`` and ``prediction`` int32 (N, S, S), or (N,) of whole tiles.
+    classes
+        Give the colours of class values; value 0 and what is no class stay as the tissue.
+    objects
+        The labels are object numbers: each has the next colour of the palette.
+    """
+    images = arrays["input"].astype(np.uint8)
+    columns = [images, *(_labelled(images, arrays[name].astype(np.int32), classes, objects) for name in ("truth", "prediction"))]
+    padded = [np.pad(column, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for column in columns]
+    rows = np.concatenate(padded, axis=2)
+    buffer = io.BytesIO()
+    Image.fromarray(rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def outlines(found: FoundBoxes, shape: tuple[int, int]) -> Labels:
+    """Return the outlines of boxes, one pixel wide, in their class values; int32 (H, W), 0 elsewhere."""
+    drawn = np.zeros(shape, np.int32)
+    certain = found.scores >= LEAST_SCORE if len(found.scores) else np.ones(len(found.labels), bool)
+    edges = np.rint(found.boxes[certain]).astype(int).clip(0, np.array([shape[1], shape[0]] * 2) - 1)
+    for (left, top, right, bottom), value in zip(edges, found.labels[certain], strict=True):
+        drawn[top : bottom + 1, [left, right]] = value
+        drawn[[top, bottom], left : right + 1] = value
+    return drawn
+
+
+def _labelled(images: RGB, labels: Labels, classes: tuple[LabelClass, ...], objects: bool) -> RGB:
+    """Return images (N, S, S, 3) with labels over them, or with a frame in the colour of the whole tile's class."""
+    whole = labels.ndim == 1
+    if whole:
+        labels = np.broadcast_to(labels[:, None, None], images.shape[:3])
+    colours, painted = np.zeros((*labels.shape, 3), np.float32), np.zeros(labels.shape, bool)
+    for value, colour in _colours(labels, classes, objects).items():
+        here = labels == value
+        colours[here], painted[here] = colour, True
+    if whole:
+        painted = painted.copy()
+        painted[:, FRAME:-FRAME, FRAME:-FRAME] = False
+    share = np.where(painted, 1.0 if whole else OVERLAY, 0.0)[..., None].astype(np.float32)
+    mixed: RGB = np.rint(images * (1 - share) + colours * share).astype(np.uint8)
+    return mixed
+
+
+def _colours(labels: Labels, classes: tuple[LabelClass, ...], objects: bool) -> dict[int, tuple[int, int, int]]:
+    if objects:
+        return {int(value): PALETTE[int(value) % len(PALETTE)] for value in np.unique(labels) if value > 0}
+    whole_tiles = labels.strides[-1] == 0
+    return {one.value: one.colour for one in classes if one.value > 0 or whole_tiles}

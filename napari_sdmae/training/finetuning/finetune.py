@@ -1,0 +1,267 @@
+"""Fine-tuning as a sequence of events: read the labels, restore what was saved, step by step to the end, report."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
+from napari_sdmae.devices.select import select_device
+from napari_sdmae.io.checkpoints.new_head import new_head
+from napari_sdmae.io.model_info.info import find_model
+from napari_sdmae.metrics import check_detection_metrics
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.events import Event, Preparing, Warned
+from napari_sdmae.runs.folder import Request, RunFolder
+from napari_sdmae.training.finetuning.engine import HeadEngine, NeighboursEngine, Sweep
+from napari_sdmae.training.finetuning.previews import HeadPreviewer
+from napari_sdmae.training.finetuning.selection import UNSELECTED, BestOnValidation
+from napari_sdmae.training.loop.checkpoints import TrainingState
+from napari_sdmae.training.loop.loop import Training
+from napari_sdmae.training.loop.model_selection import Asked
+from napari_sdmae.training.loop.processes import World, is_first_process, launch
+from napari_sdmae.training.loop.resume import forget_lost_best, restore
+from napari_sdmae.training.loop.schedules import Schedule
+from napari_sdmae.training.loop.start import (
+    agreed_precision,
+    begin_records,
+    claim_folder,
+    ended_while_preparing,
+    report_unusable,
+    run_job,
+    saved_state,
+)
+from napari_sdmae.training.loop.tensorboard import check_tensorboard
+
+LOOK_S = 0.2
+"""Seconds between two looks for a request while the labels are read."""
+
+
+def finetune(
+    config: FinetuneConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
+) -> Iterator[Event]:
+    """Train a head; yield what happens, the last event being :class:`~napari_sdmae.runs.events.Ended`.
+
+    The run folder is that of pre-training (:mod:`napari_sdmae.runs.folder`); ``model/`` is the head of the epoch that
+    is best on the validation images, and ``report.json`` says how good it is there and on the test images, which are looked at
+    once, at the end. A run that was paused, stopped or killed and is resumed ends with the very head it would have had, bit for
+    bit on the CPU in fp32.
+
+    Parameters
+    ----------
+    config
+        All settings. When resuming, those the run began with.
+    run
+        The run folder: new or empty, or with `resume` one that holds a run.
+    stop
+        Asked once per step and per image that is measured: ``"stop"`` saves, keeps the best head and reports on the validation
+        images, ``"pause"`` saves, ``"cancel"`` ends without saving. The run folder's control file is followed as well.
+    resume
+        Go on with the run in the folder.
+    take_over
+        Also where nobody can tell whether its job, on another host, still lives; that one ends when it finds the run taken.
+
+    Yields
+    ------
+    Event
+        Small frozen events. Under torchrun all processes but the first yield the last one only.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOver``).
+    DeviceError, ValueError
+        If the settings do not fit the machine, the model or each other.
+    DataError
+        If the labelled images cannot be used.
+    FileNotFoundError
+        If there is no such model.
+    """
+    folder = RunFolder(run)
+    config = _absolute(config)
+    work = partial(_job, config, folder, resume=resume, take_over=take_over)
+    yield from run_job(work, folder, stop, tensorboard=config.tensorboard)
+
+
+def _absolute(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the settings with paths that hold in any folder."""
+    model = Path(config.model).expanduser()
+    named = config.model != SCRATCH and model.exists()  # a folder that happens to be called scratch is not meant
+    changes = {"data": config.data.expanduser().absolute()}
+    return config.model_copy(update=changes | ({"model": str(model.absolute())} if named else {}))
+
+
+def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
+    """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
+    device, reason = select_device(config.device)
+    _check(config, resume)
+    first = is_first_process()
+    if first:
+        claim_folder(config, folder, resume=resume, take_over=take_over)
+    yield Preparing(0, 0, reason)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    world = launch(device)
+    labelled, request = (yield from _read(config, asked)) if first else (None, None)
+    request = world.agree(request)
+    if request is not None:
+        yield ended_while_preparing(request, folder, "labels")
+        return
+    yield from _train(config, folder, world, world.share(labelled), asked)
+
+
+def _check(config: FinetuneConfig, resume: bool) -> None:
+    """Refuse what is known to fail."""
+    if config.tensorboard:
+        check_tensorboard()
+    if config.task == "detection":
+        check_detection_metrics()
+    if config.model != SCRATCH and not resume:
+        find_model(config.model)
+    if not config.data.exists():
+        raise DataError(f"no folder or file {config.data}: give the folder, CSV table or COCO file of the labelled images")
+
+
+def _read(config: FinetuneConfig, asked: Asked) -> Generator[Event, None, tuple[LabelledSet | None, Request | None]]:
+    """Read the labels in a thread; return them, or the request that came in the meantime."""
+    yield Preparing(0, 0, "reading the labelled images")
+    found: list[LabelledSet | Exception] = []
+
+    def read() -> None:
+        try:
+            found.append(read_labelled(config))
+        except Exception as error:  # raised again below, in the thread that waits
+            found.append(error)
+
+    thread = threading.Thread(target=read, name="labels", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(LOOK_S)
+        if (request := asked()) is not None:
+            return None, request
+    (result,) = found
+    if isinstance(result, Exception):
+        raise result
+    return result, asked()
+
+
+def _train(
+    config: FinetuneConfig, folder: RunFolder, world: World, labelled: LabelledSet | None, asked: Asked
+) -> Iterator[Event]:
+    """Put the parts together, go on from the newest checkpoint, and train."""
+    assert labelled is not None  # the first process has read it, or the run has ended
+    if world.rank == 0 and labelled.unusable:
+        yield report_unusable(labelled.unusable, folder)
+    model = new_head(config, labelled.classes, usual_scale(labelled))
+    known = {"provenance": model.spec.provenance | _provenance(config, folder, labelled)}
+    model.spec = model.spec.model_copy(update=known | _scale_learned(labelled))
+    warnings = [*labelled.warnings, *_scale_warnings(model, labelled)]
+    yield from (Preparing(0, 0, note) for note in labelled.notes)
+    yield from (Warned("labels", warning) for warning in warnings)
+    if not labelled.part("validation"):
+        yield Warned("selection", UNSELECTED)
+    saved, damaged = saved_state(folder, world)
+    yield from damaged
+    precision, reason = agreed_precision(saved, config.precision, world)
+    yield Preparing(1, 1, reason)
+    tiles = LabelledTiles(labelled.part("train"), labelled, config, tile=model.spec.tile_size, mpp=model.spec.mpp)
+    schedule, changed = plan(config, len(tiles), world.size)
+    yield from changed
+    build = NeighboursEngine if isinstance(schedule, Sweep) else HeadEngine
+    engine = build(config, model, tiles, schedule, world, precision)
+    state = saved or TrainingState(
+        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=labelled.fingerprint
+    )
+    lost = world.share(forget_lost_best(folder, state) if world.rank == 0 else None)
+    yield from restore(engine, folder, state, labelled.fingerprint, state.best_step)
+    begin_records(folder, world, state, precision, reason)
+    judge = BestOnValidation(engine, labelled, folder, warnings)
+    if lost is not None:
+        yield lost
+        request = world.agree(judge.choose_again(state, asked) if world.rank == 0 else None)
+        if request is not None:
+            yield ended_while_preparing(request, folder, "choice of the best epoch")
+            return
+    yield from Training(engine, folder, state, HeadPreviewer(engine, labelled), judge).run(asked)
+
+
+def usual_scale(labelled: LabelledSet) -> float | None:
+    """Return the µm per pixel that most of the images have, None if it is unknown."""
+    scales = Counter(image.mpp for image in labelled.images if image.mpp is not None)
+    return scales.most_common(1)[0][0] if scales else None
+
+
+def _scale_learned(labelled: LabelledSet) -> dict[str, float | None]:
+    """Return what the head says of scale when that of no image is known: not the encoder's scale, which was not seen."""
+    if usual_scale(labelled) is not None:
+        return {}
+    sides = [min(image.size) for image in labelled.part("train")]
+    return {"mpp": None, "fitted_px": float(median(sides)) if labelled.task == "classification" and sides else None}
+
+
+def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet) -> dict[str, object]:
+    """Return where the head comes from: what it takes to know its training images again."""
+    return {
+        "run": folder.path.name,
+        "data": labelled.fingerprint,
+        "model": config.model if config.model == SCRATCH else Path(config.model).name,
+        "labels": config.labels.model_dump(mode="json"),
+        "seed": config.seed,
+        "image_mpp": config.image_mpp,
+    }
+
+
+def _scale_warnings(model: Finetuned, labelled: LabelledSet) -> list[str]:
+    """Return a warning if the scale of some or all images is unknown."""
+    unknown = sum(image.mpp is None for image in labelled.images)
+    if not unknown:
+        return []
+    if model.spec.mpp is None:
+        taken = "are fitted to a tile" if model.spec.fitted_px else "are taken as they are"
+        words = f"the scale of the images is unknown: they {taken}, and the head will take every picture so, whatever its scale"
+    else:
+        as_is = f"are taken as they are, as if at {model.spec.mpp:g} µm/px"
+        taken = "are fitted to a tile, the others brought to their scale" if labelled.task == "classification" else as_is
+        words = f"the scale of {unknown} of {len(labelled.images)} images is unknown: they {taken}"
+    return [f"{words}; give image_mpp, or a column mpp in the table"]
+
+
+def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
+    """Return which tiles and which learning rate come when, and what has to be said about it.
+
+    Raises
+    ------
+    DataError
+        If there are fewer tiles than processes.
+    ValueError
+        If the batch cannot be shared evenly by the processes.
+    """
+    if tiles < processes:
+        raise DataError(f"{tiles} training tiles for {processes} processes: give more images")
+    if config.task == "classification" and config.head.classifier == "knn":
+        return Sweep(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
+    batch, warnings = config.batch_size, []
+    if batch % processes:
+        raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
+    if batch > tiles:
+        batch = tiles // processes * processes
+        warnings.append(Warned("batch", f"Only {tiles} training tiles: the batch is {batch} instead of {config.batch_size}"))
+    optimizer = config.optimizer
+    if config.epochs < optimizer.warmup_epochs:
+        message = (
+            f"The run of {config.epochs} epochs ends within the warm-up of the learning rate (optimizer.warmup_epochs "
+            f"{optimizer.warmup_epochs:g}): give more epochs or lower warmup_epochs"
+        )
+        warnings.append(Warned("schedule", message))
+    rate = optimizer.base_lr * batch / 256
+    schedule = Schedule(tiles, batch, config.epochs, rate, min(optimizer.min_lr, rate), optimizer.warmup_epochs, config.seed)
+    return schedule, warnings

@@ -1,0 +1,138 @@
+"""What the head makes of the same few validation images, epoch after epoch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
+from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
+from napari_sdmae.devices.precision import autocast
+from napari_sdmae.io.atomic import write_atomically
+from napari_sdmae.metrics import FoundBoxes
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.folder import RunFolder
+from napari_sdmae.training.finetuning.contact_sheet import contact_sheet, outlines
+from napari_sdmae.training.finetuning.evaluate import (
+    class_probabilities,
+    known_scale,
+    predict_boxes,
+    predict_classes,
+    predict_objects,
+)
+from napari_sdmae.training.loop.engine import SteppingEngine
+
+RGB = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+
+
+EDGE = 256
+"""Pixels that are shown at least, where the images have so many."""
+
+
+class Shown(NamedTuple):
+    """An image of the preview (S, S, 3), its labels (S, S), of a whole tile (), and where it comes from."""
+
+    image: RGB
+    truth: Labels
+    source: LabelledImage
+
+
+class HeadPreviewer:
+    """Predicts some validation images (training images where there are none), cut to a common size around their middle.
+
+    ``epoch-000003.npz`` holds ``input`` uint8 (N, S, S, 3), ``truth`` and ``prediction`` int32. Segmentation: class values
+    (N, S, S), the value left out where nothing is labelled; instances: object numbers; detection: outlines of the boxes in class
+    values. Classification: class values (N,), and ``probabilities`` float32 (N, C).
+
+    Parameters
+    ----------
+    engine
+        Model and settings.
+    labelled
+        The labelled images.
+    """
+
+    def __init__(self, engine: SteppingEngine[FinetuneConfig, Finetuned], labelled: LabelledSet) -> None:
+        self._engine, self._labelled, self._task = engine, labelled, labelled.task
+        images = labelled.part("validation") or labelled.part("train")
+        places = np.linspace(0, len(images) - 1, min(engine.config.preview_tiles, len(images))).round().astype(int)
+        chosen = [images[place] for place in places]
+        self._shown = self._whole_tiles(chosen) if self._task == "classification" else self._crops(chosen)
+
+    def write(self, folder: RunFolder, epoch: int) -> Path:
+        """Write the arrays and a contact sheet (input, truth, prediction); return the path of the former."""
+        model, training = self._engine.model, self._engine.model.training
+        model.eval()
+        arrays: dict[str, NDArray[Any]] = {
+            "input": np.stack([one.image for one in self._shown]),
+            "truth": np.stack([one.truth for one in self._shown]),
+            **self._predicted(),
+        }
+        model.train(training)
+        folder.previews_folder.mkdir(exist_ok=True)
+        path = folder.previews_folder / f"epoch-{epoch:06d}.npz"
+        sheet = contact_sheet(arrays, self._labelled.classes, objects=self._task == "instances")
+        write_atomically(path.with_suffix(".png"), sheet)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        write_atomically(path, buffer.getvalue())
+        return path
+
+    def _whole_tiles(self, chosen: Sequence[LabelledImage]) -> list[Shown]:
+        """Return what the head sees of classified images."""
+        spec = self._engine.model.spec
+        tiles = LabelledTiles(chosen, self._labelled, self._engine.config, tile=spec.tile_size, mpp=spec.mpp)
+        pixels = tiles.batch(np.arange(len(tiles)), 0, augmented=False).images
+        images = (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        return [Shown(image, np.array(one.label, np.int32), one) for image, one in zip(images, chosen, strict=True)]
+
+    def _crops(self, chosen: Sequence[LabelledImage]) -> list[Shown]:
+        """Return the middle of each image, as large as the smallest image and the tile allow."""
+        spec, left_out = self._engine.model.spec, self._engine.config.labels.ignore_value
+        loaded = [load_labelled(image, self._labelled, spec.mpp, left_out) for image in chosen]
+        edge = min(max(spec.tile_size, EDGE), *(length for one in loaded for length in one.image.shape[:2]))
+        shown = []
+        for one, source in zip(loaded, chosen, strict=True):
+            height, width = one.image.shape[:2]
+            rows, columns = (slice((length - edge) // 2, (length - edge) // 2 + edge) for length in (height, width))
+            shown.append(Shown(np.ascontiguousarray(one.image[rows, columns]), self._truth(one)[rows, columns], source))
+        return shown
+
+    def _truth(self, loaded: Loaded) -> Labels:
+        """Return the labels of a whole image as they are shown."""
+        values = np.asarray(loaded.target)
+        if self._task == "detection":
+            return outlines(FoundBoxes(values, loaded.labels), (loaded.image.shape[0], loaded.image.shape[1]))
+        return self._class_values(values) if self._task == "segmentation" else values.astype(np.int32)
+
+    def _class_values(self, indices: NDArray[np.integer]) -> Labels:
+        """Return class values for class indices, the value left out for -1."""
+        left_out = self._engine.config.labels.ignore_value
+        values: Labels = np.array([*(one.value for one in self._labelled.classes), left_out], np.int32)[indices]
+        return values
+
+    def _predicted(self) -> dict[str, NDArray[Any]]:
+        """Return the prediction of all images, and the probabilities of whole tiles."""
+        if self._task != "classification":
+            return {"prediction": np.stack([self._map(one) for one in self._shown])}
+        pixels = torch.from_numpy(np.stack([one.image for one in self._shown]))
+        context = autocast(self._engine.world.device, self._engine.precision)
+        probabilities = class_probabilities(self._engine.model, pixels, context)
+        return {"prediction": self._class_values(probabilities.argmax(1)), "probabilities": probabilities}
+
+    def _map(self, shown: Shown) -> Labels:
+        """Return the predicted labels of one image."""
+        model, context = self._engine.model, autocast(self._engine.world.device, self._engine.precision)
+        if self._task == "segmentation":
+            return self._class_values(predict_classes(model, shown.image, context))
+        if self._task == "instances":
+            return predict_objects(model, shown.image, known_scale(model, shown.source), context)[0]
+        return outlines(predict_boxes(model, shown.image, context), (shown.image.shape[0], shown.image.shape[1]))

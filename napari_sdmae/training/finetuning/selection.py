@@ -1,0 +1,184 @@
+"""Which epoch of a fine-tuning run is kept: the best on the validation images. The test images are looked at once, at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_sdmae.config.finetune import FinetuneConfig, Part
+from napari_sdmae.data.labelled.read import LabelledSet
+from napari_sdmae.devices.precision import autocast
+from napari_sdmae.io.atomic import write_atomically
+from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
+from napari_sdmae.metrics import selecting_metric
+from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.runs.describe import counted, in_words
+from napari_sdmae.runs.events import EndState, Event, Validated
+from napari_sdmae.runs.folder import Request, RunFolder
+from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
+from napari_sdmae.training.loop.checkpoints import TrainingState
+from napari_sdmae.training.loop.engine import SteppingEngine
+from napari_sdmae.training.loop.model_selection import Asked
+
+UNSELECTED = "there are no validation images: the head is that of the last epoch, chosen by nothing"
+NOT_TESTED = (
+    "the run was stopped before its end: the test images were not looked at (sdmae evaluate RUN --data DATA --part test does)"
+)
+
+
+@dataclass
+class BestOnValidation:
+    """Measures the head on the validation images, keeps its best epoch, and reports on the test images.
+
+    Of equal epochs the later one counts: it was trained longer, at a lower rate.
+    """
+
+    engine: SteppingEngine[FinetuneConfig, Finetuned]
+    labelled: LabelledSet
+    folder: RunFolder
+    warnings: list[str]
+    _latest: Report | None = field(init=False, default=None)
+
+    @property
+    def by(self) -> str:
+        """The metric that selects, with its part; empty if there are no validation images."""
+        spec = self.engine.model.spec
+        return f"validation/{selecting_metric(spec.task, len(spec.classes))}" if self.labelled.part("validation") else ""
+
+    def look(self, epoch: int, asked: Asked) -> Generator[Event, None, dict[str, float] | None]:
+        """Measure on the validation images when it is due; return None if a request came meanwhile."""
+        yield from ()
+        self._latest = None
+        due = epoch % self.engine.config.validate_every == 0 or epoch == self.engine.schedule.epochs
+        if not self.by or not due:
+            return {}
+        self._latest, request = self._evaluated(self.engine.model, "validation", asked)
+        return None if request else {f"validation/{name}": value for name, value in self._latest["metrics"].items()}
+
+    def select(self, epoch: int, metrics: dict[str, float], state: TrainingState, *, saved: bool) -> Iterator[Event]:
+        """Remember the epoch if none before was better."""
+        if self._latest is None:
+            return
+        value = metrics.get(self.by)
+        chosen = value is not None and (state.best_value is None or value >= state.best_value)
+        if chosen:
+            state.best_value, state.best_step, state.best_report = value, state.step, self._latest
+        measured = {name: value for name, value in metrics.items() if name.startswith("validation/")}
+        yield Validated(epoch, state.step, measured, chosen, self.by)
+
+    def choose_again(self, state: TrainingState, asked: Asked) -> Request | None:
+        """Take the model as it is for the best, where the best was lost; return a request that came meanwhile."""
+        report, request = self._evaluated(self.engine.model, "validation", asked)
+        if request is None:
+            value = report["metrics"].get(self.by.removeprefix("validation/"))
+            state.best_step, state.best_value, state.best_report = state.step, value, report
+        return request
+
+    def shown(self, state: TrainingState) -> int | None:
+        """Show the best epoch, as soon as there is one."""
+        return state.best_step
+
+    def finish(self, state: TrainingState, ending: EndState, asked: Asked) -> Generator[Event, None, Request | None]:
+        """Write the report: after the last step with the test images, and into the head as well; when stopped without."""
+        yield from ()
+        if ending == "finished":
+            report = self._finished_report(state)
+            if report is None:
+                test, request = self._test(asked)
+                if request is not None:
+                    return request
+                report = self._write(state, test, finished=True)
+            self._stamp(report)
+        elif ending == "stopped":
+            self._write(state, None, finished=False)
+        return None
+
+    def summary(self) -> str:
+        """Return the result in a few words, from the report."""
+        report = self.folder.read_report()
+        part = report["reported_on"]
+        if part is None:
+            return UNSELECTED
+        name = selecting_metric(self.engine.config.task, len(report["classes"]))
+        value = report[part].get(name)
+        measured = "nothing could be measured" if value is None else f"{in_words(name)} {value:.4f}"
+        return f"{measured} on {counted(report['images'][part], f'{part} image')}, with epoch {report['selected']['epoch']:g}"
+
+    def _test(self, asked: Asked) -> tuple[Report | None, Request | None]:
+        """Measure the selected head on the test images, if there are any."""
+        if not self.labelled.part("test"):
+            return None, None
+        return self._evaluated(load_head(self.folder.model, self.engine.world.device), "test", asked)
+
+    def _evaluated(self, model: Finetuned, part: Part, asked: Asked) -> tuple[Report, Request | None]:
+        """Measure image by image; a request breaks off."""
+        context = autocast(self.engine.world.device, self.engine.precision)
+        evaluation = Evaluation(model, self.labelled.part(part), self.labelled, self.engine.config, context)
+        request = None
+        for _ in evaluation.run():
+            if (request := asked()) is not None:
+                break
+        return evaluation.report() if request is None else {}, request
+
+    def _finished_report(self, state: TrainingState) -> Report | None:
+        """Return the report of a run that had finished before, if its head is still chosen: the test is not looked at again."""
+        try:
+            report: Report = self.folder.read_report()
+        except (OSError, ValueError):
+            return None
+        same = report.get("step") == state.step and report.get("selected", {}).get("step") == self._chosen(state)
+        return report if report.get("finished") and same else None
+
+    def _chosen(self, state: TrainingState) -> int:
+        """Return the step of the head that is kept."""
+        return state.best_step or self.folder.last_saved_step()
+
+    def _write(self, state: TrainingState, test: Report | None, *, finished: bool) -> Report:
+        """Write report.json and return its content."""
+        chosen = self._chosen(state)
+        epoch = float(self.engine.schedule.epoch(chosen))
+        untested = [NOT_TESTED] if self.labelled.part("test") and not finished else []
+        parts = {"validation": state.best_report, "test": test}
+        reported_on = next((part for part in ("test", "validation") if parts[part]), None)
+        shown = parts[reported_on] if reported_on else None
+        report: dict[str, Any] = {
+            "task": self.labelled.task,
+            "finished": finished,
+            "step": state.step,
+            "selected": {
+                "epoch": int(epoch) if epoch.is_integer() else epoch,
+                "step": chosen,
+                "by": self.by or None,
+                "value": state.best_value,
+            },
+            "validation": state.best_report and state.best_report["metrics"],
+            "test": test and test["metrics"],
+            "images": {part: len(self.labelled.part(part)) for part in ("train", "validation", "test")},
+            "groups": {part: self._groups(part) for part in ("train", "validation", "test")},
+            "classes": [one.model_dump() for one in self.labelled.classes],
+            "reported_on": reported_on,
+            "confusion": shown and shown["confusion"],
+            "per_class": shown["per_class"] if shown else {},
+            "parts": parts,
+            "warnings": [*self.warnings, *([] if self.by else [UNSELECTED]), *untested],
+            "data": self.labelled.fingerprint,
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        write_atomically(self.folder.report, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        return report
+
+    def _groups(self, part: Part) -> int | None:
+        """Return how many patients or slides a part has, None if it is not known."""
+        groups = {image.group for image in self.labelled.part(part)}
+        return None if None in groups else len(groups)
+
+    def _stamp(self, report: Report) -> None:
+        """Write into the finished head how good it is."""
+        model = load_head(self.folder.model)
+        metrics = {"validation": report["validation"], "test": report["test"], "selected_by": report["selected"]["by"]}
+        provenance = model.spec.provenance | {"date": report["date"], "epoch": report["selected"]["epoch"]}
+        model.spec = model.spec.model_copy(update={"metrics": metrics, "provenance": provenance})
+        save_head(self.folder.model, model)

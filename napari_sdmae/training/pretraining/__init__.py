@@ -1,0 +1,1 @@
+"""Pre-training of an SD-MAE on a folder of images."""
