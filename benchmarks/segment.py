@@ -66,7 +66,7 @@ def region(head: Path, field: np.ndarray, precision: str, rounds: int) -> dict[s
 LARGE = """
 import json, sys, threading, time, psutil
 import torch
-from napari_sdmae.inference.predicting import predict_file
+from napari_sdmae.inference.prediction.predict import predict_file
 from napari_sdmae.inference.measuring import measure
 from napari_sdmae.io.images.pictures import FilePicture
 from napari_sdmae.io.checkpoints.head_folder import load_head

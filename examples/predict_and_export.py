@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from napari_sdmae.inference.measuring import measure
-from napari_sdmae.inference.predicting import predict
+from napari_sdmae.inference.prediction.predict import predict
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels.registry import export_labels

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_sdmae.inference.prediction import Prediction
+    from napari_sdmae.inference.prediction.result import Prediction
 
 
 def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
@@ -73,7 +73,7 @@ def table_of(rows: list[dict[str, Any]]) -> bytes:
 
 def report(found: Prediction) -> dict[str, Any]:
     """Return what the JSON file says of a prediction."""
-    from napari_sdmae.inference.prediction import NOTE
+    from napari_sdmae.inference.prediction.result import NOTE
 
     labels = found.label_map
     counts = {one.name: 0 for one in labels.classes}

@@ -17,8 +17,8 @@ from napari_sdmae.cli._which import add_which, tell, which_of
 from napari_sdmae.config.base import Device, Precision
 
 if TYPE_CHECKING:
-    from napari_sdmae.inference.embedding import Tiling
-    from napari_sdmae.inference.feature_files import FeatureWriter
+    from napari_sdmae.inference.embedding.embed import Tiling
+    from napari_sdmae.inference.embedding.files import FeatureWriter
     from napari_sdmae.io.checkpoints.load import Encoder
 
 PROG = "sdmae embed"
@@ -73,8 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from napari_sdmae.data.image_folder import DataError
     from napari_sdmae.devices.precision import answering
     from napari_sdmae.devices.select import select_device
-    from napari_sdmae.inference.embedding import Tiling
-    from napari_sdmae.inference.feature_files import writing
+    from napari_sdmae.inference.embedding.embed import Tiling
+    from napari_sdmae.inference.embedding.files import writing
     from napari_sdmae.io.checkpoints.load import load_encoder
 
     device = torch.device(select_device(arguments.device).device)
@@ -111,7 +111,7 @@ class Job:
 
     def embed(self, one: Input) -> Iterator[Path]:
         """Write the features of an image; all in one file, so that no path is yielded."""
-        from napari_sdmae.inference.embedding import embed
+        from napari_sdmae.inference.embedding.embed import embed
         from napari_sdmae.io.images.pictures import FilePicture
 
         picture = FilePicture(one.path, self._arguments.mpp, which_of(self._arguments))
@@ -128,7 +128,7 @@ class Job:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise `Refused` for what cannot be done, before anything is."""
-    from napari_sdmae.inference.feature_files import check_end
+    from napari_sdmae.inference.embedding.files import check_end
 
     check_scale(arguments.mpp)
     check_end(arguments.output)

@@ -20,7 +20,7 @@ from napari_sdmae.io.leftovers import remove
 
 if TYPE_CHECKING:
     from napari_sdmae.config.head import HeadSpec
-    from napari_sdmae.inference.prediction import Prediction
+    from napari_sdmae.inference.prediction.result import Prediction
     from napari_sdmae.io.images.pictures import Picture
 
 PROG = "sdmae predict"
@@ -123,7 +123,7 @@ class Job:
     def predict(self, one: Input) -> Iterator[Path]:
         """Predict an image and write its files; yields their paths, nothing if it is finished already."""
         from napari_sdmae.inference.measuring import measure
-        from napari_sdmae.inference.predicting import predict_picture
+        from napari_sdmae.inference.prediction.predict import predict_picture
 
         if one.name in self.told:
             return

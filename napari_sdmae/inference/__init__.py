@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_sdmae.inference.attention import AttentionMap, attention_maps
-    from napari_sdmae.inference.embedding import embed
-    from napari_sdmae.inference.encode import AttentionState, encode_field
+    from napari_sdmae.inference.attention.encode import AttentionState, encode_field
+    from napari_sdmae.inference.attention.maps import AttentionMap, attention_maps
+    from napari_sdmae.inference.embedding.embed import embed
     from napari_sdmae.inference.measuring import measure
-    from napari_sdmae.inference.predicting import predict
-    from napari_sdmae.inference.prediction import Prediction
+    from napari_sdmae.inference.prediction.predict import predict
+    from napari_sdmae.inference.prediction.result import Prediction
     from napari_sdmae.inference.reconstruction import Reconstruction, reconstruct
 
 __all__ = [
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "AttentionMap": "attention",
-    "attention_maps": "attention",
-    "AttentionState": "encode",
-    "encode_field": "encode",
-    "embed": "embedding",
+    "AttentionMap": "attention.maps",
+    "attention_maps": "attention.maps",
+    "AttentionState": "attention.encode",
+    "encode_field": "attention.encode",
+    "embed": "embedding.embed",
     "measure": "measuring",
-    "predict": "predicting",
-    "Prediction": "prediction",
+    "predict": "prediction.predict",
+    "Prediction": "prediction.result",
     "Reconstruction": "reconstruction",
     "reconstruct": "reconstruction",
 }

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.devices.select import list_devices, select_device
-from napari_sdmae.inference import attention as maps
 from napari_sdmae.inference import reconstruction
+from napari_sdmae.inference.attention import maps
+from napari_sdmae.inference.attention.encode import encode_field
+from napari_sdmae.inference.attention.token_pca import PCABasis
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
-from napari_sdmae.inference.encode import encode_field
 from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.notes import reconstruction_note
-from napari_sdmae.inference.token_pca import PCABasis
 from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitting_downsample
 from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo, fingerprint, model_info

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.inference import measuring
-from napari_sdmae.inference.prediction import NOTE
+from napari_sdmae.inference.prediction.result import NOTE
 from napari_sdmae.io.images.field import Region, as_rgb, check_size_of
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.io.model_info.head import read_head_spec
@@ -75,7 +75,7 @@ def segment(
     probabilities
         Whether they are sent too: uint8 (C, rows, columns), 255 = 1, with the names of the C as ``channels``.
     cell_expansion_um, smallest_um2, step
-        As in :func:`napari_sdmae.inference.predicting`.
+        As in :func:`napari_sdmae.inference.prediction.predict`.
     measured
         Whether objects, or classes, are measured.
 
@@ -91,7 +91,7 @@ def segment(
     from napari_sdmae.devices.precision import autocast, select_precision
     from napari_sdmae.devices.select import select_device
     from napari_sdmae.inference.memory import MEMORY
-    from napari_sdmae.inference.predicting import predict_picture
+    from napari_sdmae.inference.prediction.predict import predict_picture
 
     start = perf_counter()
     described, picture = head_info(head), _picture(image, path, mpp, region)

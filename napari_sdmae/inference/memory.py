@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
-from napari_sdmae.inference.encode import AttentionState, encode_field
-from napari_sdmae.inference.scribbles import WindowTokens, encode_windows
+from napari_sdmae.inference.attention.encode import AttentionState, encode_field
+from napari_sdmae.inference.scribbles.classifier import WindowTokens, encode_windows
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.checkpoints.load import Encoder, ModelInfo, load_encoder, load_model
 from napari_sdmae.io.images.field import RGB

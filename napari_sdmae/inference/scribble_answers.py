@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import EncoderConfig, FinetuneConfig, HeadConfig
 from napari_sdmae.devices.select import select_device
-from napari_sdmae.inference import scribbles
 from napari_sdmae.inference.memory import MEMORY
-from napari_sdmae.inference.resampling import Seen, label_grids, linear
-from napari_sdmae.inference.scribbles import Samples
+from napari_sdmae.inference.prediction.rescale import Seen, label_grids, linear
+from napari_sdmae.inference.scribbles import classifier
+from napari_sdmae.inference.scribbles.classifier import Samples
 from napari_sdmae.io.atomic import atomic_path, check_free
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
@@ -82,9 +82,9 @@ def scribble(
     -------
     dict
         The label map (``label_map_from_answer`` makes it), ``probabilities``, ``channels``; ``samples`` of this field, to be
-        sent as `more` with questions about other fields; ``head`` (weight, bias, values, mpp), None for knn; ``agreement`` per
-        class value (:func:`napari_sdmae.inference.scribbles.agreement`); ``counts`` of strokes per class value, and ``few``: the
-        values with too few; ``cached``, ``seconds``, ``model``, ``note``, ``warnings``.
+        sent as `more` with questions about other fields; ``head`` (weight, bias, values, mpp), None for knn; ``agreement`` per class value
+        (:func:`napari_sdmae.inference.scribbles.classifier.agreement`); ``counts`` of strokes per class
+        value, and ``few``: the values with too few; ``cached``, ``seconds``, ``model``, ``note``, ``warnings``.
 
     Raises
     ------
@@ -98,19 +98,19 @@ def scribble(
     loaded = perf_counter()
     tokens, cached = MEMORY.windows(info, place, field, detail, lambda: _read(seen))
     encoded = perf_counter()
-    here = scribbles.sample(tokens, (np.asarray(positions, np.float32) + 0.5) * detail - 0.5, values, strokes)
+    here = classifier.sample(tokens, (np.asarray(positions, np.float32) + 0.5) * detail - 0.5, values, strokes)
     samples = Samples.join([here, *(Samples(**one) for one in more or [])])
     painted = [LabelClass.model_validate(one) for one in classes if one["value"] in samples.values]
     known = sorted(one.value for one in painted)
     _check_painted(samples, known, [str(one["name"]) for one in classes])
     samples = samples.where(np.isin(samples.values, known))
-    few = samples.where(scribbles.evenly(samples.values, scribbles.MOST_PER_CLASS))
-    classify, head = scribbles.classifier(few, known, method)
+    few = samples.where(classifier.evenly(samples.values, classifier.MOST_PER_CLASS))
+    classify, head = classifier.classifier(few, known, method)
     fitted = perf_counter()
-    shares = _on_the_field(scribbles.blend(tokens, classify), seen)
+    shares = _on_the_field(classifier.blend(tokens, classify), seen)
     labels = np.asarray(known, np.int32)[shares.argmax(0)]
     drawn = perf_counter()
-    told = scribbles.agreement(samples, known, method) if agreement else {}
+    told = classifier.agreement(samples, known, method) if agreement else {}
     counts = {int(value): len(np.unique(samples.strokes[samples.values == value])) for value in (one["value"] for one in classes)}
     ordered = tuple(sorted(painted, key=lambda one: one.value))
     return {

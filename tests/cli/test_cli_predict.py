@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.inference.predicting import predict
+from napari_sdmae.inference.prediction.predict import predict
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.read import read_image

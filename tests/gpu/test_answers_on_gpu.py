@@ -9,12 +9,12 @@ from tiny_heads import tiny_head
 
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.devices.precision import autocast
-from napari_sdmae.inference.attention import attention_maps
-from napari_sdmae.inference.embedding import embed
-from napari_sdmae.inference.encode import encode_field
-from napari_sdmae.inference.predicting import predict
+from napari_sdmae.inference.attention.encode import encode_field
+from napari_sdmae.inference.attention.maps import attention_maps
+from napari_sdmae.inference.embedding.embed import embed
+from napari_sdmae.inference.prediction.predict import predict
 from napari_sdmae.inference.reconstruction import reconstruct
-from napari_sdmae.inference.scribbles import blend, encode_windows, sample
+from napari_sdmae.inference.scribbles.classifier import blend, encode_windows, sample
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.models.sdmae import SDMAE

@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.embedding import Embedded
+from napari_sdmae.inference.embedding.embed import Embedded
 from napari_sdmae.io.atomic import atomic_path
 
 CHUNK = 16 * 2**20

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.encode import AttentionState
-from napari_sdmae.inference.statistics import distances, entropy, gini, travelled
-from napari_sdmae.inference.token_pca import PCABasis, fit_pca
+from napari_sdmae.inference.attention.encode import AttentionState
+from napari_sdmae.inference.attention.statistics import distances, entropy, gini, travelled
+from napari_sdmae.inference.attention.token_pca import PCABasis, fit_pca
 from napari_sdmae.io.images.field import Grid
 
 Method = Literal["received", "query", "class_token", "rollout", "pca", "similarity"]

@@ -9,9 +9,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.objects import Labels, centres, means, on_picture, reading_order, renamed
-from napari_sdmae.inference.prediction import Asked
-from napari_sdmae.inference.resampling import Floats, Seen, label_grids, linear
+from napari_sdmae.inference.prediction.objects import Labels, centres, means, on_picture, reading_order, renamed
+from napari_sdmae.inference.prediction.rescale import Floats, Seen, label_grids, linear
+from napari_sdmae.inference.prediction.result import Asked
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate
 from napari_sdmae.models.heads.head_model import Finetuned

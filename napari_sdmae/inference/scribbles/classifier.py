@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.linear_head import LinearHead, fit_linear_head, nearest_votes
+from napari_sdmae.inference.scribbles.linear_head import LinearHead, fit_linear_head, nearest_votes
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens

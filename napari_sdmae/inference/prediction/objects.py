@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
-from napari_sdmae.inference.resampling import Floats, linear, nearest
+from napari_sdmae.inference.prediction.rescale import Floats, linear, nearest
 from napari_sdmae.io.images.blocks import empty, strips
 
 ROWS = 1024

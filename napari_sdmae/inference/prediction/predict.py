@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.inference.objects import grow
-from napari_sdmae.inference.predict_boxes import detected, rectangles
-from napari_sdmae.inference.predict_pixels import object_channels, objects, segmented
-from napari_sdmae.inference.predict_tiles import classified, is_one_tile
-from napari_sdmae.inference.prediction import Asked, Prediction, Progress
-from napari_sdmae.inference.resampling import Floats, Seen, at_scale, label_grids
+from napari_sdmae.inference.prediction.classification import classified, is_one_tile
+from napari_sdmae.inference.prediction.detection import detected, rectangles
+from napari_sdmae.inference.prediction.objects import grow
+from napari_sdmae.inference.prediction.pixels import object_channels, objects, segmented
+from napari_sdmae.inference.prediction.rescale import Floats, Seen, at_scale, label_grids
+from napari_sdmae.inference.prediction.result import Asked, Prediction, Progress
 from napari_sdmae.io.images.field import RGB, Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap

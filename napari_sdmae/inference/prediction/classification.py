@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction import Asked
-from napari_sdmae.inference.resampling import Floats, Seen
+from napari_sdmae.inference.prediction.rescale import Floats, Seen
+from napari_sdmae.inference.prediction.result import Asked
 from napari_sdmae.io.images.field import RGB
 from napari_sdmae.models.heads.head_model import Finetuned
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.data.tiles.grid import tissue_fraction
-from napari_sdmae.inference.resampling import Floats, Seen, at_scale
+from napari_sdmae.inference.prediction.rescale import Floats, Seen, at_scale
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import Picture

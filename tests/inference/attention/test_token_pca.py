@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_sdmae.inference import attention_maps, encode_field
-from napari_sdmae.inference.token_pca import fit_pca
+from napari_sdmae.inference.attention.token_pca import fit_pca
 from napari_sdmae.io.checkpoints.load import load_encoder
 
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.inference.embedding import Tiling, embed
-from napari_sdmae.inference.feature_files import writing
+from napari_sdmae.inference.embedding.embed import Tiling, embed
+from napari_sdmae.inference.embedding.files import writing
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
 from napari_sdmae.io.checkpoints.new_head import new_head

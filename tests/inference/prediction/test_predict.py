@@ -25,9 +25,9 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.devices.precision import autocast, select_precision
 from napari_sdmae.inference import queries
-from napari_sdmae.inference.objects import grow, reading_order
-from napari_sdmae.inference.predicting import predict, predict_file
-from napari_sdmae.inference.resampling import at_scale, linear, nearest
+from napari_sdmae.inference.prediction.objects import grow, reading_order
+from napari_sdmae.inference.prediction.predict import predict, predict_file
+from napari_sdmae.inference.prediction.rescale import at_scale, linear, nearest
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.blocks import empty, spans
@@ -278,7 +278,7 @@ def test_nuclei_grow_to_cells_and_stay_inside_them() -> None:
 def test_growing_in_strips_is_growing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     _, truth = many_discs(300, apart=40)
     whole = grow(truth, 6.5)
-    monkeypatch.setattr("napari_sdmae.inference.objects.ROWS", 37)
+    monkeypatch.setattr("napari_sdmae.inference.prediction.objects.ROWS", 37)
     np.testing.assert_array_equal(grow(truth, 6.5), whole)
 
 
@@ -589,7 +589,7 @@ def test_the_example_exports_what_qupath_reads(tmp_path: Path, tissue: Path, mon
     save_head(tmp_path / "head", model)
     image = sorted(tissue.glob("tiles/colon/*.jpg"))[0]
     monkeypatch.setattr(sys, "argv", ["predict_and_export.py", str(tmp_path / "head"), str(image), "0.5", str(tmp_path / "out")])
-    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "predict_and_export.py"), run_name="__main__")
+    runpy.run_path(str(Path(__file__).parents[3] / "examples" / "predict_and_export.py"), run_name="__main__")
     expected = predict(model, read_image(image), mpp=0.5).label_map
     np.testing.assert_array_equal(import_labels(tmp_path / "out" / "labels.ome.tif").labels, expected.labels)
     features = json.loads((tmp_path / "out" / "labels.geojson").read_text())["features"]

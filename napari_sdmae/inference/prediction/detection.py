@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction import Asked, Box
-from napari_sdmae.inference.resampling import Seen
+from napari_sdmae.inference.prediction.rescale import Seen
+from napari_sdmae.inference.prediction.result import Asked, Box
 from napari_sdmae.io.images.blocks import empty
 from napari_sdmae.models.heads.box_windows import window_boxes
 from napari_sdmae.models.heads.head_model import Finetuned

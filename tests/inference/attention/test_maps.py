@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.inference import attention_maps, encode_field
-from napari_sdmae.inference.encode import AttentionState
+from napari_sdmae.inference.attention.encode import AttentionState
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import FieldError, fit_to_patches
 
@@ -225,8 +225,8 @@ def test_rows_in_chunks_change_nothing(case: Any, monkeypatch: pytest.MonkeyPatc
     state, _, encoder = case
     questions: list[dict[str, Any]] = [{"head": "grid"}, {"method": "rollout"}, {"method": "rollout", "query": (3, 3)}]
     whole = [attention_maps(state, **question) for question in questions]
-    monkeypatch.setattr("napari_sdmae.inference.encode.CHUNK_BYTES", 4 * HEADS * state.count * 4)
-    monkeypatch.setattr("napari_sdmae.inference.encode.MEAN_BYTES", 0)
+    monkeypatch.setattr("napari_sdmae.inference.attention.encode.CHUNK_BYTES", 4 * HEADS * state.count * 4)
+    monkeypatch.setattr("napari_sdmae.inference.attention.encode.MEAN_BYTES", 0)
     fresh = encode_field(encoder, field)
     for question, before in zip(questions, whole, strict=True):
         after = attention_maps(fresh, **question)

@@ -1,0 +1,1 @@
+"""Attention maps of an encoded field (method, Attention without a class token)."""

@@ -1,0 +1,1 @@
+"""Features of the tiles of pictures, for tables, clustering and retrieval."""

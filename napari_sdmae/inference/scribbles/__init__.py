@@ -1,0 +1,1 @@
+"""A field segmented from a few strokes."""
