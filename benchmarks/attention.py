@@ -19,10 +19,10 @@ from machine import write_result
 
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.inference import attention_maps, encode_field
-from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints.load import load_encoder, save_model
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.models import SDMAE, set_attention
+from napari_sdmae.worker.protocol import answer
 
 ROUNDS = 7
 

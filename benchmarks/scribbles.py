@@ -20,11 +20,11 @@ import torch
 from machine import write_result
 
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
+from napari_sdmae.worker.protocol import answer
 
 MODELS = {
     "ViT-S/16, tiles of 224 px": ModelConfig(),

@@ -25,11 +25,11 @@ from machine import write_result
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.devices.precision import answering_gain
-from napari_sdmae.inference.queries import answer
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import make_classes
+from napari_sdmae.worker.protocol import answer
 
 SMALL = {"width": 192, "depth": 6, "heads": 3, "tile_size": 224}
 HEADS = {

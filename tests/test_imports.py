@@ -104,7 +104,7 @@ assert not found, found
         "napari_sdmae.labels.serialization",
         "napari_sdmae.runs.folder",
         "napari_sdmae.runs.events",
-        "napari_sdmae.inference.queries",
+        "napari_sdmae.worker.protocol",
         "napari_sdmae.io.model_info.info",
     ],
 )

@@ -82,10 +82,10 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     name = _name(arguments, model_info(model).depth)
     names = [f"{name}.{suffix}" for suffix in ("png", "tif", "json")]
     check_outputs(arguments.output, names, arguments.overwrite)
-    from napari_sdmae.inference.answers import attention
     from napari_sdmae.io.images.field import MAX_PIXELS
     from napari_sdmae.io.images.intensity import brightness_notes
     from napari_sdmae.io.images.pictures import fit_picture, open_picture, read_field
+    from napari_sdmae.worker.handlers.views import attention
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     mpp, large = picture.mpp, picture.height * picture.width > MAX_PIXELS

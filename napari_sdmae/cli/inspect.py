@@ -72,8 +72,8 @@ def _tell_model(model: str, as_json: bool) -> int:
 
 
 def _memory(arguments: Arguments, tiles: int) -> dict[str, Any]:
-    """Return what training with the preset needs; see :func:`napari_sdmae.inference.preflight.training_memory`."""
-    from napari_sdmae.inference.preflight import training_memory
+    """Return what training with the preset needs; see :func:`napari_sdmae.worker.handlers.preflight.training_memory`."""
+    from napari_sdmae.worker.handlers.preflight import training_memory
 
     settings = PretrainConfig.from_preset(arguments.preset, data=arguments.source, tiles=arguments.tiles.model_dump())
     return {"preset": arguments.preset} | training_memory(settings.model_dump(mode="json"), tiles or None)

@@ -36,9 +36,9 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     model = named_or_default(PROG, arguments.model)
     names = [f"{arguments.image.stem}-{name}" for name in PICTURES]
     check_outputs(arguments.output, names, arguments.overwrite)
-    from napari_sdmae.inference.answers import reconstruct
     from napari_sdmae.io.images.intensity import brightness_notes
     from napari_sdmae.io.images.pictures import open_picture, read_field
+    from napari_sdmae.worker.handlers.views import reconstruct
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     field = read_field(picture)

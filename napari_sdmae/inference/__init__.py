@@ -1,6 +1,6 @@
 """Use a trained model: masked reconstruction, attention, features, and what its heads say about tissue.
 
-Names are imported when they are first used: the viewer imports :mod:`napari_sdmae.inference.queries`, and never loads torch.
+Names are imported when they are first used, as most of them load torch.
 """
 
 from importlib import import_module

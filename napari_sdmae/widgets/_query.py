@@ -17,8 +17,8 @@ from loky import get_reusable_executor
 from loky.process_executor import BrokenProcessPool, ShutdownExecutorError, TerminatedWorkerError
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from napari_sdmae.inference.queries import QueryError, answer, prepare_worker
 from napari_sdmae.widgets._settings import preference
+from napari_sdmae.worker.protocol import QueryError, answer, prepare_worker
 
 # loky ends a worker that grew by 300 MB since its first task: a model and its fields are no leak.
 WORKER_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
@@ -100,7 +100,7 @@ class QueryWorker(QObject):
     Parameters
     ----------
     function
-        Importable function called in the child with the question; :func:`napari_sdmae.inference.queries.answer`.
+        Importable function called in the child with the question; :func:`napari_sdmae.worker.protocol.answer`.
     idle_seconds
         Time without questions after which the child ends.
 
@@ -141,7 +141,7 @@ class QueryWorker(QObject):
         Parameters
         ----------
         question
-            As described in :mod:`napari_sdmae.inference.queries`: plain values and NumPy arrays. Or a function that
+            As described in :mod:`napari_sdmae.worker.protocol`: plain values and NumPy arrays. Or a function that
             returns it, called in the thread: reading a field of a slide takes time as well.
         on_answer, on_error
             Called with the answer, or with a :class:`Failure`.

@@ -31,7 +31,7 @@ LOADED = (
     "napari_sdmae.cli._overlay",
     "napari_sdmae.data.tiles.inspect",
     "napari_sdmae.data.labelled.read",
-    "napari_sdmae.inference.answers",
+    "napari_sdmae.worker.handlers.views",
     "napari_sdmae.inference.embedding.embed",
     "napari_sdmae.inference.embedding.files",
     "napari_sdmae.inference.measuring",

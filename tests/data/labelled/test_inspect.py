@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from napari_sdmae.data.labelled.read import read_labelled
-from napari_sdmae.inference.queries import answer
+from napari_sdmae.worker.protocol import answer
 
 
 def ask(task, data, **changes) -> dict:
@@ -62,7 +62,7 @@ def test_what_would_stop_a_run_is_the_answer(tmp_path, masks):
 
 def test_torch_is_not_loaded(nuclei):
     code = (
-        "import sys; from napari_sdmae.inference.queries import answer; "
+        "import sys; from napari_sdmae.worker.protocol import answer; "
         f"answer({{'kind': 'inspect_labelled', 'settings': {{'task': 'instances', 'data': {str(nuclei)!r}}}}}); "
         "print('torch' in sys.modules)"
     )

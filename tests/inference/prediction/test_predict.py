@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.devices.precision import autocast, select_precision
-from napari_sdmae.inference import queries
 from napari_sdmae.inference.prediction.objects import grow, reading_order
 from napari_sdmae.inference.prediction.predict import predict, predict_file
 from napari_sdmae.inference.prediction.rescale import at_scale, linear, nearest
@@ -41,6 +40,7 @@ from napari_sdmae.labels.serialization import label_map_from_answer, label_map_t
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.models.heads.sliding_window import starts
 from napari_sdmae.training.finetuning.evaluate import predict_boxes
+from napari_sdmae.worker import protocol
 
 RGB = NDArray[np.uint8]
 TILE = 64
@@ -504,7 +504,7 @@ def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin:
         "device": "cpu",
         "precision": "fp32",
     }
-    answer = pickle.loads(pickle.dumps(queries.answer({**question, "region": (10, 20, 100, 120), "probabilities": True})))
+    answer = pickle.loads(pickle.dumps(protocol.answer({**question, "region": (10, 20, 100, 120), "probabilities": True})))
     found = label_map_from_answer(answer)
     expected = predict(head("segmentation", 3), skin, mpp=0.5, region=(10, 20, 100, 120), probabilities=True)
     np.testing.assert_array_equal(found.labels, expected.label_map.labels)
@@ -517,35 +517,35 @@ def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin:
     assert answer["task"] == "segmentation"
     assert "not a medical device" in answer["note"]
     assert answer["head"]["metrics"] == {}
-    monkeypatch.setattr("napari_sdmae.inference.memory.load_head", lambda *_: pytest.fail("the head was in memory"))
-    np.testing.assert_array_equal(label_map_from_answer(queries.answer(question)).classes, found.classes)
+    monkeypatch.setattr("napari_sdmae.worker.cache.load_head", lambda *_: pytest.fail("the head was in memory"))
+    np.testing.assert_array_equal(label_map_from_answer(protocol.answer(question)).classes, found.classes)
 
 
 def test_the_worker_measures_labels_corrected_by_hand(tmp_path: Path) -> None:
     picture, truth = discs(120, [(40, 40, 12), (80, 80, 10)])
     labels = LabelMap(truth, make_classes(["nucleus"], 1), instances=True, class_of={1: 1, 2: 1}, mpp=0.5, origin=(0.0, 0.0))
-    answer = queries.answer({"kind": "measure", "label_map": label_map_to_answer(labels), "image": picture})
+    answer = protocol.answer({"kind": "measure", "label_map": label_map_to_answer(labels), "image": picture})
     table = label_map_from_answer(answer).measurements
     np.testing.assert_allclose(table["area (µm²)"], [(truth == 1).sum() * 0.25, (truth == 2).sum() * 0.25])
     path = tmp_path / "large.tif"
     tifffile.imwrite(path, np.pad(picture, [(30, 10), (50, 5), (0, 0)]), photometric="rgb", tile=(64, 64))
     moved = label_map_to_answer(labels) | {"origin": (30.0, 50.0)}
-    again = label_map_from_answer(queries.answer({"kind": "measure", "label_map": moved, "path": str(path)})).measurements
+    again = label_map_from_answer(protocol.answer({"kind": "measure", "label_map": moved, "path": str(path)})).measurements
     np.testing.assert_allclose(again["haematoxylin OD"], table["haematoxylin OD"])
     np.testing.assert_allclose(again["centroid x (px)"], table["centroid x (px)"] + 50)
-    alone = queries.answer({"kind": "measure", "label_map": label_map_to_answer(labels)})
+    alone = protocol.answer({"kind": "measure", "label_map": label_map_to_answer(labels)})
     assert "haematoxylin OD" not in alone["measurements"]
 
 
 def test_the_worker_describes_a_head_and_says_what_is_wrong(tmp_path: Path, model_folder: Path) -> None:
     save_head(tmp_path / "head", head("instances", 2))
-    told = queries.answer({"kind": "head_info", "head": str(tmp_path / "head")})
+    told = protocol.answer({"kind": "head_info", "head": str(tmp_path / "head")})
     assert (told["task"], told["mpp"], told["tile_size"], told["name"]) == ("instances", 0.5, TILE, "head")
     assert [one["name"] for one in told["classes"]] == ["kind 0", "kind 1"]
-    with pytest.raises(queries.QueryError, match="without a head"):
-        queries.answer({"kind": "head_info", "head": str(model_folder)})
-    with pytest.raises(queries.QueryError, match="neither image nor path"):
-        queries.answer({"kind": "segment", "head": str(tmp_path / "head")})
+    with pytest.raises(protocol.QueryError, match="without a head"):
+        protocol.answer({"kind": "head_info", "head": str(model_folder)})
+    with pytest.raises(protocol.QueryError, match="neither image nor path"):
+        protocol.answer({"kind": "segment", "head": str(tmp_path / "head")})
 
 
 def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.MonkeyPatch, skin: RGB) -> None:
@@ -580,7 +580,9 @@ def test_label_maps_survive_the_way_between_processes() -> None:
 
 
 def test_the_viewer_can_read_answers_without_torch() -> None:
-    code = "import sys, napari_sdmae.labels.serialization, napari_sdmae.inference.head_answers; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, napari_sdmae.labels.serialization, napari_sdmae.worker.handlers.segment; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_info
 
-from napari_sdmae.inference.queries import QueryError, answer
 from napari_sdmae.inference.scribbles import linear_head
 from napari_sdmae.inference.scribbles.classifier import Samples, agreement, blend, classifier, encode_windows, sample
 from napari_sdmae.inference.scribbles.linear_head import PENALTY, fit_linear_head, nearest_votes
@@ -21,6 +20,7 @@ from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.checkpoints.load import load_encoder
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models.heads.sliding_window import predict_windows
+from napari_sdmae.worker.protocol import QueryError, answer
 
 RGB = NDArray[np.uint8]
 

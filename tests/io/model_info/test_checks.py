@@ -18,12 +18,12 @@ from tiny_heads import tiny_head
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import ModelConfig
-from napari_sdmae.inference.memory import Memory
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, load_model, save_model
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import check_numbers, default_model, find_model, model_info, resembles_model
 from napari_sdmae.models import SDMAE
+from napari_sdmae.worker.cache import Memory
 
 NAN, INF = float("nan"), float("inf")
 SIZES: dict[str, Any] = {"encoder_width": 24, "encoder_depth": 2, "encoder_heads": 2, "decoder_width": 24, "decoder_depth": 1}

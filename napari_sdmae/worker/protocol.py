@@ -1,8 +1,8 @@
 """Questions of the viewer, answered in a warm child process.
 
 This module imports no torch: the viewer imports :func:`answer` to send it to the child, where the heavy imports happen.
-Questions and answers are dictionaries of plain values and NumPy arrays, described in :mod:`napari_sdmae.inference.answers`
-and :mod:`napari_sdmae.inference.preflight`.
+Questions and answers are dictionaries of plain values and NumPy arrays, described in :mod:`napari_sdmae.worker.handlers.views`
+and :mod:`napari_sdmae.worker.handlers.preflight`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 from pydantic import ValidationError
 
 HOMES = {
-    "scribble": "scribble_answers",
-    "save_scribbles": "scribble_answers",
+    "scribble": "scribbles",
+    "save_scribbles": "scribbles",
     "inspect": "preflight",
-    "inspect_labelled": "labelled_answers",
+    "inspect_labelled": "preflight",
     "training_memory": "preflight",
-    "head_info": "head_answers",
-    "segment": "head_answers",
-    "measure": "head_answers",
-    "export_labels": "label_file_answers",
-    "import_labels": "label_file_answers",
-    "save_corrections": "label_file_answers",
+    "head_info": "segment",
+    "segment": "segment",
+    "measure": "segment",
+    "export_labels": "labels",
+    "import_labels": "labels",
+    "save_corrections": "labels",
 }
-"""Modules of :mod:`napari_sdmae.inference` that answer without loading torch, or load it late; the others are in answers."""
+"""Modules of :mod:`napari_sdmae.worker.handlers` that answer without loading torch, or load it late; the others are in views."""
 KINDS = ("info", "devices", "reconstruct", "attention", *HOMES, "contact_sheet", "release")
 
 NICENESS = 5
@@ -76,7 +76,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         kind = question.get("kind")
         if kind not in KINDS:
             raise ValueError(f"no question of kind {kind!r}; there are: {', '.join(KINDS)}")
-        module = import_module(f"napari_sdmae.inference.{HOMES.get(kind, 'answers')}")
+        module = import_module(f"napari_sdmae.worker.handlers.{HOMES.get(kind, 'views')}")
         reply: Callable[..., dict[str, Any]] = getattr(module, kind)
         return {"kind": kind, "warnings": [], **reply(**{key: value for key, value in question.items() if key != "kind"})}
     except Exception as error:

@@ -7,8 +7,8 @@ import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.tiles.inspect import size
-from napari_sdmae.inference import preflight
-from napari_sdmae.inference.queries import QueryError, answer
+from napari_sdmae.worker.handlers import preflight
+from napari_sdmae.worker.protocol import QueryError, answer
 
 
 def settings(data="/nowhere", **changes):
@@ -17,7 +17,7 @@ def settings(data="/nowhere", **changes):
 
 def test_the_images_are_answered_without_torch(tissue):
     code = (
-        "import sys\nfrom napari_sdmae.inference.queries import answer\n"
+        "import sys\nfrom napari_sdmae.worker.protocol import answer\n"
         f"told = answer({{'kind': 'inspect', 'settings': {{'data': {str(tissue / 'tiles')!r}}}}})\n"
         "print(told['images'], [name for name in ('torch', 'timm') if name in sys.modules])"
     )

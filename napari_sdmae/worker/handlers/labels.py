@@ -1,7 +1,8 @@
 """The answers of the warm worker about files of labels: export, reading back, corrections as training data.
 
-As in :mod:`napari_sdmae.inference.answers`, questions and answers hold plain values and NumPy arrays only. torch is not needed.
-They are asked of the worker as writing 50,000 outlines keeps Python busy for seconds, in which a viewer would stand still.
+Like those of :mod:`napari_sdmae.worker.handlers.views`, questions and answers are plain values and NumPy arrays. torch is not
+needed. They are asked of the worker as writing 50,000 outlines keeps Python busy for seconds, in which a viewer would stand
+still.
 """
 
 from __future__ import annotations

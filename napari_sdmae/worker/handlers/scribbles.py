@@ -1,6 +1,6 @@
 """The answers of the warm worker about strokes: the map they lead to, and a head folder that draws the same map.
 
-As in :mod:`napari_sdmae.inference.answers`, questions and answers hold plain values and NumPy arrays only.
+As in :mod:`napari_sdmae.worker.handlers.views`, questions and answers hold plain values and NumPy arrays only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import EncoderConfig, FinetuneConfig, HeadConfig
 from napari_sdmae.devices.select import select_device
-from napari_sdmae.inference.memory import MEMORY
 from napari_sdmae.inference.prediction.rescale import Seen, label_grids, linear
 from napari_sdmae.inference.scribbles import classifier
 from napari_sdmae.inference.scribbles.classifier import Samples
@@ -27,6 +26,7 @@ from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint, model_info
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.serialization import label_map_to_answer
+from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
 Floats = NDArray[np.float32]
@@ -82,9 +82,9 @@ def scribble(
     -------
     dict
         The label map (``label_map_from_answer`` makes it), ``probabilities``, ``channels``; ``samples`` of this field, to be
-        sent as `more` with questions about other fields; ``head`` (weight, bias, values, mpp), None for knn; ``agreement`` per class value
-        (:func:`napari_sdmae.inference.scribbles.classifier.agreement`); ``counts`` of strokes per class
-        value, and ``few``: the values with too few; ``cached``, ``seconds``, ``model``, ``note``, ``warnings``.
+        sent as `more` with questions about other fields; ``head`` (weight, bias, values, mpp), None for knn; ``agreement`` per
+        class value (:func:`~napari_sdmae.inference.scribbles.classifier.agreement`); ``counts`` of strokes, and
+        ``few``: the values with too few; ``cached``, ``seconds``, ``model``, ``note``, ``warnings``.
 
     Raises
     ------

@@ -7,8 +7,10 @@ from typing import Any
 import psutil
 
 from napari_sdmae.config.base import Device, Precision
+from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.tiles import inspect as inspection
+from napari_sdmae.data.labelled import inspect as labelled_images
+from napari_sdmae.data.tiles import inspect as images
 
 Answer = dict[str, Any]
 
@@ -16,7 +18,7 @@ Answer = dict[str, Any]
 def inspect(settings: dict[str, Any], device: str = "auto") -> Answer:
     """Look through the folder of pre-training `settings`; see :func:`napari_sdmae.data.tiles.inspect.inspect`."""
     config = PretrainConfig.model_validate(settings)
-    found = inspection.inspect(config.data, config.tiles)
+    found = images.inspect(config.data, config.tiles)
     return {**found.to_dict(), "summary": found.summary()}
 
 
@@ -67,3 +69,8 @@ def _line(needed: int, free: int, device: str, fitting: int, short: bool) -> str
     if fitting == 0:
         return f"{line}: too much even with one tile at once; choose a smaller model or tile size"
     return f"{line}: too much; set “Tiles at once” (micro_batch) to {fitting} or less: the batch is then computed in parts"
+
+
+def inspect_labelled(settings: dict[str, Any], device: str = "auto") -> Answer:
+    """Look through the labelled images of fine-tuning `settings`; see :mod:`napari_sdmae.data.labelled.inspect`."""
+    return labelled_images.inspect_labelled(FinetuneConfig.model_validate(settings))

@@ -22,12 +22,12 @@ from napari_sdmae.inference.attention import maps
 from napari_sdmae.inference.attention.encode import encode_field
 from napari_sdmae.inference.attention.token_pca import PCABasis
 from napari_sdmae.inference.contact_sheet import draw_contact_sheet
-from napari_sdmae.inference.memory import MEMORY
-from napari_sdmae.inference.notes import reconstruction_note
 from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitting_downsample
 from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo, fingerprint, model_info
 from napari_sdmae.io.model_info.safetensors_header import tensor_shapes
+from napari_sdmae.notices import reconstruction_note
+from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """The answers of the warm worker about heads: what one is, what it says about a field, what its labels measure.
 
-As in :mod:`napari_sdmae.inference.answers`, questions and answers hold plain values and NumPy arrays only. torch is loaded by
+As in :mod:`napari_sdmae.worker.handlers.views`, questions and answers hold plain values and NumPy arrays only. torch is loaded by
 ``segment`` alone.
 """
 
@@ -90,8 +90,8 @@ def segment(
 
     from napari_sdmae.devices.precision import autocast, select_precision
     from napari_sdmae.devices.select import select_device
-    from napari_sdmae.inference.memory import MEMORY
     from napari_sdmae.inference.prediction.predict import predict_picture
+    from napari_sdmae.worker.cache import MEMORY
 
     start = perf_counter()
     described, picture = head_info(head), _picture(image, path, mpp, region)

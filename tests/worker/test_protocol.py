@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
-from napari_sdmae.inference.queries import KINDS, QueryError, answer
 from napari_sdmae.io.checkpoints.load import load_encoder
+from napari_sdmae.worker.protocol import KINDS, QueryError, answer
 
 RGB = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ def question(model: Path, image: Any, **more: Any) -> dict[str, Any]:
 
 def test_importing_the_questions_loads_no_torch() -> None:
     code = (
-        "import sys; import napari_sdmae.inference.queries; "
+        "import sys; import napari_sdmae.worker.protocol; "
         "print([name for name in ('torch', 'timm', 'qtpy', 'napari') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
