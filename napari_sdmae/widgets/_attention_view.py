@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.layers import Field, LayerData, attributes, beside, derived, mosaic, placed, query_marker, robust_limits
+from napari_sdmae.layers.base import Field, LayerData, attributes, beside, derived, mosaic, placed, query_marker, robust_limits
 
 Method = Literal["received", "query", "rollout", "pca", "similarity"]
 Head = int | Literal["mean", "grid"]

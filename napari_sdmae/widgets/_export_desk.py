@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sdmae.io.labels.registry import check_target
-from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.serialization import label_map_from_answer
+from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets import _label_jobs as jobs
 from napari_sdmae.widgets._ask import ask_overwrite

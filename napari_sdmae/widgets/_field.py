@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.field import MAX_PIXELS
-from napari_sdmae.layers import Field
+from napari_sdmae.layers.base import Field
 from napari_sdmae.widgets._picture import FieldError as FieldError
 from napari_sdmae.widgets._picture import LayerPicture, picture_of
 

@@ -10,7 +10,7 @@ from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._field import Box, FieldError, Taken, bounding_box, take
 from napari_sdmae.widgets._planes_input import PlanesInput

@@ -9,9 +9,9 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sdmae.label_layers import label_features
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import label_map_from_answer
+from napari_sdmae.layers.labels import label_features
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets import _label_jobs as jobs
 from napari_sdmae.widgets._ask import ask_overwrite

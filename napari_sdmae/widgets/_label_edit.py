@@ -1,7 +1,7 @@
 """What a person does to labels: new objects, other classes, parts that become objects. Works on a napari Labels layer.
 
 Which label means what is kept in ``metadata["sdmae"]``: ``classes``, ``instances`` and ``class_of`` (of instances: the class
-value of each object); see :mod:`napari_sdmae.label_layers`.
+value of each object); see :mod:`napari_sdmae.layers.labels`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
 from napari_sdmae.labels.label_map import LabelClass, colour_of
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 
 SHOWN = "shown"
 EIGHT = np.ones((3, 3), int)

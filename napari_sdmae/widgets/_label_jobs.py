@@ -12,10 +12,10 @@ from typing import Any
 from napari.layers import Labels
 
 from napari_sdmae import __version__
-from napari_sdmae.label_layers import layer_label_map
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import label_map_to_answer
-from napari_sdmae.layers import Field, Source
+from napari_sdmae.layers.base import Field, Source
+from napari_sdmae.layers.labels import layer_label_map
 from napari_sdmae.widgets._field import Box, FieldError, Taken, take
 from napari_sdmae.widgets._label_edit import mark_of, plane_of
 

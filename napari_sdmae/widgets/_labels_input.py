@@ -7,7 +7,7 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets._events import connect_while_alive
 from napari_sdmae.widgets._image_input import fill_box
 from napari_sdmae.widgets._scroll import narrow_combo

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sdmae.io.atomic import atomic_path
-from napari_sdmae.layers import Source
+from napari_sdmae.layers.base import Source
 from napari_sdmae.widgets._picture import FieldError, grouped, picture_of
 
 MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken from its next pyramid level

@@ -10,9 +10,8 @@ from napari.layers import Layer
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_sdmae.contributions import STATUS, read_run
-from napari_sdmae.label_contributions import read_folder
-from napari_sdmae.layers import LayerData
+from napari_sdmae.contributions.readers import STATUS, read_folder, read_run
+from napari_sdmae.layers.base import LayerData
 from napari_sdmae.widgets._settings import output_folder, remember, remembered
 from napari_sdmae.widgets._show import add_layer
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import LabelClass, make_classes
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets._pieces import Pair, Pieces, Plane, image_shape, label_data, overlap, planes_of, sampled
 
 Floats = NDArray[np.float64]

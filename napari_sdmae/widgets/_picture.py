@@ -12,7 +12,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.intensity import UnknownKind, as_rgb8
-from napari_sdmae.layers import KEY, Source
+from napari_sdmae.layers.base import KEY, Source
 
 Colours = Literal["colour", "grey"]
 COLOUR_NAMES = ("c", "ch", "channel", "channels", "rgb", "colour", "color")

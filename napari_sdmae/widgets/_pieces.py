@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.data.labelled.write import Box
-from napari_sdmae.layers import Source
+from napari_sdmae.layers.base import Source
 from napari_sdmae.widgets._layer_source import finest_level
 from napari_sdmae.widgets._picture import picture_of
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from napari_sdmae.layers import KEY, PREVIEW_GAP, LayerData, preview_layers
+from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.layers.previews import PREVIEW_GAP, preview_layers
 from napari_sdmae.widgets._show import restore_layers, show_layers, withdraw_layers
 
 FAILED = " (failed)"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
-from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.labels.serialization import label_map_from_answer
-from napari_sdmae.layers import Field, LayerData, derived
+from napari_sdmae.layers.base import Field, LayerData, derived
+from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets._field import Taken
 from napari_sdmae.widgets._segment_view import in_source
 from napari_sdmae.widgets._strokes import Painted

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_sdmae.label_layers import LABELS, labels_layer, probability_layers
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import label_map_from_answer
-from napari_sdmae.layers import Field, LayerData, attributes, placed
+from napari_sdmae.layers.base import Field, LayerData, attributes, placed
+from napari_sdmae.layers.labels import LABELS, labels_layer, probability_layers
 from napari_sdmae.widgets._field import Taken
 from napari_sdmae.widgets._words import several
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
-from napari_sdmae.layers import KEY, LayerData
+from napari_sdmae.layers.base import KEY, LayerData
 from napari_sdmae.widgets._label_edit import is_corrected, set_aside
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")

@@ -7,7 +7,7 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.layers import Field
+from napari_sdmae.layers.base import Field
 from napari_sdmae.widgets import _strokes as strokes
 from napari_sdmae.widgets._class_list import ClassList
 from napari_sdmae.widgets._events import connect_while_alive

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_sdmae.layers import Field
+from napari_sdmae.layers.base import Field
 from napari_sdmae.widgets._label_edit import mark_of
 from napari_sdmae.widgets._strokes import Painted, still_painted
 

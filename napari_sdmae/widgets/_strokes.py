@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
 from napari_sdmae.labels.label_map import LabelClass, colour_of
-from napari_sdmae.layers import Field, Source, attributes, placed
+from napari_sdmae.layers.base import Field, Source, attributes, placed
 from napari_sdmae.widgets._label_edit import EIGHT, classes_of, mark_of, write_mark
 
 STROKES = "scribbles/strokes"

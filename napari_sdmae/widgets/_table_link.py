@@ -11,7 +11,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.layers import Field, LayerData, Source, attributes, placed
+from napari_sdmae.layers.base import Field, LayerData, Source, attributes, placed
 from napari_sdmae.widgets._events import connect_while_alive, listen_while_alive
 from napari_sdmae.widgets._label_edit import has_objects, plane_of
 from napari_sdmae.widgets._measurement_table import MeasurementTable

@@ -11,7 +11,7 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.layers import KEY, Field
+from napari_sdmae.layers.base import KEY, Field
 from napari_sdmae.widgets._attention_controls import AttentionControls
 from napari_sdmae.widgets._attention_view import KEYS, Shown, View, attention_layers, places, question
 from napari_sdmae.widgets._drop import accept_drop

@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.layers import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.layers.base import KEY, Field, LayerData, beside, derived, robust_limits
 from napari_sdmae.notices import reconstruction_note
 from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._editors import FloatBox, IntBox

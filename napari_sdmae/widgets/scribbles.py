@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.layers import KEY, Field
+from napari_sdmae.layers.base import KEY, Field
 from napari_sdmae.widgets import _strokes as strokes
 from napari_sdmae.widgets._drop import accept_drop
 from napari_sdmae.widgets._events import connect_while_alive

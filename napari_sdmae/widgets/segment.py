@@ -11,8 +11,8 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sdmae.label_contributions import labels_at
-from napari_sdmae.layers import KEY
+from napari_sdmae.contributions.readers import labels_at
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._ask import ask_replace_corrected
 from napari_sdmae.widgets._drop import accept_drop

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_sdmae.layers import KEY, Field, Source
+from napari_sdmae.layers.base import KEY, Field, Source
 from napari_sdmae.widgets._attention_view import Shown, View, attention_layers, places, question
 from napari_sdmae.widgets._statistics import as_html, table
 

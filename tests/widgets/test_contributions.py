@@ -9,9 +9,9 @@ from npe2 import PluginManager
 from PIL import Image
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sdmae.contributions import get_run_reader, read_run
+from napari_sdmae.contributions.readers import get_run_reader, read_run
 from napari_sdmae.io.labels.registry import export_labels
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets import _settings
 from napari_sdmae.widgets._open_folder import show_folder
 from napari_sdmae.widgets._settings import remembered

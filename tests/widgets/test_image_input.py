@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets._field import FieldError
 from napari_sdmae.widgets._image_input import VIEW, WHOLE, ImageInput
 

@@ -14,9 +14,9 @@ from napari.layers import Labels
 from npe2.io_utils import read as read_layer_data
 
 from napari_sdmae.io.labels.registry import UnusableLabels, export_labels, import_labels
-from napari_sdmae.label_layers import labels_layer, layer_label_map, probability_layers
-from napari_sdmae.layers import KEY, Field, Source
-from napari_sdmae.shape_layers import shapes_label_map
+from napari_sdmae.layers.base import KEY, Field, Source
+from napari_sdmae.layers.labels import labels_layer, layer_label_map, probability_layers
+from napari_sdmae.layers.shapes import shapes_label_map
 from napari_sdmae.widgets._open_folder import show_folder
 
 pytestmark = pytest.mark.gui

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.layers import Field, Source
+from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.widgets import _scribble_keep as keeping
 from napari_sdmae.widgets import _strokes as strokes
 from napari_sdmae.widgets._query import query_worker

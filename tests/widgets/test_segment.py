@@ -11,7 +11,7 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.layers import KEY, Field, Source
+from napari_sdmae.layers.base import KEY, Field, Source
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._query import query_worker
 from napari_sdmae.widgets._segment_view import box_layer

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_sdmae.data.labelled.corrections import add_correction
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._corrections import CorrectionPanel
 

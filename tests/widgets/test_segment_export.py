@@ -12,9 +12,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_sdmae.io.labels.registry import FORMATS, format_of
-from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.layers import Field, Source
+from napari_sdmae.layers.base import Field, Source
+from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets import _label_edit as edit
 from napari_sdmae.widgets._query import query_worker
 from napari_sdmae.widgets._show import show_layers

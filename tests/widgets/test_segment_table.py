@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets._measurement_model import MeasurementModel, as_text, sorting
 from napari_sdmae.widgets._measurement_table import MeasurementTable
 from napari_sdmae.widgets._table_link import MARKER, TableLink, extent_of

@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sdmae.layers import KEY, Field, Source, derived, query_marker
+from napari_sdmae.layers.base import KEY, Field, Source, derived, query_marker
 from napari_sdmae.widgets._show import find_layer, is_shown, next_limits, show_layers, withdraw_layers
 
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_to_answer
-from napari_sdmae.layers import KEY
+from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets import _export_desk, _label_desk, _scribble_keep, _standing, attention, scribbles
 from napari_sdmae.widgets._query import Failure
 from napari_sdmae.widgets.reconstruct import ReconstructWidget

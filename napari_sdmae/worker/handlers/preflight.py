@@ -63,7 +63,7 @@ def _runs_in_bf16(precision: Precision, device: str) -> bool:
 
 def _line(needed: int, free: int, device: str, fitting: int, short: bool) -> str:
     where = "GPU memory" if device == "cuda" else "memory"
-    line = f"training needs about {inspection.size(needed)} of {where} ({inspection.size(free)} free)"
+    line = f"training needs about {images.size(needed)} of {where} ({images.size(free)} free)"
     if not short:
         return line
     if fitting == 0:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from napari_sdmae.io.labels.description import as_labels, undescribed
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.labels.objects import present
-from napari_sdmae.layers import KEY, Field, LayerData, derived
+from napari_sdmae.layers.base import KEY, Field, LayerData, derived
 
 LABELS = "segment/labels"
-"""Key of the labels that replace each other; see :func:`~napari_sdmae.layers.derived`."""
+"""Key of the labels that replace each other; see :func:`~napari_sdmae.layers.base.derived`."""
 CLEAR = (0.0, 0.0, 0.0, 0.0)
 GREY = (0.6, 0.6, 0.6, 1.0)
 KEPT = ("mpp", "origin", "step", "source", "instances")

@@ -1,31 +1,70 @@
-"""Labels and shapes from and to files through napari's own File > Open and File > Save, and from folders by a command.
-
-No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0065).
-A reader takes all files that it is offered for, or says what is wrong with them. A writer replaces what is there: napari's
-dialog has asked. Nothing is computed but the file.
-"""
+"""napari's File > Open: runs, and labels and shapes from files and folders; nothing is computed."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from napari_sdmae.io.labels.geojson.features import Shape
 from napari_sdmae.io.labels.geojson.read import OBJECTS, labels_of_shapes, shapes_in_source
-from napari_sdmae.io.labels.registry import FORMATS, UnusableLabels, export_labels, import_labels
-from napari_sdmae.label_layers import labels_layer, layer_label_map
-from napari_sdmae.layers import LayerData
-from napari_sdmae.shape_layers import shapes_layer, write_shapes
+from napari_sdmae.io.labels.registry import FORMATS, UnusableLabels, import_labels
+from napari_sdmae.layers.base import LayerData
+from napari_sdmae.layers.labels import labels_layer
+from napari_sdmae.layers.previews import preview_layers
+from napari_sdmae.layers.shapes import shapes_layer
+from napari_sdmae.runs.folder import RunFolder
+
+Paths = str | list[str]
+STATUS = "status.json"
+
+
+def get_run_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return the reader of runs when `path` is a status.json, or the folder of a run with previews, else None.
+
+    Whatever is wrong with a status.json the reader says: napari would only tell that nobody could read it.
+    """
+    first = path if isinstance(path, str) else path[0]
+    ours = Path(first).name == STATUS or latest_preview(run_of(first)) is not None
+    return read_run if ours else None
+
+
+def read_run(path: Paths) -> list[LayerData]:
+    """Return the latest previews of each run at `path` (a status.json or a run folder): input, masked, reconstruction, error.
+
+    Raises
+    ------
+    ValueError
+        If it is no run, or one without previews.
+    """
+    return [layer for one in ([path] if isinstance(path, str) else path) for layer in _previews_of(run_of(one), one)]
+
+
+def _previews_of(run: RunFolder, path: str) -> list[LayerData]:
+    if not run.exists():
+        raise ValueError(f"{path}: not a run of SD-MAE (no config.yaml beside it). Open the status.json of a run folder.")
+    preview = latest_preview(run)
+    if preview is None:
+        raise ValueError(f"{run.path.name} has no previews yet. Watch it in the dock widget Pre-train or Fine-tune, page Runs.")
+    return preview_layers(run.path, preview)
+
+
+def run_of(path: str | Path) -> RunFolder:
+    """Return the run folder that `path`, the folder itself or its status.json, belongs to."""
+    place = Path(path)
+    return RunFolder(place.parent if place.name == STATUS else place)
+
+
+def latest_preview(run: RunFolder) -> Path | None:
+    """Return the newest preview file of `run`; None when this is no run, or a run without previews."""
+    previews = run.previews() if run.exists() else []
+    return previews[-1] if previews else None
+
 
 CLASSES = ".classes.json"
 GEOJSON = (".geojson", ".geojson.gz")
 LABELS = (CLASSES, "labels.ome.tif", "labels.ome.tiff")
 """Ends of names that nothing but labels has; napari.yaml offers the readers for the same."""
 READABLE = tuple(sorted({suffix for one in FORMATS.values() if one.keeps for suffix in one.suffixes} | {CLASSES}))
-Paths = str | list[str]
 Reader = Callable[[Paths], list[LayerData]]
 
 
@@ -98,40 +137,6 @@ def _geojson_layers(file: Path) -> list[LayerData]:
 def read_labels_layers(path: Paths) -> list[LayerData]:
     """Return the labels in each file as a layer with all that was kept, also of other programs' files."""
     return [_as_labels(_picture(file)) for file in _files(path)]
-
-
-def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer in the format that the end of `path` names; return the files."""
-    return _write_labels(path, data, attributes, None)
-
-
-def write_labels_coco(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer as COCO JSON; return the file."""
-    return _write_labels(path, data, attributes, "coco")
-
-
-def write_shapes_geojson(path: str, data: Sequence[Any], attributes: Mapping[str, Any]) -> list[str]:
-    """Write the areas of a Shapes layer as annotations of QuPath, and say what is none; return the file."""
-    with _heard():
-        left_out = write_shapes(data, attributes, Path(path), overwrite=True)
-    if left_out:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        warnings.warn(f"left out, because they are no areas: {found}", stacklevel=2)
-    return [path]
-
-
-def _write_labels(path: str, data: Any, attributes: Mapping[str, Any], format: str | None) -> list[str]:
-    with _heard():
-        return [str(one) for one in export_labels(layer_label_map(data, attributes), path, format=format, overwrite=True)]
-
-
-@contextmanager
-def _heard() -> Iterator[None]:
-    """Raise a ValueError as RuntimeError: napari takes the former for "no such writer" and does not say what is wrong."""
-    try:
-        yield
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
 
 
 def _as_labels(file: Path) -> LayerData:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.label_layers import labels_layer
 from napari_sdmae.labels.label_map import LabelMap
-from napari_sdmae.layers import KEY, LayerData, mosaic, preview_layers
-from napari_sdmae.runs.folder import RunFolder
+from napari_sdmae.layers.base import KEY, LayerData, mosaic
+from napari_sdmae.layers.labels import labels_layer
 
 SOURCE = {
     "source": "Pathology Atlas (Serdar Balci, Memorial Pathology), patolojiatlasi.com, doi:10.5281/zenodo.6382734",
@@ -34,8 +32,6 @@ NUCLEI_SOURCE = {
 NUCLEI_NAME = "H&E nuclei (HautaniemiLab, BSD-3)"
 REGION, REGION_MPP = "regions/skin_morphea.jpg", 0.527
 TILES_PER_ORGAN = 6
-STATUS = "status.json"
-Paths = str | list[str]
 
 
 def tissue_folder() -> Path:
@@ -89,45 +85,3 @@ def _sample(picture: NDArray[np.uint8], name: str, mpp: float, file: Path | None
         },
         "image",
     )
-
-
-def get_run_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return the reader of runs when `path` is a status.json, or the folder of a run with previews, else None.
-
-    Whatever is wrong with a status.json the reader says: napari would only tell that nobody could read it.
-    """
-    first = path if isinstance(path, str) else path[0]
-    ours = Path(first).name == STATUS or latest_preview(run_of(first)) is not None
-    return read_run if ours else None
-
-
-def read_run(path: Paths) -> list[LayerData]:
-    """Return the latest previews of each run at `path` (a status.json or a run folder): input, masked, reconstruction, error.
-
-    Raises
-    ------
-    ValueError
-        If it is no run, or one without previews.
-    """
-    return [layer for one in ([path] if isinstance(path, str) else path) for layer in _previews_of(run_of(one), one)]
-
-
-def _previews_of(run: RunFolder, path: str) -> list[LayerData]:
-    if not run.exists():
-        raise ValueError(f"{path}: not a run of SD-MAE (no config.yaml beside it). Open the status.json of a run folder.")
-    preview = latest_preview(run)
-    if preview is None:
-        raise ValueError(f"{run.path.name} has no previews yet. Watch it in the dock widget Pre-train or Fine-tune, page Runs.")
-    return preview_layers(run.path, preview)
-
-
-def run_of(path: str | Path) -> RunFolder:
-    """Return the run folder that `path`, the folder itself or its status.json, belongs to."""
-    place = Path(path)
-    return RunFolder(place.parent if place.name == STATUS else place)
-
-
-def latest_preview(run: RunFolder) -> Path | None:
-    """Return the newest preview file of `run`; None when this is no run, or a run without previews."""
-    previews = run.previews() if run.exists() else []
-    return previews[-1] if previews else None

@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_sdmae.layers import (
-    KEY,
-    Field,
-    Source,
-    beside,
-    derived,
-    mosaic,
-    preview_layers,
-    query_marker,
-    robust_limits,
-    strip,
-)
+from napari_sdmae.layers.base import KEY, Field, Source, beside, derived, mosaic, query_marker, robust_limits
+from napari_sdmae.layers.previews import preview_layers, strip
 
 PATCH = 16
 PLACES = [

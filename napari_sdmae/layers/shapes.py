@@ -16,9 +16,9 @@ from napari_sdmae.io.labels.geojson.features import Shape
 from napari_sdmae.io.labels.geojson.read import labels_of_shapes
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, write_features
 from napari_sdmae.io.labels.shapes import AREAS, polygons_of
-from napari_sdmae.label_layers import place_of
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
-from napari_sdmae.layers import KEY, LayerData
+from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.layers.labels import place_of
 
 SPACE = uuid.UUID("5d2b9f0e-6f0c-4c0b-9a53-1d1c7f6a2c11")
 """In which the ids of drawn shapes follow from what is drawn."""
