@@ -21,9 +21,9 @@ import numpy as np
 from machine import write_result
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.widgets._attention_view import View
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets.attention import AttentionWidget
+from napari_sdmae.widgets.attention.dock import AttentionWidget
+from napari_sdmae.widgets.attention.view import View
+from napari_sdmae.widgets.worker_client import query_worker
 
 
 def wait_until_drawn(viewer: napari.Viewer) -> float:

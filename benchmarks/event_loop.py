@@ -28,7 +28,7 @@ from machine import write_result
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets.pretrain import PretrainWidget
+from napari_sdmae.widgets.pretrain.dock import PretrainWidget
 
 TICK_MS = 10
 

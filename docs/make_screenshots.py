@@ -24,9 +24,9 @@ from qtpy.QtWidgets import QApplication  # noqa: E402
 
 from napari_sdmae.config.finetune import FinetuneConfig  # noqa: E402
 from napari_sdmae.io.images.read import read_image  # noqa: E402
-from napari_sdmae.widgets._attention_view import View  # noqa: E402
-from napari_sdmae.widgets._fold import Fold  # noqa: E402
-from napari_sdmae.widgets._query import query_worker  # noqa: E402
+from napari_sdmae.widgets.attention.view import View  # noqa: E402
+from napari_sdmae.widgets.base.collapsible import Fold  # noqa: E402
+from napari_sdmae.widgets.worker_client import query_worker  # noqa: E402
 
 OUTPUT = Path(__file__).parent / "screenshots"
 SHIPPED = Path(str(resources.files("napari_sdmae.resources")))

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_sdmae.cli._streams import SteadyStream
-from napari_sdmae.runs.describe import describe, duration, losses, measures
+from napari_sdmae.humanize import duration
+from napari_sdmae.runs.describe import describe, losses, measures
 from napari_sdmae.runs.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned
 from napari_sdmae.text.printable import printable
 

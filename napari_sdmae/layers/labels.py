@@ -8,6 +8,7 @@ are the layer's features. Coordinates of layers are pixel centres, of label maps
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -274,3 +275,11 @@ def _as_shown(one: LabelClass, table: Mapping[str, NDArray[Any]], attributes: Ma
 
 def _rgba(colour: Colour) -> tuple[float, ...]:
     return (*(value / 255 for value in colour), 1.0)
+
+
+def in_source(label_map: LabelMap, field: Field, source: str) -> LabelMap:
+    """Return labels of a field, whose origin counts from its corner, as labels of the whole source."""
+    origin = tuple(start + at * field.step for start, at in zip(field.origin, label_map.origin, strict=True))
+    return replace(
+        label_map, origin=(origin[0], origin[1]), step=label_map.step * field.step, mpp=field.source.mpp, source=source
+    )

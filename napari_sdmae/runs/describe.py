@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_sdmae.humanize import duration
 from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
@@ -66,11 +67,3 @@ def in_words(name: str) -> str:
 def counted(number: int, what: str) -> str:
     """Return how many there are of something: ``1 image``, ``2 images``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time a person reads at a glance: ``3 h 05 min``, ``12 min``, ``40 s``."""
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"

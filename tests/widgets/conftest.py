@@ -94,7 +94,7 @@ def answer_box() -> Callable[[str], None]:
 @pytest.fixture
 def kill_the_worker(qtbot) -> Callable[[Callable[[], object]], None]:
     """Kill the query worker's child while it has the question that is asked by what is called."""
-    from napari_sdmae.widgets._query import query_worker
+    from napari_sdmae.widgets.worker_client import query_worker
 
     def kill(ask: Callable[[], object]) -> None:
         executor = query_worker()._child._executor
@@ -246,7 +246,7 @@ def type_command() -> Iterator[Callable[[str, Path], None]]:
 @pytest.fixture(scope="session")
 def warm_worker(qapp) -> Iterator[None]:
     """Keep the query worker's child between tests: starting one and importing torch takes seconds."""
-    from napari_sdmae.widgets._query import query_worker
+    from napari_sdmae.widgets.worker_client import query_worker
 
     keeper = QObject()
     query_worker().ask({"kind": "devices"}, lambda _: None, lambda _: None, user=keeper)

@@ -12,9 +12,9 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.widgets._attention_view import METHODS, View
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets.attention import AttentionWidget
+from napari_sdmae.widgets.attention.dock import AttentionWidget
+from napari_sdmae.widgets.attention.view import METHODS, View
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 RGB = np.random.default_rng(0).integers(0, 255, (128, 192, 3), np.uint8)

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_sdmae.layers.base import KEY, Field, Source
-from napari_sdmae.widgets._attention_view import Shown, View, attention_layers, places, question
-from napari_sdmae.widgets._statistics import as_html, table
+from napari_sdmae.widgets.attention.statistics import as_html, table
+from napari_sdmae.widgets.attention.view import Shown, View, attention_layers, places, question
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (64, 48, 3), np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_sdmae.widgets._contact_sheet import GAP, Picture, contact_sheet
+from napari_sdmae.widgets.runs.contact_sheet import GAP, Picture, contact_sheet
 
 pytestmark = pytest.mark.gui
 

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QFileDialog
 from napari_sdmae.contributions.readers import get_run_reader, read_run
 from napari_sdmae.io.labels.registry import export_labels
 from napari_sdmae.layers.base import KEY
-from napari_sdmae.widgets import _settings
-from napari_sdmae.widgets._open_folder import show_folder
-from napari_sdmae.widgets._settings import remembered
+from napari_sdmae.widgets.base import preferences
+from napari_sdmae.widgets.base.preferences import remembered
+from napari_sdmae.widgets.canvas.open_folder import show_folder
 
 pytestmark = pytest.mark.gui
 
@@ -152,12 +152,12 @@ def test_preferences_are_used(viewer, fresh_memory, tmp_path):
     from napari.settings import get_plugin_settings
 
     general = get_plugin_settings("napari-sdmae").general
-    assert _settings.preference("device") == "auto"
-    assert _settings.output_folder().name == "sdmae"
-    assert _settings.cache_folder() is None
+    assert preferences.preference("device") == "auto"
+    assert preferences.output_folder().name == "sdmae"
+    assert preferences.cache_folder() is None
     general.output_folder, general.cache_folder = str(tmp_path), str(tmp_path / "cache")
     try:
-        assert (_settings.output_folder(), _settings.cache_folder()) == (tmp_path, tmp_path / "cache")
+        assert (preferences.output_folder(), preferences.cache_folder()) == (tmp_path, tmp_path / "cache")
     finally:
         general.output_folder = general.cache_folder = ""
     with pytest.raises(ValueError, match="abacus"):
@@ -165,12 +165,12 @@ def test_preferences_are_used(viewer, fresh_memory, tmp_path):
 
 
 def test_the_values_last_used_are_remembered(fresh_memory):
-    assert _settings.remembered("models", []) == []
-    _settings.remember("ratio", 0.7)
-    assert _settings.remembered("ratio", 0.6) == 0.7
-    assert _settings.remembered("ratio", "text") == "text"
+    assert preferences.remembered("models", []) == []
+    preferences.remember("ratio", 0.7)
+    assert preferences.remembered("ratio", 0.6) == 0.7
+    assert preferences.remembered("ratio", "text") == "text"
     for number in range(10):
-        _settings.remember_recent("models", f"m{number % 9}")
-    assert _settings.remembered("models", []) == ["m0", "m8", "m7", "m6", "m5", "m4", "m3", "m2"]
-    _settings.memory_file().write_text("{broken")
-    assert _settings.remembered("ratio", 0.6) == 0.6
+        preferences.remember_recent("models", f"m{number % 9}")
+    assert preferences.remembered("models", []) == ["m0", "m8", "m7", "m6", "m5", "m4", "m3", "m2"]
+    preferences.memory_file().write_text("{broken")
+    assert preferences.remembered("ratio", 0.6) == 0.6

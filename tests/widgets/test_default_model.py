@@ -15,15 +15,15 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.io.model_info.info import default_model, model_info
-from napari_sdmae.widgets._model_card import CardDialog
-from napari_sdmae.widgets._model_input import ModelInput
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets._settings import memory_file, remember_recent
-from napari_sdmae.widgets.attention import AttentionWidget
-from napari_sdmae.widgets.finetune import FinetuneWidget
-from napari_sdmae.widgets.reconstruct import ReconstructWidget
-from napari_sdmae.widgets.scribbles import ScribblesWidget
-from napari_sdmae.widgets.segment import SegmentWidget
+from napari_sdmae.widgets.attention.dock import AttentionWidget
+from napari_sdmae.widgets.base.preferences import memory_file, remember_recent
+from napari_sdmae.widgets.finetune.dock import FinetuneWidget
+from napari_sdmae.widgets.inputs.model import ModelInput
+from napari_sdmae.widgets.inputs.model_card import CardDialog
+from napari_sdmae.widgets.reconstruct.dock import ReconstructWidget
+from napari_sdmae.widgets.scribbles.dock import ScribblesWidget
+from napari_sdmae.widgets.segment.dock import SegmentWidget
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 PICTURES = os.environ.get("SDMAE_TEST_PICTURES")

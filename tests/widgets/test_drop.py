@@ -12,11 +12,13 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QLabel, QLineEdit
 
 from napari_sdmae.io.labels.registry import export_labels
-from napari_sdmae.widgets import _drop, _model_input, _source
-from napari_sdmae.widgets._data_edit import DataEdit
-from napari_sdmae.widgets._export_form import ExportForm
-from napari_sdmae.widgets._folder_edit import FolderEdit
-from napari_sdmae.widgets._query import query_worker
+from napari_sdmae.widgets.canvas import drop as _drop
+from napari_sdmae.widgets.forms.data_edit import DataEdit
+from napari_sdmae.widgets.forms.path_edit import FolderEdit
+from napari_sdmae.widgets.inputs import images_source
+from napari_sdmae.widgets.inputs import model as _model_input
+from napari_sdmae.widgets.segment.export_form import ExportForm
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 
@@ -88,9 +90,9 @@ def test_a_run_dropped_on_a_dock_is_watched_and_a_folder_learned_from(qtbot, tmp
     )
     run = tmp_path / "run"
     run.mkdir()
-    _source.take_run_or_images(dock, run)
+    images_source.take_run_or_images(dock, run)
     (run / "status.json").write_text(json.dumps({}))
-    _source.take_run_or_images(dock, tmp_path)
+    images_source.take_run_or_images(dock, tmp_path)
     assert (used, attached, tabs) == ([run, tmp_path], [], [0, 0])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_sdmae.widgets._field import FieldError, bounding_box, choose_level, clip_box, take
+from napari_sdmae.widgets.canvas.layer_region import FieldError, bounding_box, choose_level, clip_box, take
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 255, (80, 60, 3), np.uint8)

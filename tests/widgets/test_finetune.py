@@ -14,12 +14,12 @@ from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.runs.folder import RunFolder
-from napari_sdmae.widgets._editors import Choice
-from napari_sdmae.widgets._fold import Fold
-from napari_sdmae.widgets._query import QueryWorker
-from napari_sdmae.widgets.finetune import FinetuneWidget
-from napari_sdmae.widgets.pretrain import PretrainWidget
-from napari_sdmae.widgets.segment import SegmentWidget
+from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.finetune.dock import FinetuneWidget
+from napari_sdmae.widgets.forms.editors import Choice
+from napari_sdmae.widgets.pretrain.dock import PretrainWidget
+from napari_sdmae.widgets.segment.dock import SegmentWidget
+from napari_sdmae.widgets.worker_client import QueryWorker
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(240)]
 SECONDS = 1000

@@ -13,12 +13,12 @@ from napari_sdmae.cli.finetune import settings
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
-from napari_sdmae.widgets._fields import fields_of
-from napari_sdmae.widgets._finetune_effects import without_effect
-from napari_sdmae.widgets._finetune_page import FinetunePage, presets_for
-from napari_sdmae.widgets._form import SettingsForm
-from napari_sdmae.widgets._job import finetune_command
-from napari_sdmae.widgets._query import QueryWorker
+from napari_sdmae.widgets.finetune.effects import without_effect
+from napari_sdmae.widgets.finetune.new_run_page import FinetunePage, presets_for
+from napari_sdmae.widgets.forms.form_fields import fields_of
+from napari_sdmae.widgets.forms.settings_form import SettingsForm
+from napari_sdmae.widgets.runs.job import finetune_command
+from napari_sdmae.widgets.worker_client import QueryWorker
 
 pytestmark = pytest.mark.gui
 ELSEWHERE = ["task", "data", "model"]

@@ -12,19 +12,19 @@ from napari.layers import Labels, Shapes
 from PIL import Image
 
 from napari_sdmae.runs.kind import run_kind
-from napari_sdmae.widgets._confusion import ConfusionMatrix, row_shares
-from napari_sdmae.widgets._finetune_page import FinetunePage
-from napari_sdmae.widgets._finetune_plot import FinetunePlot, best_epoch, selecting_metric, with_validation
-from napari_sdmae.widgets._finetune_preflight import amounts, summary
-from napari_sdmae.widgets._finetune_start import FoundLabels, LabelledSituation, reason_not_to_start
-from napari_sdmae.widgets._new_run import NewRunPage
-from napari_sdmae.widgets._numbers import NumbersTable
-from napari_sdmae.widgets._preview_layers import PreviewLayers
-from napari_sdmae.widgets._report import live_rows, read_report, report_of
-from napari_sdmae.widgets._run_dock import RunDock
-from napari_sdmae.widgets._run_page import RunPage
-from napari_sdmae.widgets.finetune import FinetuneWidget
-from napari_sdmae.widgets.pretrain import PretrainWidget
+from napari_sdmae.widgets.base.number_table import NumbersTable
+from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix, row_shares
+from napari_sdmae.widgets.finetune.dock import FinetuneWidget
+from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
+from napari_sdmae.widgets.finetune.plot import FinetunePlot, best_epoch, selecting_metric, with_validation
+from napari_sdmae.widgets.finetune.preflight import amounts, summary
+from napari_sdmae.widgets.finetune.readiness import FoundLabels, LabelledSituation, reason_not_to_start
+from napari_sdmae.widgets.finetune.report import live_rows, read_report, report_of
+from napari_sdmae.widgets.pretrain.dock import PretrainWidget
+from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
+from napari_sdmae.widgets.runs.dock import RunDock
+from napari_sdmae.widgets.runs.new_run_page import RunPage
+from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
 
 pytestmark = pytest.mark.gui
 CLASSES = [{"value": 0, "name": "benign", "colour": [10, 20, 30]}, {"value": 1, "name": "tumour", "colour": [230, 75, 53]}]

@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QApplication, QLabel
 from napari_sdmae.config.base import setting
 from napari_sdmae.config.presets import preset_names
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets._editors import FloatBox, IntBox, OptionalNumber
-from napari_sdmae.widgets._fields import fields_of, make_editor, problems
-from napari_sdmae.widgets._folder_edit import FolderEdit
-from napari_sdmae.widgets._form import SettingsForm, value_at
-from napari_sdmae.widgets._notes import scrolling
+from napari_sdmae.widgets.base.text import scrolling
+from napari_sdmae.widgets.forms.editors import FloatBox, IntBox, OptionalNumber
+from napari_sdmae.widgets.forms.form_fields import fields_of, make_editor, problems
+from napari_sdmae.widgets.forms.path_edit import FolderEdit
+from napari_sdmae.widgets.forms.settings_form import SettingsForm, value_at
 
 pytestmark = pytest.mark.gui
 FIELDS = {field.key: field for field in fields_of(PretrainConfig, skip=frozenset({"data"}))}
@@ -217,10 +217,10 @@ def test_the_folder_edit_is_a_folder_or_nothing(qtbot, monkeypatch, tmp_path):
     edit = FolderEdit()
     qtbot.addWidget(edit)
     assert edit.get() is None
-    monkeypatch.setattr("napari_sdmae.widgets._folder_edit.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path))
+    monkeypatch.setattr("napari_sdmae.widgets.forms.path_edit.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path))
     qtbot.mouseClick(edit.button, Qt.MouseButton.LeftButton)
     assert edit.get() == tmp_path
-    monkeypatch.setattr("napari_sdmae.widgets._folder_edit.QFileDialog.getExistingDirectory", lambda *_: "")
+    monkeypatch.setattr("napari_sdmae.widgets.forms.path_edit.QFileDialog.getExistingDirectory", lambda *_: "")
     qtbot.mouseClick(edit.button, Qt.MouseButton.LeftButton)
     assert edit.get() == tmp_path  # leaving the window without a choice changes nothing
 

@@ -5,8 +5,8 @@ import pytest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_sdmae.layers.base import KEY
-from napari_sdmae.widgets._field import FieldError
-from napari_sdmae.widgets._image_input import VIEW, WHOLE, ImageInput
+from napari_sdmae.widgets.canvas.layer_region import FieldError
+from napari_sdmae.widgets.inputs.image import VIEW, WHOLE, ImageInput
 
 pytestmark = pytest.mark.gui
 RGB = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)

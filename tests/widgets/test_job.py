@@ -15,7 +15,7 @@ import pytest
 from napari_sdmae.cli.pretrain import settings
 from napari_sdmae.config.presets import load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets._job import console_file, launch, new_run_folder, pretrain_command, resume_command, shell_line
+from napari_sdmae.widgets.runs.job import console_file, launch, new_run_folder, pretrain_command, resume_command, shell_line
 
 RUN = Path("/runs/one")
 CHANGED = {
@@ -85,7 +85,7 @@ def test_a_job_outlives_the_process_that_launched_it(tmp_path):
     pidfile = tmp_path / "pid"
     job = f"import os, time; open({str(pidfile)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     code = (
-        "import sys, time; from pathlib import Path; from napari_sdmae.widgets._job import launch; "
+        "import sys, time; from pathlib import Path; from napari_sdmae.widgets.runs.job import launch; "
         f"launch([sys.executable, '-c', {job!r}], Path({str(tmp_path / 'run')!r})); time.sleep(60)"
     )
     launcher = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)

@@ -17,7 +17,7 @@ from napari_sdmae.io.labels.registry import UnusableLabels, export_labels, impor
 from napari_sdmae.layers.base import KEY, Field, Source
 from napari_sdmae.layers.labels import labels_layer, layer_label_map, probability_layers
 from napari_sdmae.layers.shapes import shapes_label_map
-from napari_sdmae.widgets._open_folder import show_folder
+from napari_sdmae.widgets.canvas.open_folder import show_folder
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-sdmae"

@@ -7,8 +7,8 @@ from napari.layers import Image
 from PIL import Image as Picture
 
 from napari_sdmae.io.images.read import read_image, read_mpp
-from napari_sdmae.widgets._field import take
-from napari_sdmae.widgets._layer_source import finest_level, write_layers
+from napari_sdmae.widgets.canvas.layer_region import take
+from napari_sdmae.widgets.canvas.write_layers import finest_level, write_layers
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_training_sees_the_pixels_that_are_shown(tmp_path, region):
 
 
 def test_of_a_pyramid_the_finest_level_that_fits_is_taken_with_its_own_scale(tmp_path, region, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.widgets._layer_source.finest_level", lambda shapes: finest_level(shapes, 40_000))
+    monkeypatch.setattr("napari_sdmae.widgets.canvas.write_layers.finest_level", lambda shapes: finest_level(shapes, 40_000))
     layer = Image([region, region[::2, ::2]], multiscale=True, scale=(0.25, 0.25), units=("um", "um"))
     (file,) = write_layers([layer], tmp_path)
     np.testing.assert_array_equal(tifffile.imread(file), region[::2, ::2])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_sdmae.widgets._loss_plot import MOST_POINTS, LossPlot, curves
+from napari_sdmae.widgets.runs.loss_plot import MOST_POINTS, LossPlot, curves
 
 pytestmark = pytest.mark.gui
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_sdmae.widgets._notes import COMMAND_LINES, CommandLine
+from napari_sdmae.widgets.base.text import COMMAND_LINES, CommandLine
 
 
 @pytest.mark.parametrize("points", [8, 11, 17])

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from PIL import Image as Pillow
 
-from napari_sdmae.widgets._painted import classes_of, drawn_pictures, find_pairs, painted_pictures
-from napari_sdmae.widgets._pieces import Pair
+from napari_sdmae.widgets.canvas.annotations import classes_of, drawn_pictures, find_pairs, painted_pictures
+from napari_sdmae.widgets.canvas.crops import Pair
 
 POINT = (0.0, 0.0)
 MICRONS = {"scale": (0.5, 0.5), "units": ("um", "um")}
@@ -155,8 +155,8 @@ def test_a_picture_without_boxes_teaches_what_is_none(region):
 
 
 def test_of_a_pyramid_only_the_wanted_part_of_a_level_is_read(region, monkeypatch):
-    monkeypatch.setattr("napari_sdmae.widgets._layer_source.MOST_PIXELS", 200_000)
-    monkeypatch.setattr("napari_sdmae.widgets._layer_source.finest_level.__defaults__", (200_000,))
+    monkeypatch.setattr("napari_sdmae.widgets.canvas.write_layers.MOST_PIXELS", 200_000)
+    monkeypatch.setattr("napari_sdmae.widgets.canvas.write_layers.finest_level.__defaults__", (200_000,))
     image = Image([region, region[::2, ::2]], name="slide", multiscale=True, **MICRONS)
     values = np.zeros((600, 700), np.uint8)
     values[200:260, 300:360] = 1

@@ -6,9 +6,9 @@ from napari.layers import Image
 
 from napari_sdmae.io.images.intensity import as_rgb8
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.widgets._field import take
-from napari_sdmae.widgets._layer_source import write_layers
-from napari_sdmae.widgets._picture import FieldError, grouped, is_certain, mean, merged, picture_of, taken_text, trio_of
+from napari_sdmae.widgets.canvas.layer_region import take
+from napari_sdmae.widgets.canvas.picture import FieldError, grouped, is_certain, mean, merged, picture_of, taken_text, trio_of
+from napari_sdmae.widgets.canvas.write_layers import write_layers
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 255, (40, 60, 3), np.uint8)

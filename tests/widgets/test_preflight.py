@@ -5,8 +5,9 @@ import pytest
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets._finetune_preflight import LabelledPreflight
-from napari_sdmae.widgets._preflight import Preflight, device_line
+from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
+from napari_sdmae.widgets.pretrain.preflight import Preflight
+from napari_sdmae.widgets.runs.preflight import device_line
 
 DEVICES = {
     "default": "cuda",

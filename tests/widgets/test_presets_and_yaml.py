@@ -7,7 +7,7 @@ import yaml
 
 from napari_sdmae.config.presets import preset_names
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets._presets import preset_note, read_settings, write_settings
+from napari_sdmae.widgets.forms.presets import preset_note, read_settings, write_settings
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.runs.folder import RunFolder
-from napari_sdmae.widgets._editors import Choice
-from napari_sdmae.widgets._fold import Fold
-from napari_sdmae.widgets._query import QueryWorker
-from napari_sdmae.widgets.pretrain import PretrainWidget
+from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.forms.editors import Choice
+from napari_sdmae.widgets.pretrain.dock import PretrainWidget
+from napari_sdmae.widgets.worker_client import QueryWorker
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(240)]
 SECONDS = 1000
@@ -252,7 +252,7 @@ def test_a_run_survives_the_viewer_is_found_again_and_its_death_is_seen(
     widget = open_widget()
     folder = start(widget, images, qtbot)
     window, answers = viewer.window._qt_window, ["stay", "run"]
-    monkeypatch.setattr("napari_sdmae.widgets._run_dock.ask_before_closing", lambda *_: answers.pop(0))
+    monkeypatch.setattr("napari_sdmae.widgets.runs.dock.ask_before_closing", lambda *_: answers.pop(0))
     assert not window.close()
     assert window.isVisible()
     viewer.close()
@@ -275,7 +275,7 @@ def test_a_run_survives_the_viewer_is_found_again_and_its_death_is_seen(
 
 def test_closing_napari_may_stop_the_run_and_keep_its_model(open_widget, images, viewer, qtbot, monkeypatch):
     folder = start(open_widget(), images, qtbot)
-    monkeypatch.setattr("napari_sdmae.widgets._run_dock.ask_before_closing", lambda *_: "stop")
+    monkeypatch.setattr("napari_sdmae.widgets.runs.dock.ask_before_closing", lambda *_: "stop")
     viewer.close()
     qtbot.waitUntil(lambda: folder.status().state == "stopped", timeout=120 * SECONDS)
     assert (folder.model / "model.safetensors").is_file()
@@ -319,7 +319,7 @@ def test_layers_of_the_viewer_are_a_source_that_the_command_line_can_use(open_wi
 def test_settings_are_loaded_and_saved_and_a_wrong_file_changes_nothing(open_widget, tmp_path, monkeypatch, qtbot):
     page = open_widget().new_run
     page.form.editors["optimizer.base_lr"].set(1.7e-5)
-    dialogs = "napari_sdmae.widgets._run_page.QFileDialog"
+    dialogs = "napari_sdmae.widgets.runs.new_run_page.QFileDialog"
     monkeypatch.setattr(f"{dialogs}.getSaveFileName", lambda *_: (str(tmp_path / "s.yaml"), ""))
     qtbot.mouseClick(page.save_button, Qt.MouseButton.LeftButton)
     assert yaml.safe_load((tmp_path / "s.yaml").read_text())["optimizer"]["base_lr"] == 1.7e-5

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from PIL import Image
 
-from napari_sdmae.widgets._preview_layers import PreviewLayers
+from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
 
 NAMES = ["input", "masked", "reconstruction", "error"]
 

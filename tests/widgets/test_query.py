@@ -11,7 +11,7 @@ import psutil
 import pytest
 from qtpy.QtCore import QObject
 
-from napari_sdmae.widgets._query import Failure, QueryWorker, describe
+from napari_sdmae.widgets.worker_client import Failure, QueryWorker, describe
 
 pytestmark = pytest.mark.gui
 
@@ -239,7 +239,7 @@ SCRIPT = """
 import sys
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication
-from napari_sdmae.widgets._query import QueryWorker
+from napari_sdmae.widgets.worker_client import QueryWorker
 app = QApplication([])
 def respond(question):
     import os, time

@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets.reconstruct import ReconstructWidget
+from napari_sdmae.widgets.reconstruct.dock import ReconstructWidget
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 RGB = np.random.default_rng(0).integers(0, 255, (128, 192, 3), np.uint8)

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image
 from PIL import Image as Picture
 
-from napari_sdmae.widgets._field import take
-from napari_sdmae.widgets._repeat import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.layer_region import take
 
 RGB = np.random.default_rng(0).integers(0, 255, (96, 64, 3), np.uint8)
 BOX = (9.5, 19.5, 41.5, 51.5)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.runs.folder import RunFolder, RunStatus
 from napari_sdmae.runs.run_list import find_runs
-from napari_sdmae.widgets._run_list import RunList, entry_text, run_entries, thumbnail
+from napari_sdmae.widgets.runs.run_list import RunList, entry_text, run_entries, thumbnail
 
 pytestmark = pytest.mark.gui
 
@@ -100,7 +100,7 @@ def test_an_empty_or_missing_folder_says_so(qtbot, tmp_path):
 def test_a_run_anywhere_can_be_chosen(qtbot, tmp_path, monkeypatch):
     runs = RunList()
     qtbot.addWidget(runs)
-    monkeypatch.setattr("napari_sdmae.widgets._run_list.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path))
+    monkeypatch.setattr("napari_sdmae.widgets.runs.run_list.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path))
     with qtbot.waitSignal(runs.run_chosen) as chosen:
         qtbot.mouseClick(runs.other, Qt.MouseButton.LeftButton)
     assert chosen.args == [tmp_path]

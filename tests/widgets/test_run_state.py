@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from napari_sdmae.runs.folder import RunStatus, State
-from napari_sdmae.widgets._run_state import Launch, describe, writer
+from napari_sdmae.widgets.runs.view_state import Launch, describe, writer
 
 RUNNING = RunStatus(
     state="running",

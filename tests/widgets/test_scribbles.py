@@ -15,10 +15,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.layers.base import Field, Source
-from napari_sdmae.widgets import _scribble_keep as keeping
-from napari_sdmae.widgets import _strokes as strokes
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets.scribbles import ScribblesWidget
+from napari_sdmae.widgets.scribbles import save as keeping
+from napari_sdmae.widgets.scribbles import strokes
+from napari_sdmae.widgets.scribbles.dock import ScribblesWidget
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 

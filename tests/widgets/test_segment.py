@@ -12,10 +12,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.layers.base import KEY, Field, Source
-from napari_sdmae.widgets import _label_edit as edit
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets._segment_view import box_layer
-from napari_sdmae.widgets._show import show_layers
+from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.canvas.show_layers import show_layers
+from napari_sdmae.widgets.segment.view import box_layer
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 RGB = np.asarray(

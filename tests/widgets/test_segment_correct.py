@@ -13,8 +13,8 @@ from napari_sdmae.data.labelled.corrections import add_correction
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.layers.base import KEY
-from napari_sdmae.widgets import _label_edit as edit
-from napari_sdmae.widgets._corrections import CorrectionPanel
+from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.segment.corrections import CorrectionPanel
 
 pytestmark = pytest.mark.gui
 CLASSES = make_classes(["epithelial", "lymphocyte"], first=1)

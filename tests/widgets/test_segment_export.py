@@ -15,9 +15,9 @@ from napari_sdmae.io.labels.registry import FORMATS, format_of
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import labels_layer
-from napari_sdmae.widgets import _label_edit as edit
-from napari_sdmae.widgets._query import query_worker
-from napari_sdmae.widgets._show import show_layers
+from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.canvas.show_layers import show_layers
+from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
 CLASSES = make_classes(["epithelial", "lymphocyte"], first=1)

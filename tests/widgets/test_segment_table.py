@@ -7,9 +7,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from napari_sdmae.layers.base import KEY
-from napari_sdmae.widgets._measurement_model import MeasurementModel, as_text, sorting
-from napari_sdmae.widgets._measurement_table import MeasurementTable
-from napari_sdmae.widgets._table_link import MARKER, TableLink, extent_of
+from napari_sdmae.widgets.segment.measurement_model import MeasurementModel, as_text, sorting
+from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
+from napari_sdmae.widgets.segment.table_link import MARKER, TableLink, extent_of
 
 pytestmark = pytest.mark.gui
 MPP = 0.5

@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_sdmae.layers.base import KEY, Field, Source, derived, query_marker
-from napari_sdmae.widgets._show import find_layer, is_shown, next_limits, show_layers, withdraw_layers
+from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, next_limits, show_layers, withdraw_layers
 
 
 @pytest.fixture

@@ -12,10 +12,14 @@ from qtpy.QtWidgets import QApplication
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_to_answer
 from napari_sdmae.layers.base import KEY
-from napari_sdmae.widgets import _export_desk, _label_desk, _scribble_keep, _standing, attention, scribbles
-from napari_sdmae.widgets._query import Failure
-from napari_sdmae.widgets.reconstruct import ReconstructWidget
-from napari_sdmae.widgets.segment import SegmentWidget
+from napari_sdmae.widgets.attention import dock as attention
+from napari_sdmae.widgets.base import standing
+from napari_sdmae.widgets.reconstruct.dock import ReconstructWidget
+from napari_sdmae.widgets.scribbles import dock as scribbles
+from napari_sdmae.widgets.scribbles import save
+from napari_sdmae.widgets.segment import export, label_panel
+from napari_sdmae.widgets.segment.dock import SegmentWidget
+from napari_sdmae.widgets.worker_client import Failure
 
 pytestmark = pytest.mark.gui
 RGB = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
@@ -185,7 +189,7 @@ STANDS = {
 @pytest.fixture
 def play(fresh_memory, monkeypatch, model_folder, other_model_folder, head_folders):
     worker = PlayedWorker()
-    for module in (_standing, attention, scribbles, _label_desk, _export_desk, _scribble_keep):
+    for module in (standing, attention, scribbles, label_panel, export, save):
         monkeypatch.setattr(module, "query_worker", lambda: worker)
     return lambda title, viewer: Played(title, viewer, worker, [model_folder, other_model_folder], head_folders)
 

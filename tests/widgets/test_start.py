@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_sdmae.widgets._start import Found, Situation, reason_not_to_start
+from napari_sdmae.widgets.pretrain.readiness import Found, Situation, reason_not_to_start
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QMessageBox
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.runs.folder import RunFolder, RunStatus
 from napari_sdmae.runs.status import SILENCE_S, Listener
-from napari_sdmae.widgets import _run_watcher
-from napari_sdmae.widgets.pretrain import PretrainWidget
+from napari_sdmae.widgets.pretrain.dock import PretrainWidget
+from napari_sdmae.widgets.runs import watcher
 
 pytestmark = pytest.mark.gui
 
@@ -36,7 +36,7 @@ def told(**changes: object) -> RunStatus:
 def clock(monkeypatch) -> list[float]:
     """The monotonic clock of the watcher."""
     now = [1000.0]
-    monkeypatch.setattr(_run_watcher, "Listener", lambda: Listener(lambda: now[0]))
+    monkeypatch.setattr(watcher, "Listener", lambda: Listener(lambda: now[0]))
     return now
 
 

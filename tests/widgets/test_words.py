@@ -1,6 +1,6 @@
 import pytest
 
-from napari_sdmae.widgets._words import duration, sentence, several, size
+from napari_sdmae.humanize import duration, sentence, several, size
 
 
 @pytest.mark.parametrize(

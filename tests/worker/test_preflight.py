@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.data.tiles.inspect import size
+from napari_sdmae.humanize import size
 from napari_sdmae.worker.handlers import preflight
 from napari_sdmae.worker.protocol import QueryError, answer
 

@@ -26,6 +26,7 @@ from napari_sdmae.data.tiles.cache import common_mpp, read_summary, tiles_in, va
 from napari_sdmae.data.tiles.cache_folders import cache_folder, cache_root
 from napari_sdmae.data.tiles.estimate import sample_tiles
 from napari_sdmae.data.tiles.grid import tile_count
+from napari_sdmae.humanize import size
 from napari_sdmae.io.images.scale import is_doubt
 
 
@@ -177,8 +178,3 @@ def _problem(
 def _existing(folder: Path) -> Path:
     """Return `folder` or the nearest folder above it that exists, on whose disk it would be made."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as "640 MB" or "1.2 GB"."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

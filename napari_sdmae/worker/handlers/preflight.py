@@ -11,6 +11,7 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.labelled import inspect as labelled_images
 from napari_sdmae.data.tiles import inspect as images
+from napari_sdmae.humanize import size
 
 Answer = dict[str, Any]
 
@@ -63,7 +64,7 @@ def _runs_in_bf16(precision: Precision, device: str) -> bool:
 
 def _line(needed: int, free: int, device: str, fitting: int, short: bool) -> str:
     where = "GPU memory" if device == "cuda" else "memory"
-    line = f"training needs about {images.size(needed)} of {where} ({images.size(free)} free)"
+    line = f"training needs about {size(needed)} of {where} ({size(free)} free)"
     if not short:
         return line
     if fitting == 0:

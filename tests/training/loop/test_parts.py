@@ -10,10 +10,10 @@ from PIL import Image
 
 from napari_sdmae.config.pretrain import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.humanize import duration
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.patches import gather_tokens, patchify
-from napari_sdmae.runs.describe import duration
 from napari_sdmae.runs.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.runs.recorder import record
 from napari_sdmae.training import RunFolder, pretrain

@@ -1,0 +1,37 @@
+"""Numbers, times, sizes and sentences as people write them: each rule once."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Return `seconds` as "40 s", "4 min 10 s", "2 h 5 min" or "3 d 4 h"."""
+    total = max(0, round(seconds))
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if total >= size:
+            rest = total % size // smaller
+            return f"{total // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
+    return f"{total} s"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as "640 MB" or "1.2 GB"."""
+    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
+        if count >= 1000**power:
+            number = count / 1000**power
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def count(number: float) -> str:
+    """Return a count as "640", "12,300" or "1.2 M"."""
+    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def sentence(line: str) -> str:
+    """Return `line` beginning with a capital letter."""
+    return line[:1].upper() + line[1:]
+
+
+def several(number: int, one: str, more: str) -> str:
+    """Return `number` with the word for `one` thing, or for `more`."""
+    return f"{number:,} {one if number == 1 else more}"

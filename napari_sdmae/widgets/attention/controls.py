@@ -1,0 +1,166 @@
+"""The controls of the Attention dock widget. They ask nothing themselves: they emit what changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+
+from napari_sdmae.widgets.attention.view import BY_HEAD, METHODS, View
+from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
+from napari_sdmae.widgets.base.error_line import FailureLine
+from napari_sdmae.widgets.base.text import CommandLine, text_label
+from napari_sdmae.widgets.inputs.image import ImageInput
+from napari_sdmae.widgets.inputs.model import ModelInput
+
+DISCLAIMER = "Attention is not explanation. Not a medical device."
+NEAREST, BILINEAR = "nearest", "linear"
+
+
+class AttentionControls(QWidget):
+    """Everything a person sees in the dock.
+
+    Emits ``view_changed`` when another map is wanted (method, block, head), ``look_changed`` when only its look changes.
+    """
+
+    view_changed = Signal()
+    look_changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.image = ImageInput(viewer, self)
+        self.model = ModelInput(self)
+        self.second = ModelInput(self, optional=True)
+        self.method = narrow_combo()
+        for method, (title, tooltip) in METHODS.items():
+            self.method.addItem(title, method)
+            self.method.setItemData(self.method.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.about_method = text_label(parent=self)
+        self.block = _slider(1, 12)
+        self.block_label = QLabel(self)
+        self.head = narrow_combo()
+        self.interpolation_box = narrow_combo()
+        self.interpolation_box.addItem("One value per patch", NEAREST)
+        self.interpolation_box.addItem("Smooth (bilinear)", BILINEAR)
+        self.interpolation_box.setToolTip("The true resolution is one value per patch; smooth only looks finer.")
+        self.opacity_slider = _slider(0, 100)
+        self.opacity_slider.setValue(60)
+        self.hover = QCheckBox("Follow the pointer", self)
+        self.hover.setToolTip("The query patch follows the pointer without pressing a button.")
+        self.keep_colours = QCheckBox("Keep these colours", self)
+        self.keep_colours.setToolTip("Keep the colour axes of the first picture, so that colours compare between pictures.")
+        self.show_button = QPushButton("Show attention", self)
+        self.reason_line = text_label(parent=self)
+        self.failure = FailureLine(self)
+        self.state = text_label(parent=self)
+        self.numbers = QLabel(self)
+        self.numbers.setTextFormat(Qt.TextFormat.RichText)
+        self.numbers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.disclaimer = text_label(DISCLAIMER, self)
+        self.command = CommandLine(self)
+        self._lay_out()
+        self.fit_model()
+        self._method_changed()
+        self._connect()
+
+    @property
+    def view(self) -> View:
+        """The map that is wanted."""
+        return View(self.method.currentData(), self.block.value(), self.head.currentData() or "mean")
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the maps, 0 to 1."""
+        return float(self.opacity_slider.value()) / 100
+
+    @property
+    def interpolation(self) -> str:
+        """Name of the interpolation in napari."""
+        return str(self.interpolation_box.currentData())
+
+    def choose(self, view: View) -> None:
+        """Set method, block and head."""
+        self.method.setCurrentIndex(self.method.findData(view.method))
+        self.block.setValue(view.block)
+        self.head.setCurrentIndex(self.head.findData(view.head))
+
+    def reason(self) -> str:
+        """Return why there is nothing to show yet, or an empty text."""
+        if self.image.layer is None:
+            return "Open a picture first, for example with File > Open Sample > SD-MAE."
+        return self.model.problem or self.second.problem
+
+    def fit_model(self) -> None:
+        """Offer the blocks and heads of the chosen model; the last block is chosen when the old one was the last."""
+        depth, heads = (self.model.info.depth, self.model.info.heads) if self.model.info else (12, 0)
+        last = self.block.value() == self.block.maximum()
+        for widget in (self.block, self.head):
+            widget.blockSignals(True)
+        self.block.setMaximum(depth)
+        self.block.setValue(depth if last else min(self.block.value(), depth))
+        chosen = self.head.currentData()
+        self.head.clear()
+        for title, data in [
+            ("Mean of all heads", "mean"),
+            ("Every head, side by side", "grid"),
+            *((f"Head {number}", number) for number in range(1, heads + 1)),
+        ]:
+            self.head.addItem(title, data)
+        self.head.setCurrentIndex(max(0, self.head.findData(chosen)))
+        for widget in (self.block, self.head):
+            widget.blockSignals(False)
+        self._count()
+
+    def _lay_out(self) -> None:
+        block = QHBoxLayout()
+        block.addWidget(self.block, 1)
+        block.addWidget(self.block_label)
+        method = QVBoxLayout()
+        for widget in (self.method, self.about_method, self.hover, self.keep_colours):
+            method.addWidget(widget)
+        rows: list[tuple[str, Any]] = [
+            *self.image.rows,
+            ("Model", self.model),
+            ("Compare", self.second),
+            ("Show", method),
+            ("Block", block),
+            ("Head", self.head),
+            ("Pixels", self.interpolation_box),
+            ("Opacity", self.opacity_slider),
+        ]
+        self.second.setToolTip("A second model: its map is shown beside the first, on the same colour scale.")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addLayout(form_layout(rows))
+        for widget in (self.show_button, self.reason_line, self.failure, self.numbers, self.state, self.disclaimer, self.command):
+            column.addWidget(widget)
+        for label in (self.numbers, self.state):
+            say(label, "")
+        column.addStretch(1)
+
+    def _connect(self) -> None:
+        self.method.currentIndexChanged.connect(self._method_changed)
+        self.block.valueChanged.connect(self._count)
+        for signal in (self.method.currentIndexChanged, self.block.valueChanged, self.head.currentIndexChanged):
+            signal.connect(lambda _: self.view_changed.emit())
+        self.interpolation_box.currentIndexChanged.connect(lambda _: self.look_changed.emit())
+        self.opacity_slider.valueChanged.connect(lambda _: self.look_changed.emit())
+
+    def _method_changed(self, _index: int = 0) -> None:
+        view = self.view
+        self.about_method.setText(METHODS[view.method][1])
+        self.hover.setVisible(view.pointed)
+        self.keep_colours.setVisible(view.method == "pca")
+        self.head.setEnabled(view.method in BY_HEAD)
+
+    def _count(self, _value: int = 0) -> None:
+        self.block_label.setText(f"{self.block.value()} of {self.block.maximum()}")
+
+
+def _slider(low: int, high: int) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setRange(low, high)
+    slider.setValue(high)
+    slider.setPageStep(1)
+    return slider

@@ -1,0 +1,1 @@
+"""What every dock is built of: frame, text, dialogs, background work."""

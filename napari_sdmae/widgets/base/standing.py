@@ -1,0 +1,237 @@
+"""No answer outlives its question: the one rule by which docks show, hide and drop answers (docs/decisions/0064)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_sdmae.widgets.base.error_line import FailureLine
+from napari_sdmae.widgets.base.lifetime import connect_while_alive
+from napari_sdmae.widgets.canvas.crops import overlap
+from napari_sdmae.widgets.canvas.layer_region import Taken
+from napari_sdmae.widgets.canvas.show_layers import restore_layers, withdraw_layers
+from napari_sdmae.widgets.worker_client import Failure, query_worker
+
+CHANGES = ("set_data", "data", "scale", "translate", "rotate", "shear", "affine", "units")
+"""Events of a picture's layer after which it is looked at again; napari also sends the first when a slider moves."""
+PAUSE = 100
+"""Milliseconds after the last of them: comparing pixels takes a few."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question: the pixels, what was chosen beside them (model, settings), and other layers that it needs (strokes)."""
+
+    taken: Taken
+    choices: Hashable
+    needs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An answer on the canvas: its question, what the dock keeps of it, and the ids of its layers."""
+
+    asked: Asked
+    answer: Any
+    ids: frozenset[str]
+
+
+class Standing(QObject):
+    """Asks the worker for one dock, and keeps canvas and dock true.
+
+    An answer stands while its picture is in the viewer with the same pixels at the same place and scale, and model and settings
+    are those it was asked with. A question that falls before it is answered is dropped, with its answer or failure. Layers of an
+    answer that fell are hidden and marked, and come back if it stands again; so are those of another picture that lie over the
+    one that is chosen.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    keys
+        What the keys of the dock's layers start with.
+    chosen
+        Returns the image layer chosen in the dock.
+    choices
+        Returns what is chosen beside it, equal while the same question would be asked.
+    dock
+        The widget that asks.
+    failure
+        Where it shows what went wrong; cleared when another picture, model or setting is chosen.
+    kept
+        The layers are results of their own: they go with their picture only.
+
+    Notes
+    -----
+    ``changed()`` when an answer came to stand or ceased to: the dock says what is true of :attr:`current`.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        viewer: Any,
+        keys: str,
+        chosen: Callable[[], Any],
+        choices: Callable[[], Hashable],
+        dock: QObject,
+        failure: FailureLine,
+        *,
+        kept: bool = False,
+    ) -> None:
+        super().__init__(dock)
+        self._failure = failure
+        self._situation: Any = None
+        self._viewer, self._keys, self._chosen, self._choices, self._kept = viewer, keys, chosen, choices, kept
+        self._dock = dock
+        self._worker = query_worker()
+        self._pending: dict[str, Asked] = {}
+        self._shown: dict[str, Shown] = {}
+        self._note = ""
+        self._touches: dict[str, int] = {}
+        self._compared: WeakKeyDictionary[Asked, tuple[int, str]] = WeakKeyDictionary()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE)
+        self._timer.timeout.connect(self.check)
+        connect_while_alive(self, viewer.layers.events.removed, lambda _event=None: self.check())
+
+    def ask(
+        self,
+        asked: Asked,
+        question: Any,
+        on_answer: Callable[[Taken, Any], None],
+        on_error: Callable[[Failure], None],
+        *,
+        purpose: str,
+        live: bool = False,
+    ) -> None:
+        """Ask `question`; the answer comes with the pixels, called as their layer is then, unless the question fell meanwhile."""
+
+        def receive(answer: Any) -> None:
+            if self._settle(purpose, asked):
+                on_answer(asked.taken.renamed(), answer)
+
+        def fail(failure: Failure) -> None:
+            if self._settle(purpose, asked):
+                on_error(failure)
+
+        self._note = ""
+        self._situation = id(self._chosen()), self._choices()
+        self._watch(asked.taken.layer)
+        self._pending[purpose] = asked
+        self._worker.ask(question, receive, fail, user=self._dock, purpose=purpose, live=live)
+
+    def cancel(self, purpose: str) -> None:
+        """Stop computing an answer; what was shown before stays."""
+        self._pending.pop(purpose, None)
+        self._worker.cancel(self._dock, purpose)
+        self._note = "Cancelled."
+        self.changed.emit()
+
+    def show(self, asked: Asked, answer: Any, ids: Sequence[str]) -> None:
+        """Know that the answer to `asked` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
+        source = asked.taken.field.source.id
+        self._shown[source] = Shown(asked, answer, frozenset(ids))
+        withdraw_layers(self._viewer, f"{source}/{self._keys}", ids)
+        self.check()
+
+    def withdraw(self, source: str, note: str = "") -> None:
+        """Take back what is shown and awaited of the picture `source`: a new question about it failed, or cannot be asked."""
+        self._shown.pop(source, None)
+        for purpose in [one for one, asked in self._pending.items() if asked.taken.field.source.id == source]:
+            del self._pending[purpose]
+            self._worker.forget(self._dock, purpose)
+        self._note = note
+        withdraw_layers(self._viewer, f"{source}/{self._keys}")
+        self.changed.emit()
+
+    def waiting(self, purpose: str) -> bool:
+        """Tell whether an answer is awaited."""
+        return purpose in self._pending
+
+    @property
+    def current(self) -> Shown | None:
+        """The answer about the chosen picture, if there is one that stands."""
+        shown = self.newest
+        return shown if shown is not None and not self._fault(shown.asked) else None
+
+    @property
+    def newest(self) -> Shown | None:
+        """The answer about the chosen picture that came last, whether it stands or not."""
+        layer = self._chosen()
+        return None if layer is None else self._shown.get(str(layer.unique_id))
+
+    @property
+    def note(self) -> str:
+        """Why there is no answer about the chosen picture any more, or an empty text."""
+        shown = self.newest
+        fault = "" if shown is None else self._fault(shown.asked)
+        return self._note or (f"Out of date: {fault}." if fault else "")
+
+    def check(self) -> None:
+        """Drop the questions, and hide the answers, that do not stand; bring back those that do again."""
+        self._timer.stop()
+        situation = id(self._chosen()), self._choices()
+        if situation != self._situation:
+            self._situation = situation
+            self._failure.clear()
+        for purpose, asked in list(self._pending.items()):
+            if fault := self._fault(asked):
+                del self._pending[purpose]
+                self._worker.forget(self._dock, purpose)
+                self._note = f"The answer is dropped: {fault} meanwhile."
+        for source, shown in list(self._shown.items()):
+            self._show_or_hide(source, shown)
+        self.changed.emit()
+
+    def _show_or_hide(self, source: str, shown: Shown) -> None:
+        layer = shown.asked.taken.layer
+        lost = self._lost(shown.asked)
+        if lost or (not self._kept and (self._fault(shown.asked) or self._lies_under_chosen(layer))):
+            withdraw_layers(self._viewer, f"{source}/{self._keys}")
+        else:
+            restore_layers(self._viewer, shown.ids)
+        if layer not in self._viewer.layers:
+            del self._shown[source]
+
+    def _fault(self, asked: Asked) -> str:
+        """Return why a question does not stand, or an empty text."""
+        return self._lost(asked) or ("" if asked.choices == self._choices() else "the model or a setting was changed")
+
+    def _lost(self, asked: Asked) -> str:
+        layers = self._viewer.layers
+        if missing := [one.name for one in (asked.taken.layer, *asked.needs) if one not in layers]:
+            return f"“{missing[0]}” was removed"
+        touches = self._touches.get(asked.taken.field.source.id, 0)
+        if self._compared.get(asked, (-1, ""))[0] != touches:
+            self._compared[asked] = touches, asked.taken.difference()
+        return self._compared[asked][1]
+
+    def _lies_under_chosen(self, layer: Any) -> bool:
+        chosen = self._chosen()
+        return chosen is not None and chosen is not layer and overlap(chosen, layer) > 0
+
+    def _settle(self, purpose: str, asked: Asked) -> bool:
+        """Tell whether an outcome is wanted; of a drag also that of an earlier question."""
+        if self._pending.get(purpose) is not asked:
+            return not self._fault(asked)
+        self.check()  # may drop it
+        return self._pending.pop(purpose, None) is not None
+
+    def _watch(self, layer: Any) -> None:
+        source = str(layer.unique_id)
+        if source in self._touches:
+            return
+        self._touches[source] = 0
+        for name in CHANGES:
+            if hasattr(layer.events, name):
+                connect_while_alive(self, getattr(layer.events, name), lambda _event=None: self._touch(source))
+
+    def _touch(self, source: str) -> None:
+        self._touches[source] += 1
+        self._timer.start()

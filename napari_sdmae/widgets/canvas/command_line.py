@@ -1,0 +1,64 @@
+"""The part of a command that says which pixels: exact, or not said at all."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from napari_sdmae.io.images.read import UnusableImage, image_size
+from napari_sdmae.widgets.canvas.layer_region import Taken
+
+
+class NotRepeatable(ValueError):
+    """The command line cannot do what was done here; the message says why and what to do."""
+
+
+def image_arguments(taken: Taken, file: str) -> list[str]:
+    """Return the arguments IMAGE, ``--region`` and ``--mpp`` with which the command line takes the pixels of `taken`.
+
+    Parameters
+    ----------
+    taken
+        The field.
+    file
+        The file its layer was read from; empty if there is none.
+
+    Raises
+    ------
+    NotRepeatable
+        If the command line would read other pixels.
+    """
+    if reason := obstacle(taken, file):
+        raise NotRepeatable(f"No command: {reason}")
+    (row, column), (height, width) = taken.field.origin, taken.field.size
+    region = [] if taken.whole else ["--region", *map(str, (row, column, height, width))]
+    mpp = [] if taken.field.mpp is None else ["--mpp", f"{taken.field.mpp:.6g}"]
+    return [file, *region, *mpp]
+
+
+def obstacle(taken: Taken, file: str) -> str:
+    """Return why a command that reads `file` would not take the pixels of `taken`, or an empty text."""
+    layer: Any = taken.layer
+    if taken.field.index:
+        return "one slice of a stack is looked at, and the command line reads single pictures. Save the slice as a picture."
+    if taken.field.step != 1:
+        return "a reduced level of a pyramid is looked at. Choose a smaller part, which is read in full resolution."
+    if not file:
+        return "this layer was not read from a file. Save it (File > Save Selected Layers) and open that."
+    if taken.picture.axis is not None and not layer.rgb:
+        return "its colours lie in planes of the layer. Save it as an RGB picture and open that."
+    if layer.dtype != "uint8":
+        return f"a file may state another white than its {layer.dtype} values show. Save it as an 8-bit picture."
+    if _file_size(file) != taken.picture.shapes[0]:
+        return f"the layer is not the whole picture in {Path(file).name}, or the command line cannot read that file."
+    return ""
+
+
+@lru_cache(64)
+def _file_size(file: str) -> tuple[int, int] | None:
+    """Return (height, width) of the picture in `file`, None if the command line cannot read it; kept, as drags ask often."""
+    try:
+        return image_size(Path(file))
+    except (UnusableImage, OSError):
+        return None

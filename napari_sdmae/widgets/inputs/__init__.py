@@ -1,0 +1,1 @@
+"""Choices of image, model, head and labels."""

@@ -1,0 +1,174 @@
+"""Choose an image layer, and which part of it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer, Shapes
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_sdmae.layers.base import KEY
+from napari_sdmae.widgets.base.dock import narrow_combo
+from napari_sdmae.widgets.base.lifetime import connect_while_alive
+from napari_sdmae.widgets.canvas.command_line import NotRepeatable
+from napari_sdmae.widgets.canvas.layer_region import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets.inputs.planes import PlanesInput
+
+WHOLE, VIEW = "Whole picture", "Current view"
+
+
+def is_source(layer: Layer) -> bool:
+    """Tell whether `layer` is a picture of its own, not one that this plugin derived from another."""
+    return isinstance(layer, Image) and "id" not in layer.metadata.get(KEY, {})
+
+
+class ImageInput(QObject):
+    """Two boxes for a form: the image layer, and the whole picture, the current view or a rectangle of a Shapes layer.
+
+    Emits ``changed`` when another layer or region is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._taken: Taken | None = None
+        self.layer_box = narrow_combo("The picture to look at: grey or RGB; of a stack its current slice.")
+        self.region_box = narrow_combo("Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        self.planes = PlanesInput(viewer)
+        self._image = QWidget()
+        column = QVBoxLayout(self._image)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.layer_box, self.planes):
+            column.addWidget(widget)
+        for event in ("inserted", "removed", "reordered", "renamed"):
+            connect_while_alive(self, getattr(viewer.layers.events, event), self._refresh)
+        self._refresh()
+        self.planes.changed.connect(self._change)
+        self.planes.merged.connect(self.choose)
+        self.layer_box.currentIndexChanged.connect(lambda _: self._change())
+        self.region_box.currentIndexChanged.connect(lambda _: self._change())
+
+    @property
+    def rows(self) -> list[tuple[str, QWidget]]:
+        """Titles and boxes, for a form."""
+        return [("Image", self._image), ("Region", self.region_box)]
+
+    @property
+    def layer(self) -> Any:
+        """The chosen image layer, or None."""
+        return self.layer_box.currentData()
+
+    @property
+    def file(self) -> str:
+        """The file the chosen layer was read from, or an empty text."""
+        return self.file_of(self.layer)
+
+    @staticmethod
+    def file_of(layer: Any) -> str:
+        """Return the file `layer` was read from, or an empty text."""
+        return str(layer.metadata.get(KEY, {}).get("file") or layer.source.path or "") if layer is not None else ""
+
+    def choose(self, layer: Layer) -> None:
+        """Choose `layer`."""
+        layers = [self.layer_box.itemData(index) for index in range(self.layer_box.count())]
+        self.layer_box.setCurrentIndex(next(index for index, one in enumerate(layers) if one is layer))
+
+    def take(self, model_mpp: float | None = None) -> Taken:
+        """Return the chosen part; see :func:`napari_sdmae.widgets.canvas.layer_region.take`.
+
+        Raises
+        ------
+        FieldError
+            If there is no usable picture or region; the message says what to do.
+        """
+        self._taken = self._choose(model_mpp)
+        return self._taken
+
+    def repeated(self, model_mpp: float | None = None) -> Taken:
+        """Return what a command should repeat: the whole picture, or the part that was taken last.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none: a view or rectangle may be moved until it is taken.
+        """
+        try:
+            taken = self._choose(model_mpp) if self.region_box.currentData() == WHOLE else self._taken
+        except FieldError as error:
+            raise NotRepeatable(f"No command: {error}") from None
+        if taken is None:
+            raise NotRepeatable("The command comes with the result: it repeats the part of the picture that was looked at.")
+        return taken
+
+    def _change(self) -> None:
+        self._taken = None
+        self.planes.show_layer(self.layer)
+        self.changed.emit()
+
+    def _choose(self, model_mpp: float | None) -> Taken:
+        layer = self.layer
+        if layer is None:
+            raise FieldError("Open a picture first, for example with File > Open Sample > SD-MAE.")
+        if wrong := self.planes.problem():
+            raise FieldError(wrong)
+        dims = self._viewer.dims
+        if dims.ndisplay != 2 or tuple(dims.displayed) != (dims.ndim - 2, dims.ndim - 1):
+            raise FieldError("Show the picture in 2D with its rows and columns (buttons below the layer list).")
+        return take(layer, dims.point, self._region(layer), model_mpp)
+
+    def _region(self, layer: Any) -> Box | None:
+        region = self.region_box.currentData()
+        if region == WHOLE:
+            return None
+        corners = self._view_corners() if region == VIEW else shape_corners(region)
+        return bounding_box(np.array([layer.world_to_data(corner) for corner in corners]))
+
+    def _view_corners(self) -> list[Any]:
+        """World coordinates of the corners of what is on screen."""
+        camera, size = self._viewer.scene.camera, np.asarray(self._viewer.canvas.size, float)
+        half = size / camera.zoom / 2
+        middle = np.asarray(camera.center, float)[-2:]
+        leading = list(self._viewer.dims.point[:-2])
+        return [leading + list(middle + half * sign) for sign in product((-1, 1), repeat=2)]
+
+    def _refresh(self, _event: Any = None) -> None:
+        layers = list(self._viewer.layers)
+        fill_box(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
+        regions: list[tuple[str, Any]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
+        self.planes.show_layer(self.layer)
+        fill_box(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
+
+
+def shape_corners(layer: Any) -> list[Any]:
+    """Return the world coordinates of the outline of the layer's selected shape, else its last.
+
+    Raises
+    ------
+    FieldError
+        If the layer has no shape.
+    """
+    if not layer.data:
+        raise FieldError(f"Draw a rectangle in the layer “{layer.name}” first.")
+    chosen = max(layer.selected_data, default=len(layer.data) - 1)
+    return [layer.data_to_world(corner) for corner in layer.data[chosen]]
+
+
+def fill_box(box: QComboBox, items: list[tuple[str, Any]]) -> None:
+    """Show `items` and keep what is chosen; ``currentIndexChanged`` comes only when another item is chosen."""
+    if [(box.itemText(index), box.itemData(index)) for index in range(box.count())] == items:
+        return
+    chosen = box.currentData()
+    box.blockSignals(True)
+    box.clear()
+    for name, data in items:
+        box.addItem(name, data)
+    index = next((index for index, (_, data) in enumerate(items) if data is chosen or data == chosen), 0)
+    box.setCurrentIndex(index if items else -1)
+    box.blockSignals(False)
+    if box.currentData() is not chosen:
+        box.currentIndexChanged.emit(box.currentIndex())

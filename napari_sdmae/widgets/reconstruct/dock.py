@@ -1,0 +1,234 @@
+"""Dock widget Reconstruct: hide patches of a picture, let the model paint them, see where it errs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from functools import partial
+from typing import Any
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.layers.base import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.notices import reconstruction_note
+from napari_sdmae.widgets.base.dock import Dock, form_layout, say
+from napari_sdmae.widgets.base.error_line import FailureLine
+from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference, remember, remembered
+from napari_sdmae.widgets.base.standing import Asked, Standing
+from napari_sdmae.widgets.base.text import CommandLine, text_label
+from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.drop import accept_drop
+from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
+from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, show_layers
+from napari_sdmae.widgets.forms.editors import FloatBox, IntBox
+from napari_sdmae.widgets.inputs.image import ImageInput
+from napari_sdmae.widgets.inputs.model import ModelInput
+from napari_sdmae.widgets.worker_client import Failure
+
+KEYS = "reconstruct/"
+PICTURES = ("masked", "reconstruction", "error")
+NOTE = "Visible patches show the input. Not a medical device."
+
+
+def reconstruction_layers(field: Field, answer: dict[str, Any], side_by_side: bool) -> list[LayerData]:
+    """Return masked, reconstruction and error as layers: on the picture, or beside it from left to right."""
+    provenance = {
+        "model": answer["model"],
+        "note": answer["note"],
+        "parameters": {name: answer[name] for name in ("mask_ratio", "seed", "target_normalisation")},
+    }
+    layers = []
+    for place, name in enumerate(PICTURES, start=1):
+        style: dict[str, Any] = (
+            {"rgb": True} if name != "error" else {"colormap": "inferno", "contrast_limits": robust_limits(answer["error"])}
+        )
+        style |= {} if side_by_side else {"visible": name == "reconstruction"}
+        where = beside(field, place) if side_by_side else field
+        layers.append(derived(where, answer[name], name, f"{KEYS}{name}", provenance, **style))
+    return layers
+
+
+class ReconstructWidget(Dock):
+    """Image and model in; masked picture, reconstruction and error as layers."""
+
+    def __init__(self, napari_viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        content = QWidget(self)
+        self.image = ImageInput(napari_viewer, content)
+        self.model = ModelInput(content)
+        bounds = PretrainConfig.model_fields["mask_ratio"]
+        self.mask_ratio = FloatBox(0.01, 0.99)
+        self.mask_ratio.set(remembered("reconstruct.mask_ratio", float(bounds.default)))
+        self.mask_ratio.setToolTip("Fraction of the patches that are hidden from the model.")
+        self.seed = IntBox(0, 2**31 - 1)
+        self.seed.setToolTip("Same seed, same hidden patches.")
+        self.new_mask = QPushButton("New mask", content)
+        self.new_mask.setToolTip("Hide other patches: the next seed.")
+        self.side_by_side = QCheckBox("Side by side", content)
+        self.side_by_side.setToolTip("Show the three pictures to the right of the image; else on top of it.")
+        self.side_by_side.setChecked(True)
+        self.button = QPushButton("Reconstruct", content)
+        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
+        self.failure = FailureLine(content)
+        self.command_line = CommandLine(content)
+        self.standing = Standing(napari_viewer, KEYS, lambda: self.image.layer, self._choices, self, self.failure)
+        self._lay_out(content)
+        self.set_content(content)
+        accept_drop(self, self.model.take)
+        self._connect()
+        say(self.state, "")
+        self._enable()
+
+    def _lay_out(self, content: QWidget) -> None:
+        seed = QHBoxLayout()
+        seed.addWidget(self.seed, 1)
+        seed.addWidget(self.new_mask)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addLayout(
+            form_layout(
+                [
+                    *self.image.rows,
+                    ("Model", self.model),
+                    ("Mask ratio", self.mask_ratio),
+                    ("Seed", seed),
+                    ("", self.side_by_side),
+                ]
+            )
+        )
+        for widget in (self.button, self.reason_line, self.failure, self.state, self.note, self.command_line):
+            column.addWidget(widget)
+        column.addStretch(1)
+
+    def _connect(self) -> None:
+        self.button.clicked.connect(lambda: self.reconstruct())
+        self.new_mask.clicked.connect(self._next_mask)
+        self.side_by_side.toggled.connect(self._rearrange)
+        for signal in (self.image.changed, self.model.changed, self.mask_ratio.edited, self.seed.edited):
+            signal.connect(self.standing.check)
+            signal.connect(self._enable)
+        self.standing.changed.connect(self._tell)
+
+    def reconstruct(self) -> None:
+        """Hide patches of the chosen field and ask for the reconstruction."""
+        try:
+            taken = self.image.take(self.model.info.mpp if self.model.info else None)
+        except FieldError as error:
+            self.failure.say(str(error))
+            return
+        self.model.used()
+        remember("reconstruct.mask_ratio", self.mask_ratio.get())
+        self.failure.clear()
+        self._enable()
+        say(self.state, "Reconstructing…")
+        asked = Asked(taken, self._choices())
+        self.standing.ask(
+            asked,
+            partial(_question, taken, self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")),
+            partial(self._receive, asked, time.perf_counter()),
+            partial(self._fail, taken),
+            purpose="reconstruct",
+        )
+
+    def command(self) -> str:
+        """Return the command that writes the same pictures.
+
+        Raises
+        ------
+        NotRepeatable
+            If there is none.
+        """
+        parts = [
+            "sdmae",
+            "reconstruct",
+            self.model.model,
+            *image_arguments(self.image.repeated(self.model.info.mpp if self.model.info else None), self.image.file),
+            *device_arguments(),
+            "--output",
+            str(output_folder() / "reconstruct"),
+            "--mask-ratio",
+            f"{self.mask_ratio.get():g}",
+            "--seed",
+            str(self.seed.get()),
+        ]
+        return shlex.join(parts)
+
+    def _next_mask(self) -> None:
+        self.seed.set(self.seed.get() + 1)
+        self.reconstruct()
+
+    def _choices(self) -> tuple[Any, ...]:
+        return self.model.identity, self.mask_ratio.get(), self.seed.get()
+
+    def _receive(self, asked: Asked, asked_at: float, taken: Taken, answer: dict[str, Any]) -> None:
+        lines = [
+            f"Mean error of the hidden pixels: {answer['mean_error']:.3f} (0 to 1). "
+            f"Done in {time.perf_counter() - asked_at:.1f} s.",
+            *answer.get("warnings", []),
+        ]
+        ids = self._draw(taken, answer)
+        self.standing.show(asked, (taken, answer, "\n".join(lines)), ids)
+
+    def _tell(self) -> None:
+        """Say what is true of the chosen picture."""
+        shown = self.standing.current
+        if not self.standing.waiting("reconstruct"):
+            say(self.state, self.standing.note if shown is None else shown.answer[2])
+
+    def _draw(self, taken: Taken, answer: dict[str, Any], look: bool = False) -> list[str]:
+        layers = reconstruction_layers(taken.field, answer, self.side_by_side.isChecked())
+        side_by_side = self.side_by_side.isChecked()
+        found = [find_layer(self._viewer, attributes["metadata"][KEY]["id"]) for _, attributes, _ in layers]
+        look = look or (side_by_side and None in found)
+        shown = show_layers(self._viewer, layers)
+        if look:  # they came or went beside the picture: mostly off screen
+            look_at(self._viewer, [*shown, *([] if taken.field.width else [taken.layer])])
+        return [layer.metadata[KEY]["id"] for layer in shown]
+
+    def _rearrange(self, side_by_side: bool) -> None:
+        """Move the pictures; on top of each other only one can be seen."""
+        shown = self.standing.current
+        if shown is None:
+            return
+        taken, answer, _ = shown.answer
+        self._draw(taken, answer, look=True)
+        for name in PICTURES:
+            layer = find_layer(self._viewer, f"{taken.field.source.id}/{KEYS}{name}")
+            if layer is not None:
+                layer.visible = side_by_side or name == "reconstruction"
+
+    def _fail(self, taken: Taken, failure: Failure) -> None:
+        self.failure.fail(failure)
+        self.standing.withdraw(taken.field.source.id)
+
+    def _reason(self) -> str:
+        if self.image.layer is None:
+            return "Open a picture first, for example with File > Open Sample > SD-MAE."
+        if self.model.info is not None and not self.model.info.has_decoder:
+            return "This model is an encoder without decoder: it cannot reconstruct. Choose a pre-training run."
+        return self.model.problem
+
+    def _enable(self) -> None:
+        reason = self._reason()
+        how = self.model.info.target_normalisation if self.model.info else None
+        say(self.note, f"{reconstruction_note(how)} {NOTE}".strip())
+        for button in (self.button, self.new_mask):
+            button.setEnabled(not reason)
+        say(self.reason_line, reason)
+        try:
+            self.command_line.show_command("" if reason else self.command())
+        except NotRepeatable as error:
+            self.command_line.show_command("", str(error))
+
+
+def _question(taken: Taken, model: str, mask_ratio: float, seed: int, device: str) -> dict[str, Any]:
+    return {
+        "kind": "reconstruct",
+        "model": model,
+        "image": taken.pixels,
+        "mask_ratio": mask_ratio,
+        "seed": seed,
+        "device": device,
+    }

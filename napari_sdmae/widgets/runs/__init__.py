@@ -1,0 +1,1 @@
+"""What the two docks that train share: the run's pages and what watches it."""

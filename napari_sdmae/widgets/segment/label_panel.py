@@ -1,0 +1,207 @@
+"""What is done with labels once they are there: measured, corrected, saved as training data, exported, opened again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.labels.serialization import label_map_from_answer
+from napari_sdmae.layers.labels import label_features
+from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.dialogs import ask_overwrite
+from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.error_line import FailureLine
+from napari_sdmae.widgets.base.preferences import output_folder, preference
+from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
+from napari_sdmae.widgets.inputs.image import ImageInput
+from napari_sdmae.widgets.inputs.labels import LabelsInput
+from napari_sdmae.widgets.segment import label_requests as jobs
+from napari_sdmae.widgets.segment.corrections import CorrectionPanel
+from napari_sdmae.widgets.segment.export import ExportDesk
+from napari_sdmae.widgets.segment.export_form import ExportForm
+from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
+from napari_sdmae.widgets.segment.table_link import TableLink
+from napari_sdmae.widgets.worker_client import Failure, query_worker
+
+
+class LabelDesk(QWidget):
+    """Table, corrections and export of the Labels layer that is chosen.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    image
+        The picture to which labels belong that were not made here.
+    """
+
+    def __init__(self, viewer: Any, image: ImageInput, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._image = image
+        self._taken: dict[str, Taken] = {}
+        self._under_way: set[Labels] = set()
+        self._export_waits = False
+        self.labels = LabelsInput(viewer, self)
+        self.table = MeasurementTable(self)
+        self.link = TableLink(viewer, self.table, self)
+        self.corrections = CorrectionPanel(viewer, self)
+        self.export = ExportForm(self)
+        self.measuring, self.saving = FailureLine(self), FailureLine(self)
+        self.exporting = ExportDesk(viewer, self.export, image, self.choose, self)
+        self._worker = query_worker()
+        self._lay_out()
+        self._connect()
+        self._chosen()
+
+    def show_labels(self, layer: Labels, taken: Taken) -> None:
+        """Work on `layer`, which was computed on the pixels `taken`."""
+        self._taken[str(layer.unique_id)] = taken
+        self.link.hide_marker()
+        if edit.has_objects(layer):
+            layer.selected_label = 0  # the object that was chosen is another one now
+        self.choose(layer)
+
+    def choose(self, layer: Labels) -> None:
+        """Work on `layer`."""
+        self.labels.refresh()
+        self.labels.choose(layer)
+        self._chosen()
+
+    def refresh(self) -> None:
+        """Look at the layers again: some may be out of date."""
+        self.labels.refresh()
+
+    def measure(self, layer: Labels) -> None:
+        """Ask for the measurements of the labels of `layer` as they are now."""
+        if layer not in self._viewer.layers or not edit.has_meaning(layer):
+            return
+        label_map = jobs.label_map_of(layer)
+        try:
+            taken = self._pixels(layer, label_map)
+        except FieldError as error:
+            self._not_measured(layer, Failure(str(error), ""))
+            return
+        if layer is self.labels.layer:
+            self.measuring.clear()
+            self.table.wait("Measuring…")
+        self._under_way.add(layer)
+        signature = edit.signature(layer)
+        question = partial(jobs.measure_question, label_map, taken, preference("device"))
+        answered, failed = partial(self._measured, layer, signature), partial(self._not_measured, layer)
+        self._worker.ask(question, answered, failed, user=self, purpose=f"measure {layer.unique_id}")
+
+    def save_corrections(self, *, replace: bool = False) -> None:
+        """Write picture and labels as training data, beside the file of the picture."""
+        layer = self.labels.layer
+        if layer is None:
+            return
+        self.saving.clear()
+        label_map = jobs.label_map_of(layer)
+        folder = self.corrections.folder.get() or self._folder(layer)
+        try:
+            if not jobs.is_correction_of_pixels(layer):
+                raise FieldError("Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO.")
+            taken = self._pixels(layer, label_map)
+            if taken is None:
+                raise FieldError("Open the picture to which these labels belong, and choose it above.")
+        except FieldError as error:
+            self.saving.say(str(error))
+            return
+        say(self.corrections.state, "Saving…")
+        question = partial(jobs.save_question, label_map, taken, edit.mark_of(layer), folder, replace)
+        self._worker.ask(question, self._saved, self._not_saved, user=self, purpose="save")
+
+    def _export(self) -> None:
+        """Write the labels, once their measurements are those of the labels as they are now."""
+        self.corrections.flush()
+        self._export_waits = self.labels.layer in self._under_way
+        if self._export_waits:
+            say(self.export.state, "Measuring what was changed, then writing…")
+        else:
+            self.exporting.export()
+
+    def _no_longer_measuring(self, layer: Labels) -> None:
+        self._under_way.discard(layer)
+        if self._export_waits and layer is self.labels.layer:
+            self._export()
+
+    def _folder(self, layer: Labels) -> Path:
+        return jobs.corrections_folder(jobs.source_file(layer), edit.has_objects(layer), output_folder())
+
+    def _pixels(self, layer: Labels, label_map: LabelMap) -> Taken | None:
+        """Return the pixels under the labels: those they were computed on, else those of the chosen image; None without any."""
+        taken = self._taken.get(str(layer.unique_id))
+        if taken is not None and taken.layer in self._viewer.layers and not taken.difference():
+            return taken
+        if self._image.layer is None:
+            return None
+        return jobs.pixels_under(label_map, self._image.layer, self._viewer.dims.point)
+
+    def _measured(self, layer: Labels, signature: int, answer: dict[str, Any]) -> None:
+        if signature != edit.signature(layer):
+            self.measure(layer)  # what was measured is not what is there
+            return
+        layer.features = label_features(label_map_from_answer(answer))  # the link shows them
+        self._no_longer_measuring(layer)
+
+    def _not_measured(self, layer: Labels, failure: Failure) -> None:
+        layer.features = layer.features.iloc[:0]  # old measurements of new labels would be wrong
+        if layer is self.labels.layer:
+            self.measuring.fail(failure)
+        self._no_longer_measuring(layer)
+
+    def _saved(self, answer: dict[str, Any]) -> None:
+        text = f"Saved as {Path(answer['file']).stem} in {answer['folder']}. Fine-tune reads this folder."
+        say(self.corrections.state, text)
+
+    def _not_saved(self, failure: Failure) -> None:
+        say(self.corrections.state, "")
+        if "are saved already" in failure.line:
+            if ask_overwrite(self, "A correction of this part of the picture"):
+                self.save_corrections(replace=True)
+            return
+        self.saving.fail(failure)
+
+    def _chosen(self) -> None:
+        layer = self.labels.layer
+        self._export_waits = False
+        self.measuring.clear()
+        self.saving.clear()
+        self.corrections.watch(layer)
+        self.link.watch(layer)
+        self.exporting.watch(layer)
+        if layer is not None and edit.has_meaning(layer):
+            folder = self._folder(layer)
+            self.corrections.folder.text.setPlaceholderText(str(folder))
+            self.table.suggested = folder.parent / f"{jobs.suggested_file('', layer.name, folder).name}-measurements.csv"
+
+    def _connect(self) -> None:
+        self.labels.changed.connect(self._chosen)
+        self.corrections.edited.connect(self.measure)
+        self.corrections.touched.connect(lambda: self.table.wait("The labels have changed: measured again when you pause."))
+        self.corrections.untouched.connect(self.link.refresh)
+        self.corrections.save_asked.connect(lambda: self.save_corrections())
+        self.export.export_asked.connect(self._export)
+        self.table.failed.connect(self.measuring.say)
+        self.table.saved.connect(lambda path: say(self.table.count, f"Written: {path}"))
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(form_layout([("Labels", self.labels.box)]))
+        measured, corrected = QWidget(self), QWidget(self)
+        for content, parts in ((measured, (self.table, self.measuring)), (corrected, (self.corrections, self.saving))):
+            inner = QVBoxLayout(content)
+            inner.setContentsMargins(0, 0, 0, 0)
+            for part in parts:
+                inner.addWidget(part)
+        column.addWidget(Fold("Measurements", measured, unfolded=True, parent=self))
+        column.addWidget(Fold("Correct", corrected, parent=self))
+        column.addWidget(Fold("Export", self.export, parent=self))
