@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.cli import COMMANDS, evaluate, finetune, pretrain
-from napari_sdmae.cli._training import _base, _parser
+from napari_sdmae.cli.common.training import _base, _parser
 from napari_sdmae.config.presets import BASED_ON, head_preset_names, load_head_preset, load_preset, preset_names
 
 ROOT = Path(__file__).parents[1]

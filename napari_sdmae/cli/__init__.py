@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from napari_sdmae import __version__
-from napari_sdmae.cli._streams import steady_output
+from napari_sdmae.cli.common.streams import steady_output
 
 
 class Command(NamedTuple):

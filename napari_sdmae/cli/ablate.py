@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sdmae.cli._arguments import explain, refuse
+from napari_sdmae.cli.common.parser import explain, refuse
 from napari_sdmae.config.ablation import TEACHERS, AblationConfig
 from napari_sdmae.runs.describe import describe
 from napari_sdmae.runs.events import Ended, EpochFinished, Started, Validated, Warned
@@ -54,8 +54,8 @@ def main(argv: list[str]) -> int:
 
 def _run(config: AblationConfig, output: Path, source: Path) -> int:
     """Run the ablation in the foreground; a signal pauses it."""
-    from napari_sdmae.cli._job import STOPPED_BY_SIGNAL, exit_status
-    from napari_sdmae.cli._signals import Signals
+    from napari_sdmae.cli.common.job import STOPPED_BY_SIGNAL, exit_status
+    from napari_sdmae.cli.common.signals import Signals
 
     signals, started = Signals(), False
     with signals.caught():

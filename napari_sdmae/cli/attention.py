@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli._models import check_images, named_or_default
-from napari_sdmae.cli._output import (
+from napari_sdmae.cli.common.models import check_images, named_or_default
+from napari_sdmae.cli.common.output import (
     Refused,
     check_outputs,
     check_scale,
@@ -23,7 +23,7 @@ from napari_sdmae.cli._output import (
     save_png,
     save_tiff,
 )
-from napari_sdmae.cli._which import add_which, tell, which_of
+from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.io.atomic import atomic_files
 
 PROG = "sdmae attention"

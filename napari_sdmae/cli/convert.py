@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from napari_sdmae.cli._arguments import UsageError, explain, parse, refuse
+from napari_sdmae.cli.common.parser import UsageError, explain, parse, refuse
 from napari_sdmae.config.base import Settings
 from napari_sdmae.io.model_info.card import CARD, card_problems, read_card
 from napari_sdmae.io.model_info.info import WEIGHTS, is_head, model_info, read_config

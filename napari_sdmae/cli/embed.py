@@ -9,11 +9,11 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_sdmae.cli._arguments import explain
-from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, Unwritable, for_each, gather
-from napari_sdmae.cli._models import named_or_default, split_inputs
-from napari_sdmae.cli._output import MODEL_HELP, Refused, check_outputs, check_scale
-from napari_sdmae.cli._which import add_which, tell, which_of
+from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, Unwritable, for_each, gather
+from napari_sdmae.cli.common.models import named_or_default, split_inputs
+from napari_sdmae.cli.common.output import MODEL_HELP, Refused, check_outputs, check_scale
+from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.base import Device, Precision
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_sdmae.cli._output import Refused, check_outputs, check_scale, guarded, save_json
+from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, guarded, save_json
 from napari_sdmae.config.base import Device
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from napari_sdmae.cli._output import Refused, check_scale, guarded
+from napari_sdmae.cli.common.output import Refused, check_scale, guarded
 from napari_sdmae.io.atomic import clear_leftovers
 
 PROG = "sdmae export"

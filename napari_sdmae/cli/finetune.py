@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli._arguments import UsageError, parse
-from napari_sdmae.cli._head_settings import without_effect
-from napari_sdmae.cli._training import train
+from napari_sdmae.cli.common.head_settings import without_effect
+from napari_sdmae.cli.common.parser import UsageError, parse
+from napari_sdmae.cli.common.training import train
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
 

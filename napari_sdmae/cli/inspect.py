@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from tyro.conf import Positional, arg
 
-from napari_sdmae.cli._arguments import parse, refuse
+from napari_sdmae.cli.common.parser import parse, refuse
 from napari_sdmae.config.presets import DEFAULT_PRESET, load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig, TilesConfig
 from napari_sdmae.io.model_info.card import read_card

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_sdmae.cli._finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
-from napari_sdmae.cli._inputs import UNUSABLE_DATA, Input, for_each, gather
-from napari_sdmae.cli._output import Refused, check_outputs, check_scale, save_json, save_png
-from napari_sdmae.cli._prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
-from napari_sdmae.cli._which import add_which, tell, which_of
+from napari_sdmae.cli.common.finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
+from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, for_each, gather
+from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, save_json, save_png
+from napari_sdmae.cli.common.prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
+from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.base import Device, Precision
 from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
 from napari_sdmae.io.leftovers import remove
@@ -166,7 +166,7 @@ class Job:
         yield from (output.parent / path.name for path in written if path not in kept)
 
     def _save(self, one: Input, found: Prediction, stem: Path) -> Iterator[Path]:
-        from napari_sdmae.cli._overlay import overlay
+        from napari_sdmae.cli.common.overlay import overlay
         from napari_sdmae.io.labels.registry import export_labels
 
         paths = {end: stem.with_name(f"{stem.name}-{end}") for end in _ends(self.arguments, self.spec)}
@@ -290,7 +290,7 @@ def _rows(inputs: list[Input], told: dict[str, dict[str, Any]]) -> list[dict[str
 
 
 def _complain(error: Exception, status: int) -> int:
-    from napari_sdmae.cli._arguments import explain
+    from napari_sdmae.cli.common.parser import explain
 
     print(f"{PROG}: {explain(error)}", file=sys.stderr)
     return status

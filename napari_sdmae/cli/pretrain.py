@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli._arguments import parse
-from napari_sdmae.cli._training import train
+from napari_sdmae.cli.common.parser import parse
+from napari_sdmae.cli.common.training import train
 from napari_sdmae.config.presets import DEFAULT_PRESET, load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig
 

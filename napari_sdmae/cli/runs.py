@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli._arguments import explain, refuse
+from napari_sdmae.cli.common.parser import explain, refuse
 from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.folder import Request, RunFolder, RunStatus, is_alive
 from napari_sdmae.runs.ownership.authorship import is_copy, lives
@@ -33,7 +33,7 @@ def resume(argv: list[str]) -> int:
         config = run.read_config()
     except (ValueError, OSError) as error:
         return refuse("sdmae resume", explain(error))
-    from napari_sdmae.cli._job import run_job
+    from napari_sdmae.cli.common.job import run_job
 
     return run_job(config, run.path, resume=True, take_over=arguments.take_over)
 

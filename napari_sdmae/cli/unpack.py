@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from napari_sdmae.cli._output import Refused, guarded
+from napari_sdmae.cli.common.output import Refused, guarded
 
 PROG = "sdmae unpack"
 DESCRIPTION = (

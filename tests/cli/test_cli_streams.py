@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from napari_sdmae.cli._progress import show
-from napari_sdmae.cli._signals import CAUGHT, Signals
-from napari_sdmae.cli._streams import SteadyStream
+from napari_sdmae.cli.common.progress import show
+from napari_sdmae.cli.common.signals import CAUGHT, Signals
+from napari_sdmae.cli.common.streams import SteadyStream
 from napari_sdmae.runs.events import Ended, Started, Warned
 
 JOB = """
 import sys, time
 from pathlib import Path
 from napari_sdmae import cli
-from napari_sdmae.cli import _job
+from napari_sdmae.cli.common import job as _job
 from napari_sdmae.runs.events import CheckpointSaved, Ended, Preparing, Started, StepLogged, Warned
 
 def events(config, run, signals, **how):

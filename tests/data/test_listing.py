@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.cli._inputs import gather
+from napari_sdmae.cli.common.inputs import gather
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.image_folder import DataError, find_images, fingerprint
 from napari_sdmae.data.labelled.notes import picture_warnings, turned_fits

@@ -28,7 +28,7 @@ MEMORY = 6_000_000_000
 
 
 LOADED = (
-    "napari_sdmae.cli._overlay",
+    "napari_sdmae.cli.common.overlay",
     "napari_sdmae.data.tiles.inspect",
     "napari_sdmae.data.labelled.read",
     "napari_sdmae.worker.handlers.views",

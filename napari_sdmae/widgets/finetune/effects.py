@@ -1,6 +1,6 @@
 """Which settings of fine-tuning change nothing as the others are, so that the form leaves them out.
 
-The command line refuses the same ones (``cli/_head_settings.py``); a test holds the two together.
+The command line refuses the same ones (``cli/common/head_settings.py``); a test holds the two together.
 """
 
 from __future__ import annotations

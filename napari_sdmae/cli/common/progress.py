@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_sdmae.cli._streams import SteadyStream
+from napari_sdmae.cli.common.streams import SteadyStream
 from napari_sdmae.humanize import duration
 from napari_sdmae.runs.describe import describe, losses, measures
 from napari_sdmae.runs.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Validated, Warned

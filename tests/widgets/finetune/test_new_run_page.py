@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.cli import _head_settings
+from napari_sdmae.cli.common import head_settings
 from napari_sdmae.cli.finetune import settings
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
@@ -106,7 +106,7 @@ def test_the_form_leaves_out_exactly_what_the_command_line_refuses():
         groups = {"encoder": {"train": train}, "head": {"classifier": classifier, "decoder": decoder}}
         config = FinetuneConfig.model_validate({"task": task, "data": "x", "model": model} | groups)
         flags = ["--" + name.replace("_", "-") for name in names]
-        refused = {line.split()[0][2:].replace("-", "_") for line in _head_settings.without_effect(config, flags)}
+        refused = {line.split()[0][2:].replace("-", "_") for line in head_settings.without_effect(config, flags)}
         left_out = without_effect(task, model, config.model_dump())
         if model == SCRATCH or (task == "classification" and classifier != "mean"):
             refused |= {"encoder.train"}  # can only be what it is

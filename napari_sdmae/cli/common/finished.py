@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae import __version__
-from napari_sdmae.cli._output import Refused
+from napari_sdmae.cli.common.output import Refused
 from napari_sdmae.io.model_info.info import CONFIG, WEIGHTS, find_model
 from napari_sdmae.text.documents import DocumentError, read_json
 

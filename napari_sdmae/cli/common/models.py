@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_sdmae.cli._output import Refused
+from napari_sdmae.cli.common.output import Refused
 from napari_sdmae.io.model_info.describe import SHIPPED
 from napari_sdmae.io.model_info.info import default_model, find_model, resembles_model
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_sdmae.cli._arguments import explain
-from napari_sdmae.cli._output import Refused
+from napari_sdmae.cli.common.output import Refused
+from napari_sdmae.cli.common.parser import explain
 
 UNUSABLE_DATA = 3
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

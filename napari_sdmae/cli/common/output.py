@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli._arguments import explain
+from napari_sdmae.cli.common.parser import explain
 from napari_sdmae.config.base import Device
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sdmae.cli._output import Refused
+from napari_sdmae.cli.common.output import Refused
 
 if TYPE_CHECKING:
     from napari_sdmae.io.images.tiff_planes import Which

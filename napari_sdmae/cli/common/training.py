@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli._arguments import UsageError, explain, refuse
+from napari_sdmae.cli.common.parser import UsageError, explain, refuse
 from napari_sdmae.config.base import read_yaml
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
@@ -42,7 +42,7 @@ def train(
         config = settings(_base(arguments, preset), flags)
     except (ValueError, OSError) as error:
         return refuse(prog, explain(error))
-    from napari_sdmae.cli._job import run_job
+    from napari_sdmae.cli.common.job import run_job
 
     return run_job(config, Path(arguments.output), resume=False)
 

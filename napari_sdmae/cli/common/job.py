@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_sdmae.cli._arguments import explain
-from napari_sdmae.cli._progress import show
-from napari_sdmae.cli._signals import Signals
+from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.progress import show
+from napari_sdmae.cli.common.signals import Signals
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.runs.events import Ended, Event, Started
 from napari_sdmae.runs.folder import RunConfig
