@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from napari_sdmae.cli import COMMANDS, main
+from napari_sdmae.cli._job import exit_status
 from napari_sdmae.cli.pretrain import settings
 from napari_sdmae.config import PretrainConfig, load_preset
+from napari_sdmae.data.listing import DataError, TileCacheError
 from napari_sdmae.training.run_folder import RunFolder, RunStatus
 
 
@@ -27,6 +29,11 @@ def test_help_needs_no_torch(arguments):
         "assert not {'torch', 'timm', 'lightning_fabric'} & set(sys.modules)"
     )
     assert arguments[0].strip("-") in run_python(code)
+
+
+def test_a_full_disk_is_no_unusable_data():
+    assert exit_status(TileCacheError("the tile cache cannot be written"), started=False) == 1
+    assert exit_status(DataError("no images"), started=False) == 3
 
 
 def test_help_loads_no_library():
