@@ -4,6 +4,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from faults.terminal import hear_signals
+
+hear_signals()
 
 
 @pytest.fixture(scope="session")

@@ -238,7 +238,7 @@ def _parts(staging: Path, below: str = "") -> Iterator[str]:
 
 
 def _move_all(ready: Path, folder: Path, names: list[str]) -> None:
-    """Move everything; after an error to where it was if nothing was replaced, else the next call goes on."""
+    """Move everything; after an error back to where it was unless something was replaced, and then the next call goes on."""
     moved: list[str] = []
     fresh = not any(os.path.lexists(folder / name) for name in names)
     try:
@@ -247,7 +247,7 @@ def _move_all(ready: Path, folder: Path, names: list[str]) -> None:
             _put(ready / name, folder / name)
             moved.append(name)
     except OSError:
-        if fresh:
+        if fresh or not moved:
             for name in reversed(moved):
                 (folder / name).rename(ready / name)
             remove(ready)

@@ -142,12 +142,17 @@ class RunFolder(RunFiles):
             self.require_free()  # another job may have come and gone since
         earlier = self.status() if resume else None
         self.control.unlink(missing_ok=True)
-        if not resume:
-            self._clear()
-            write_atomically(self.config, config.to_yaml().encode())
         status = RunStatus(state="preparing") if earlier is None else restarted(earlier)
         status = status.model_copy(update={"owner": number, **place_of(self.path)})
-        self.write_status(status)
+        try:
+            if not resume:
+                self._clear()
+                write_atomically(self.config, config.to_yaml().encode())
+            self.write_status(status)
+        except OSError:
+            if not resume:  # settings alone would be taken for somebody's files
+                self.config.unlink(missing_ok=True)
+            raise
         return status
 
     def check_owner(self) -> None:

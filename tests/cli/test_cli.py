@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from napari_sdmae.cli._job import exit_status
 
 from napari_sdmae.cli import COMMANDS, main
+from napari_sdmae.cli.common.job import exit_status
 from napari_sdmae.cli.pretrain import settings
 from napari_sdmae.config.presets import load_preset
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.data.listing import DataError, TileCacheError
 from napari_sdmae.runs.folder import RunFolder, RunStatus
 
 
@@ -28,6 +31,11 @@ def test_help_needs_no_torch(arguments):
         "assert not {'torch', 'timm', 'lightning_fabric'} & set(sys.modules)"
     )
     assert arguments[0].strip("-") in run_python(code)
+
+
+def test_a_full_disk_is_no_unusable_data():
+    assert exit_status(TileCacheError("the tile cache cannot be written"), started=False) == 1
+    assert exit_status(DataError("no images"), started=False) == 3
 
 
 def test_help_loads_no_library():

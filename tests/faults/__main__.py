@@ -14,11 +14,13 @@ from types import ModuleType
 
 from faults.campaign import Campaign, Case, Tally
 from faults.modules import MODULES
+from faults.terminal import hear_signals
 
 
 def main() -> int:
     """Run the campaign; return the exit status."""
     arguments = _parser().parse_args()
+    hear_signals()
     names = arguments.only.split() or list(MODULES)
     folder = Path(tempfile.mkdtemp(prefix="sdmae-faults-"))
     folder.chmod(0o755)

@@ -20,6 +20,7 @@ from PIL import Image
 from faults.material import Material
 from faults.oracle import Lost, complaint, judge
 from faults.server import Server
+from napari_sdmae.io.leftovers import REPLACING
 from napari_sdmae.runs.ownership.job_numbers import OWNERS
 
 Words = list[Any]
@@ -160,6 +161,15 @@ def leftovers(folder: Path) -> list[str]:
     found = (path.relative_to(output).as_posix() for path in sorted(output.rglob("*")))
     aside = (name for name in found if _hidden(name) or name.endswith((".tmp", ".old")))
     return [name for name in aside if OWNERS not in name.split("/")]
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Return the files that a command which was not killed should have removed when it failed.
+
+    The rest of a set of files, half of which had replaced older ones when the disk refused, is none of them: the next call
+    moves it.
+    """
+    return [name for name in leftovers(folder) if not re.search(rf"\.{REPLACING}(/|$)", name)]
 
 
 def check_whole(command: Command, folder: Path, reference: dict[str, str]) -> None:

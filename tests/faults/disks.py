@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from faults.campaign import Bench, Case, one_of_each
-from faults.commands import Command, check_finished, check_whole, chosen, commands, leftovers, undisturbed
+from faults.commands import Command, check_finished, check_whole, chosen, commands, left_behind, undisturbed
 from faults.material import Material
 from faults.oracle import Lost, judge
 
@@ -73,7 +73,7 @@ def _attempt(bench: Bench, command: Command, reference: dict[str, str], option: 
     with _disk(output, option):
         ended = bench.server.run(command.words, bench.folder)
         judge(ended, (0, 1))
-        if left := [name for name in leftovers(bench.folder) if ended.status]:
+        if left := [name for name in left_behind(bench.folder) if ended.status]:
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
         check_whole(command, bench.folder, reference)
         subprocess.run(["mount", "-o", "remount,size=1g,nr_inodes=100000", output], check=True)

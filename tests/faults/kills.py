@@ -10,7 +10,7 @@ import numpy as np
 
 from faults import tracing
 from faults.campaign import Bench, Case, Missed
-from faults.commands import Command, check_finished, check_whole, chosen, commands, leftovers, results
+from faults.commands import Command, check_finished, check_whole, chosen, commands, left_behind, results
 from faults.material import Material
 from faults.oracle import Lost, judge
 from faults.tracing import Place
@@ -86,7 +86,7 @@ def _attempt(bench: Bench, command: Command, place: Place, blow: str, reference:
         raise Missed
     if blow != "kill":
         judge(ended, (0, 1), mute=mute)
-        if left := [name for name in leftovers(bench.folder) if ended.status]:
+        if left := [name for name in left_behind(bench.folder) if ended.status]:
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
     check_whole(command, bench.folder, reference)
     command.again(bench.server, bench.folder)

@@ -140,6 +140,24 @@ def outcome(folder: Path) -> int:
     return 0
 
 
+def test_a_set_of_which_nothing_could_be_replaced_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.csv", "z.json"):
+        (tmp_path / name).write_bytes(b"old")
+
+    def failing(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def replace() -> None:
+        with atomic_files(tmp_path, "z.json", overwrite=True) as staging:
+            for name in ("a.csv", "z.json"):
+                write_atomically(staging / name, b"new")
+            monkeypatch.setattr(os, "replace", failing)
+
+    with pytest.raises(OSError, match="Input/output"):
+        replace()
+    assert tree(tmp_path) == {"a.csv": b"old", "z.json": b"old"}
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace", "rename"])
 def test_an_error_of_the_disk_at_any_call_leaves_what_was_there(
     tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.processes import start_token
 from napari_sdmae.runs.folder import MetricsReader, RunFolder, RunFolderError, RunStatus, is_alive
 from napari_sdmae.runs.run_list import list_runs
@@ -118,6 +120,24 @@ def test_a_failed_run_that_saved_something_is_not_replaced(run, config, kept):
     with pytest.raises(RunFolderError, match="sdmae resume"):
         run.claim(config.model_copy(update={"epochs": 7}), resume=False)
     assert run.read_config() == config
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "status.json"])
+def test_a_folder_in_which_a_run_could_not_begin_is_free_again(tmp_path, config, monkeypatch, file):
+    def full(path, *arguments, **options):
+        write_atomically(path, *arguments, **options)
+        if path.name == file:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("napari_sdmae.runs.folder.write_atomically", full)
+    monkeypatch.setattr(
+        "napari_sdmae.training.run_folder.RunFolder.write_status", lambda run, status: full(run.status_file, b"{}")
+    )
+    with pytest.raises(OSError, match="No space"):
+        RunFolder(tmp_path / "run").claim(config, resume=False)
+    monkeypatch.undo()
+    (tmp_path / "run" / "status.json").unlink(missing_ok=True)
+    RunFolder(tmp_path / "run").claim(config, resume=False)
 
 
 def test_an_empty_folder_may_be_used(tmp_path, config):

@@ -53,6 +53,8 @@ def exit_status(error: Exception, started: bool) -> int:
     """Return 2 for settings that cannot be used, 3 for data that cannot, 1 for anything else, as all once training started."""
     from napari_sdmae.data.listing import DataError, TileCacheError
 
-    if isinstance(error, DataError) and not isinstance(error, TileCacheError):
+    if isinstance(error, TileCacheError):
+        return 1
+    if isinstance(error, DataError):
         return BAD_DATA
     return 2 if isinstance(error, ValueError | FileNotFoundError) and not started else 1

@@ -82,7 +82,7 @@ def ablate(config: AblationConfig, output: Path, stop: Asked | None = None) -> I
     """
     runs = list(_runs(config, output))
     _check(config, runs, output)
-    _make_output(output)
+    make_folder(output)
     write_atomically(output / SETTINGS, settings_text(config).encode())
     finished = True
     for number, (cell, seed, stage, folder, settings) in enumerate(runs, 1):
@@ -103,14 +103,6 @@ def settings_text(config: AblationConfig) -> str:
     """Return what :data:`SETTINGS` holds."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text
-
-
-def _make_output(output: Path) -> None:
-    """Make the folder `output`; raise `RunFolderError` if there is something else in it than an ablation."""
-    clear_leftovers(output)
-    if output.is_dir() and not (output / SETTINGS).is_file() and any(output.iterdir()):
-        raise RunFolderError(f"{output} is not empty and holds no ablation: give a new folder")
-    make_folder(output)
 
 
 def read_results(config: AblationConfig, output: Path) -> list[Result]:
@@ -145,14 +137,15 @@ def _runs(config: AblationConfig, output: Path) -> Iterator[tuple[Cell, int, Sta
 
 def _check(config: AblationConfig, runs: list[tuple[Cell, int, Stage, RunFolder, RunConfig]], output: Path) -> None:
     """Refuse what cannot work before anything is trained."""
-    if output.exists() and not (output / "ablation.yaml").exists() and any(output.iterdir()):
+    clear_leftovers(output)
+    if output.is_dir() and not (output / SETTINGS).is_file() and any(output.iterdir()):
         raise RunFolderError(f"{output} is not empty and holds no ablation; choose another --output")
     for cell in config.cells():
         check_model(config.pretrain_config(cell, config.seeds[0]))
     for _, _, _, folder, settings in runs:
         if folder.exists() and folder.read_config() != settings:
             raise RunFolderError(
-                f"{folder.path} was made with other settings; use those of {output / 'ablation.yaml'}, or choose another --output"
+                f"{folder.path} was made with other settings; use those of {output / SETTINGS}, or choose another --output"
             )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from napari_sdmae.config.pretrain import LossConfig
 from napari_sdmae.runs.events import Started, StepLogged
 from napari_sdmae.runs.folder import RunFolder, RunFolderError
 from napari_sdmae.training.ablation.plot import draw_results, number_axis
-from napari_sdmae.training.ablation.run import AblationEnded, RunEvent, ablate, read_results
+from napari_sdmae.training.ablation.run import SETTINGS, AblationEnded, RunEvent, ablate, read_results
 from napari_sdmae.training.ablation.table import Result, compare, write_tables
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "ablate.py"
@@ -230,6 +231,15 @@ class TestRuns:
         with pytest.raises(RunFolderError, match="holds no ablation"):
             list(ablate(make(), tmp_path))
         assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+    def test_a_folder_in_which_an_ablation_died_at_once_is_used(self, make, tmp_path):
+        code = "from napari_sdmae.io.leftovers import reserved; reserved(Path(sys.argv[1])).write_text('half')"
+        dying = f"import sys; from pathlib import Path; {code}"
+        subprocess.run([sys.executable, "-c", dying, str(tmp_path / SETTINGS)], check=True)
+        assert list(tmp_path.iterdir())
+        list(ablate(make(), tmp_path, stop=lambda: "pause"))
+        assert (tmp_path / SETTINGS).is_file()
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
     def test_from_the_command_line_with_the_untrained_encoder(self, make, tmp_path, capsys):
         config = make(
