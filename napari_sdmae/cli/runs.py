@@ -72,7 +72,7 @@ def runs(argv: list[str]) -> int:
             )
     for path, reason in found.unreadable:
         print(f"{printable(path.name)}: cannot be read ({reason})", file=sys.stderr)
-    return 0
+    return 1 if arguments.folder in dict(found.unreadable) else 0
 
 
 def _ask(request: Request, description: str, argv: list[str]) -> int:

@@ -33,6 +33,15 @@ def test_help_needs_no_torch(arguments):
     assert arguments[0].strip("-") in run_python(code)
 
 
+def test_a_file_that_is_closed_to_this_user_is_one_line(monkeypatch, capsys):
+    def closed(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "config.json")
+
+    monkeypatch.setattr("napari_sdmae.cli.inspect.parse", closed)
+    assert main(["inspect", "model"]) == 1
+    assert capsys.readouterr().err == "sdmae inspect: config.json: Permission denied\n"
+
+
 def test_a_full_disk_is_no_unusable_data():
     assert exit_status(TileCacheError("the tile cache cannot be written"), started=False) == 1
     assert exit_status(DataError("no images"), started=False) == 3

@@ -272,9 +272,21 @@ def test_a_run_of_another_user_is_named_and_the_others_are_listed(run, config, c
     assert done.stderr == "run: cannot be read (Permission denied)\n"
 
 
-def test_a_folder_of_runs_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+def test_a_folder_of_runs_that_cannot_be_read_is_said(tmp_path, monkeypatch, capsys):
     def closed(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(run_list.Path, "iterdir", closed)
     assert find_runs(tmp_path).unreadable == ((tmp_path, "Permission denied"),)
+    assert main(["runs", str(tmp_path)]) == 1
+    assert "cannot be read (Permission denied)" in capsys.readouterr().err
+
+
+def test_a_run_whose_status_is_closed_to_this_user_is_not_resumed(run, config, monkeypatch):
+    def closed(path, largest):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    run.leave()
+    monkeypatch.setattr("napari_sdmae.training.run_folder.read_regular", closed)
+    with pytest.raises(RunFolderError, match=r"status\.json cannot be read: Permission denied"):
+        RunFolder(run.path).claim(config, resume=True)

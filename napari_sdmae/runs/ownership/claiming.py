@@ -32,13 +32,15 @@ def require_idle(run: Path, read: Callable[[], RunStatus | None], *, resume: boo
     Raises
     ------
     RunFolderError
-        If a job works in the folder, or nobody can tell.
+        If a job works in the folder, or nobody can tell, or its status is closed to this user.
     """
     owner = latest_owner(run)
     unknown: Author | None = None
     try:
         status = read()
-    except ValueError:
+    except ValueError as error:
+        if isinstance(error.__cause__, PermissionError):  # another user's run: not ours to go on with
+            raise
         status, unknown = None, (None if owner else Author.model_validate(UNKNOWN))
     working = [status] if status is not None and status.live else []
     if owner is not None and (status is None or status.owner != owner.number):
