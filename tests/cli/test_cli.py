@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from napari_sdmae.cli._job import exit_status
 
 from napari_sdmae.cli import COMMANDS, main
 from napari_sdmae.cli.common.job import exit_status

@@ -130,9 +130,7 @@ def test_a_folder_in_which_a_run_could_not_begin_is_free_again(tmp_path, config,
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("napari_sdmae.runs.folder.write_atomically", full)
-    monkeypatch.setattr(
-        "napari_sdmae.training.run_folder.RunFolder.write_status", lambda run, status: full(run.status_file, b"{}")
-    )
+    monkeypatch.setattr("napari_sdmae.runs.folder.RunFolder.write_status", lambda run, status: full(run.status_file, b"{}"))
     with pytest.raises(OSError, match="No space"):
         RunFolder(tmp_path / "run").claim(config, resume=False)
     monkeypatch.undo()

@@ -287,6 +287,6 @@ def test_a_run_whose_status_is_closed_to_this_user_is_not_resumed(run, config, m
         raise PermissionError(13, "Permission denied", str(path))
 
     run.leave()
-    monkeypatch.setattr("napari_sdmae.training.run_folder.read_regular", closed)
+    monkeypatch.setattr("napari_sdmae.runs.folder.read_regular", closed)
     with pytest.raises(RunFolderError, match=r"status\.json cannot be read: Permission denied"):
         RunFolder(run.path).claim(config, resume=True)
