@@ -1,0 +1,47 @@
+"""Names that users import go on working."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from napari_sdmae.moved import MOVED
+
+PUBLIC = {
+    "napari_sdmae.models": ["SDMAE"],
+    "napari_sdmae.losses": ["SDMAELoss"],
+    "napari_sdmae.config": ["PretrainConfig", "FinetuneConfig", "HeadSpec"],
+    "napari_sdmae.io.checkpoints": ["load_model", "load_encoder", "save_model", "convert_checkpoint"],
+    "napari_sdmae.io.images": ["read_image"],
+    "napari_sdmae.io.labels": ["export_labels", "import_labels"],
+    "napari_sdmae.io.model_info": ["model_info"],
+    "napari_sdmae.training": ["pretrain", "finetune", "RunFolder", "list_runs"],
+    "napari_sdmae.training.ablation": ["ablate", "AblationEnded"],
+    "napari_sdmae.inference": ["reconstruct", "attention_maps", "encode_field", "embed", "measure", "predict", "Prediction"],
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module):
+    assert all(hasattr(import_module(module), name) for name in PUBLIC[module])
+
+
+def test_old_names_are_the_new_modules_and_warn():
+    code = f"""
+import importlib, sys, warnings
+for old, new in {MOVED!r}.items():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = importlib.import_module("napari_sdmae." + old)
+    assert module is importlib.import_module("napari_sdmae." + new), old
+    told = [str(one.message) for one in caught if one.category is DeprecationWarning]
+    assert f"napari_sdmae.{{old}} is now napari_sdmae.{{new}}" in told, (old, told)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError):
+        import_module("napari_sdmae.nothing")
