@@ -16,7 +16,7 @@ help:  ## this list
 
 setup: $(VENV)/.installed  ## system libraries (as root), virtual environment, napari-sdmae with napari and PyQt5
 
-$(VENV)/.installed: pyproject.toml setup.cfg .ci/setup
+$(VENV)/.installed: pyproject.toml setup.cfg setup.py .ci/setup
 	.ci/setup "$(PYTHON)" "$(VENV)"
 	touch $@
 
