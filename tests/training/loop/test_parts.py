@@ -10,7 +10,6 @@ from PIL import Image
 
 from napari_sdmae.config.pretrain import LossConfig, OptimizerConfig, PretrainConfig
 from napari_sdmae.data.image_folder import DataError
-from napari_sdmae.humanize import duration
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.patches import gather_tokens, patchify
@@ -222,11 +221,6 @@ def test_an_error_before_the_first_event_touches_nothing(run):
         list(record(refused(), run))
     assert run.status_file.read_bytes() == before
     assert not run.log.exists()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (700, "12 min"), (11100, "3 h 05 min")])
-def test_durations_are_read_at_a_glance(seconds, text):
-    assert duration(seconds) == text
 
 
 @pytest.fixture
