@@ -17,7 +17,7 @@ STAND_IN = [f"resources/models/stand-in/{name}" for name in ("README.md", "confi
 def run(*command: str, **options: object) -> str:
     result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)  # type: ignore[call-overload]
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    return str(result.stdout)
+    return str(result.stdout + result.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "tree" / STAND_IN[0]).parent.mkdir(parents=True)
     for name in STAND_IN:
         (source / "tree" / name).write_text("stand-in")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source / "tree"))
+    told = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source / "tree"))
+    assert "is absent from" not in told, "a folder of the wheel is no package: a set-up would print a page of warnings for each"
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder / "direct"), str(source / "tree"))
     return folder
 

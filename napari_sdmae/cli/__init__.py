@@ -88,5 +88,7 @@ def _main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:  # a file that is gone, closed to this user or on a full disk, wherever the command met it
-        print(f"sdmae {name}: {error.filename or name}: {error.strerror or error}", file=sys.stderr)
+        from napari_sdmae.cli.common.parser import explain
+
+        print(f"sdmae {name}: {explain(error)}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from napari_sdmae.cli.common.parser import UsageError, explain, parse, refuse
 from napari_sdmae.config.base import Settings
+from napari_sdmae.humanize import size
 from napari_sdmae.io.model_info.card import CARD, card_problems, read_card
 from napari_sdmae.io.model_info.info import WEIGHTS, is_head, model_info, read_config
 
@@ -80,4 +81,4 @@ def _described(folder: Path) -> str:
     info = model_info(folder)
     parts = "encoder and decoder" if info.has_decoder else "head and encoder" if is_head(read_config(folder)) else "encoder"
     sizes = f"{info.depth} blocks, {info.tile_size} px tiles, {info.patch_size} px patches"
-    return f"{parts}, {info.encoder}, {sizes}, {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
+    return f"{parts}, {info.encoder}, {sizes}, {size((folder / WEIGHTS).stat().st_size)}"

@@ -1,4 +1,8 @@
-"""napari's File > Open: runs, and labels and shapes from files and folders; nothing is computed."""
+"""napari's File > Open: runs, labels and shapes from files, and from folders by a command; nothing is computed.
+
+No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0065).
+A reader takes all files that it is offered for, or says what is wrong with them.
+"""
 
 from __future__ import annotations
 

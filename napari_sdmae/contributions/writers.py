@@ -1,4 +1,4 @@
-"""napari's File > Save: labels and shapes to files of every format."""
+"""napari's File > Save: labels and shapes to files of every format. What is there is replaced: napari's dialog has asked."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.listing import DataError, Listing, TileCacheError, all_files, list_folder, printable
+from napari_sdmae.humanize import size
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES, UnusableImage, image_size
 from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
@@ -186,6 +187,6 @@ def refuse_full(needed: int, free: int, root: Path) -> None:
     """Raise `TileCacheError` if `needed` bytes do not fit into the `free` ones in `root`."""
     if needed > free:
         raise TileCacheError(
-            f"the tile cache needs about {needed / 1e9:,.1f} GB in {root}, where {free / 1e9:,.1f} GB are free: "
+            f"the tile cache needs about {size(needed)} in {root}, where {size(free)} are free: "
             "free some space, or choose another folder (--tiles.cache)"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import psutil
 import torch
@@ -34,26 +34,22 @@ def select_device(requested: str = "auto") -> DeviceChoice:
     """
     if requested not in get_args(Device):
         raise DeviceError(f"unknown device {requested!r}; choose one of {', '.join(get_args(Device))}")
-    faults = {"cuda": _cuda_fault(), "mps": mps_fault()}
     if requested == "auto":
-        return _best(faults)
-    if (fault := faults.get(requested)) is not None:
-        usable = ["cpu", *(kind for kind, why in faults.items() if why is None)]
+        return _best()
+    if (fault := _fault(requested)) is not None:
+        usable = [kind for kind in get_args(Kind) if _fault(kind) is None]
         raise DeviceError(f"device {requested} is not usable here ({fault}); choose {' or '.join(usable)}")
-    names: dict[str, DeviceChoice] = {
-        "cpu": DeviceChoice("cpu", "CPU as asked"),
-        "mps": DeviceChoice("mps", "Apple GPU as asked"),
-    }
-    return names.get(requested) or DeviceChoice("cuda", f"{torch.cuda.get_device_name()} as asked")
+    kind = cast(Kind, requested)
+    return DeviceChoice(kind, f"{_name(kind)} as asked")
 
 
 def list_devices() -> list[dict[str, Any]]:
     """Return the usable devices: ``device``, ``name`` and ``memory`` in bytes (None where the system does not say)."""
     found: list[dict[str, Any]] = [{"device": "cpu", "name": "CPU", "memory": psutil.virtual_memory().total}]
-    if _cuda_fault() is None:
+    if _fault("cuda") is None:
         properties = torch.cuda.get_device_properties(0)
         found.append({"device": "cuda", "name": properties.name, "memory": properties.total_memory})
-    if mps_fault() is None:
+    if _fault("mps") is None:
         found.append({"device": "mps", "name": "Apple GPU", "memory": None})
     return found
 
@@ -63,16 +59,22 @@ def device_name(device: torch.device) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
 
 
-def _best(faults: dict[str, str | None]) -> DeviceChoice:
-    if faults["cuda"] is None:
-        return DeviceChoice("cuda", f"{torch.cuda.get_device_name()}: chosen as there is one")
-    if faults["mps"] is None:
-        return DeviceChoice("mps", "Apple GPU: passed its self-test")
-    return DeviceChoice("cpu", f"CPU: {faults['cuda']}; {faults['mps']}")
+def _best() -> DeviceChoice:
+    if (no_cuda := _fault("cuda")) is None:
+        return DeviceChoice("cuda", f"{_name('cuda')}: chosen as there is one")
+    if (no_mps := _fault("mps")) is None:
+        return DeviceChoice("mps", f"{_name('mps')}: passed its self-test")
+    return DeviceChoice("cpu", f"CPU: {no_cuda}; {no_mps}")
 
 
-def _cuda_fault() -> str | None:
-    """Return why there is no CUDA device, as far as torch knows, or None if there is one."""
-    if torch.cuda.is_available():
+def _name(kind: Kind) -> str:
+    return torch.cuda.get_device_name() if kind == "cuda" else {"cpu": "CPU", "mps": "Apple GPU"}[kind]
+
+
+def _fault(kind: str) -> str | None:
+    """Return why this kind of device cannot be used, as far as torch knows, or None if it can."""
+    if kind == "mps":
+        return mps_fault()
+    if kind == "cpu" or torch.cuda.is_available():
         return None
     return "this torch is built without CUDA" if torch.version.cuda is None else "no usable NVIDIA GPU"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from napari_sdmae.humanize import size
+
 SHARE = 0.8
 """Share of the available memory that one step may take: the rest is left to the system and to what was not counted."""
 _LIMITS = (
@@ -36,7 +38,7 @@ def check_memory(needed: int, what: str, advice: str) -> None:
     """
     usable = int(available_memory() * SHARE)
     if needed > usable:
-        raise TooLarge(f"{what} needs about {needed / 1e9:,.1f} GB of memory, {usable / 1e9:,.1f} GB can be used: {advice}")
+        raise TooLarge(f"{what} needs about {size(needed)} of memory, {size(usable)} can be used: {advice}")
 
 
 def read_whole(path: Path) -> bytes:

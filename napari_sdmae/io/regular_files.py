@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from napari_sdmae.humanize import size
 from napari_sdmae.text.documents import MAX_TEXT_BYTES
 
 KINDS = {
@@ -84,7 +85,7 @@ def read_regular(path: Path, largest: int = MAX_TEXT_BYTES) -> bytes:
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise IrregularFileError(f"{path} is larger than {largest / 1e6:,.6g} MB, which is too much for this kind of file")
+        raise IrregularFileError(f"{path} is larger than {size(largest)}, which is too much for this kind of file")
     return data
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from napari_sdmae.humanize import size
 from napari_sdmae.text.tables import restored
 
 MAX_BYTES = 4_000_000_000
@@ -236,7 +237,7 @@ def _read(path: Path, largest: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise DocumentError(f"larger than {largest / 1e6:,.0f} MB, which is too much for this kind of file")
+        raise DocumentError(f"larger than {size(largest)}, which is too much for this kind of file")
     return data
 
 
@@ -247,5 +248,5 @@ def _unpack(data: bytes, largest: int) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise DocumentError(f"gzipped, and damaged or cut short ({error})") from None
     if len(unpacked) > largest:
-        raise DocumentError(f"more than {largest / 1e6:,.0f} MB when unpacked, which is too much for this kind of file")
+        raise DocumentError(f"more than {size(largest)} when unpacked, which is too much for this kind of file")
     return unpacked

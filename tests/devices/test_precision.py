@@ -1,10 +1,9 @@
 """Which arithmetic is chosen, and why."""
 
-import math
-
 import pytest
 import torch
 
+from napari_sdmae.devices import precision as precision_module
 from napari_sdmae.devices.precision import answering_gain, gain_of_bf16, select_precision, training_gain
 
 CPU = torch.device("cpu")
@@ -34,8 +33,24 @@ def test_the_probe_times_both_arithmetics(monkeypatch):
     assert training_gain.__wrapped__("cpu", seconds=0.0) > 0
     assert steps[:4] == ["fp32", "bf16", "fp32", "bf16"], "in turns"
     assert steps.count("fp32") == steps.count("bf16") > 3
-    monkeypatch.undo()
-    assert 0 < training_gain.__wrapped__("cpu", seconds=0.0) < math.inf  # and the steps themselves run in both
+
+
+@pytest.mark.parametrize("probe", [training_gain, answering_gain])
+def test_the_steps_of_the_probes_run_in_both_arithmetics(monkeypatch, probe):
+    def computed(step, seconds):
+        for precision in ("fp32", "bf16"):
+            step(precision)
+        return 1.5
+
+    def recorded(device, precision):
+        used.append(precision)
+        return autocast(device, precision)
+
+    used, autocast = [], precision_module.autocast
+    monkeypatch.setattr(precision_module, "autocast", recorded)
+    monkeypatch.setattr(precision_module, "gain_of_bf16", computed)
+    assert probe.__wrapped__("cpu") == 1.5
+    assert used == ["fp32", "bf16"]
 
 
 def test_bf16_where_it_does_not_work_is_refused(monkeypatch):
@@ -43,7 +58,3 @@ def test_bf16_where_it_does_not_work_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="choose fp32"):
         select_precision("bf16", CPU, training=True)
     assert select_precision("auto", CPU, training=True).precision == "fp32"
-
-
-def test_the_probe_of_answers_measures():
-    assert 0.05 < answering_gain("cpu") < 20

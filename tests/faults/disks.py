@@ -73,7 +73,7 @@ def _attempt(bench: Bench, command: Command, reference: dict[str, str], option: 
     with _disk(output, option):
         ended = bench.server.run(command.words, bench.folder)
         judge(ended, (0, 1))
-        if left := [name for name in left_behind(bench.folder) if ended.status]:
+        if ended.status and (left := left_behind(bench.folder)):
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
         check_whole(command, bench.folder, reference)
         subprocess.run(["mount", "-o", "remount,size=1g,nr_inodes=100000", output], check=True)

@@ -86,7 +86,7 @@ def _attempt(bench: Bench, command: Command, place: Place, blow: str, reference:
         raise Missed
     if blow != "kill":
         judge(ended, (0, 1), mute=mute)
-        if left := [name for name in left_behind(bench.folder) if ended.status]:
+        if ended.status and (left := left_behind(bench.folder)):
             raise Lost(f"left behind though it was not killed: {', '.join(left[:3])}")
     check_whole(command, bench.folder, reference)
     command.again(bench.server, bench.folder)

@@ -100,7 +100,7 @@ FILES: dict[str, tuple[Maker, str]] = {
     "itself": (saved(itself), "nested more than 200 deep, or refer to themselves"),
     "diamonds": (saved(diamonds), "more than 200,000 entries"),
     "zip bomb": (pickled(entry(tensor((4,), (1,))), compression=zipfile.ZIP_DEFLATED, data=bytes(20_000_000)), "take 20 MB when"),
-    "expanded": (pickled(entry(tensor((10**12,), (0,)))), "would take 4e\\+06 MB when read"),
+    "expanded": (pickled(entry(tensor((10**12,), (0,)))), "would take 4\\.0 TB when read"),
     "storage too small": (pickled(entry(tensor((10**6,), (1,)))), "not a readable PyTorch checkpoint"),
     "storage too large": (pickled(entry(tensor((4,), (1,), storage=10**9))), "not a readable PyTorch checkpoint"),
     "offset outside": (pickled(entry(tensor((4,), (1,), offset=10**9))), "not a readable PyTorch checkpoint"),

@@ -12,7 +12,7 @@ from napari_sdmae.io.memory import TooLarge, read_whole
 
 START = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "xml": b"<Annotations>"}
 REFUSALS = (TooLarge, UnusableImage, UnusableLabels)
-WORDS = "larger than 4 GB|reading the file in one piece"
+WORDS = r"larger than 4\.0 GB|reading the file in one piece"
 READERS = {
     ".png": (image_size, read_about, read_image, import_labels),
     ".jpg": (image_size, read_about, read_image),
@@ -34,7 +34,7 @@ def large(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("large", START, indirect=True)
 def test_a_file_of_gigabytes_is_refused_in_words(large: Path):
-    with pytest.raises(TooLarge, match=r"reading the file in one piece needs about 40\.0 GB of memory, 16\.0 GB can be used"):
+    with pytest.raises(TooLarge, match=r"reading the file in one piece needs about 40 GB of memory, 16 GB can be used"):
         read_whole(large)
     for read in READERS[large.suffix]:
         with pytest.raises(REFUSALS, match=WORDS):

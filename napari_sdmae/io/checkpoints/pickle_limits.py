@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from napari_sdmae.humanize import size
+
 MAX_DEPTH = 200
 MAX_STEPS = 1_000_000
 """Operations of a pickle; a ViT-g with two copies and its optimizer takes 150,000."""
@@ -42,7 +44,7 @@ def check_torch_file(path: Path) -> None:
 def check_unpacked(taken: int, on_disk: int) -> None:
     """Raise `TooMuch` if `taken` bytes in memory are out of proportion to those on disk."""
     if taken > UNPACKED * on_disk + _SLACK:
-        raise TooMuch(f"it has {on_disk / 1e6:,.3g} MB and would take {taken / 1e6:,.3g} MB when read")
+        raise TooMuch(f"it has {size(on_disk)} and would take {size(taken)} when read")
 
 
 def _check_zip(file: IO[bytes], size: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_sdmae import humanize
 from napari_sdmae.io.memory import TooLarge
 
 IN_MEMORY = 256 * 2**20
@@ -120,8 +121,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     folder = tempfile.gettempdir()
     if size > (free := shutil.disk_usage(folder).free):
         raise TooLarge(
-            f"results for {' × '.join(map(str, shape))} values need {size / 1e9:,.1f} GB in {folder}, "
-            f"{free / 1e9:,.1f} GB are free: choose a region, or a larger disk for temporary files (TMPDIR)"
+            f"results for {' × '.join(map(str, shape))} values need {humanize.size(size)} in {folder}, "
+            f"{humanize.size(free)} are free: choose a region, or a larger disk for temporary files (TMPDIR)"
         )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -17,6 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from napari_sdmae.humanize import size
 from napari_sdmae.io.images import tiff
 from napari_sdmae.io.images.intensity import Brightness, as_rgb8, brightness_notes
 from napari_sdmae.io.images.scale import info_scale
@@ -196,9 +197,7 @@ def open_flat(path: Path) -> Image.Image:
         If the file is larger than :data:`LARGEST_FLAT`: Pillow would look for the header of a damaged one to its very end.
     """
     if path.stat().st_size > LARGEST_FLAT:
-        raise UnusableImage(
-            f"larger than {LARGEST_FLAT / 1e9:.0f} GB, which is too much for this format: save it as a tiled TIFF"
-        )
+        raise UnusableImage(f"larger than {size(LARGEST_FLAT)}, which is too much for this format: save it as a tiled TIFF")
     return Image.open(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_sdmae.humanize import size
 from napari_sdmae.io.model_info.card import USE, card_body, read_card, says_use
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo
 
@@ -29,5 +30,5 @@ def about_model(info: ModelInfo) -> str:
     """
     card = read_card(info.folder) or f"# {info.title}\n\n{NO_CARD}"
     use = "" if says_use(card) else f"**{USE}**\n\n"
-    size = f"{(info.folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
-    return f"{card_body(card)}\n\n{use}## Files\n\n{describe_model(info)} · {size}\n\n`{info.folder}`\n"
+    weights = size((info.folder / WEIGHTS).stat().st_size)
+    return f"{card_body(card)}\n\n{use}## Files\n\n{describe_model(info)} · {weights}\n\n`{info.folder}`\n"

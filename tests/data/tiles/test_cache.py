@@ -289,7 +289,8 @@ def test_disk_too_small_is_said_before(source, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
     with pytest.raises(
-        TileCacheError, match=r"needs about 0\.0 GB in .*free some space, or choose another folder \(--tiles\.cache\)"
+        TileCacheError,
+        match=r"needs about .* MB in .*, where 5\.0 MB are free: free some space, or choose another folder \(--tiles\.cache\)",
     ):
         list(prepare_tiles(source, TilesConfig(cache=tmp_path)))
     assert not list(tmp_path.glob("tiles-*/cache.json"))

@@ -488,7 +488,7 @@ def test_large_results_live_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_result_larger_than_the_disk_is_refused_before_anything_is_computed() -> None:
-    with pytest.raises(TooLarge, match=r"results for 256 × 2147483647 values need 2,199\.0 GB in .*: choose a region"):
+    with pytest.raises(TooLarge, match=r"results for 256 × 2147483647 values need 2\.2 TB in .*: choose a region"):
         empty((256, 2**31 - 1), np.int32)
     with pytest.raises(TooLarge):
         empty((2**32 - 1, 2**32 - 1), np.int32)  # more bytes than 64 bits count
