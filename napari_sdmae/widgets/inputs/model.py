@@ -155,8 +155,15 @@ class ModelInput(QWidget):
             self.problem = "" if self._optional else "Choose a model: a run folder or a model folder."
         say(self.about, describe_model(self.info) if self.info else self.problem)
         self.card.show_model(self.info)
+        self._show_what_tells_it_apart()
         if before != (self.info, self.problem, self.identity):
             self.changed.emit()
+
+    def _show_what_tells_it_apart(self) -> None:
+        """Where the field is too narrow, show the beginning of a title, but the end of a path."""
+        line: Any = self.box.lineEdit()
+        if not line.hasFocus():
+            line.setCursorPosition(0 if self.model in self._shipped else len(line.text()))
 
 
 def identity_of(folder: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sdmae.humanize import size
 from napari_sdmae.io.model_info.info import default_model, model_info
 from napari_sdmae.widgets.attention.dock import AttentionWidget
 from napari_sdmae.widgets.base.preferences import memory_file, remember_recent
@@ -151,7 +152,8 @@ def test_its_card_is_one_click_away(shipped, viewer, fresh_memory, dock, qtbot):
     (dialog,) = widget.findChildren(CardDialog)
     assert dialog.windowTitle() == "About Tissue, small"
     text = dialog.text.toPlainText()
-    for expected in ("Tissue, small", "Data", "Licence", "Recipe", "Metrics", "Limits", "Research use only", "3 blocks", "MB"):
+    weights = size((shipped / "tissue-small" / "model.safetensors").stat().st_size)
+    for expected in ("Tissue, small", "Data", "Licence", "Recipe", "Metrics", "Limits", "Research use only", "3 blocks", weights):
         assert expected in text
     photograph(dialog, "card")
     dialog.close()
@@ -219,3 +221,12 @@ def test_a_field_that_was_cleared_stays_empty(really_shipped, fresh_memory, qtbo
     field.refresh()
     assert (field.model, field.info) == ("", None)
     assert field.problem.startswith("Choose a model")
+
+
+def test_a_title_shows_its_beginning_and_a_path_its_end(really_shipped, fresh_memory, qtbot, tmp_path):
+    field = ModelInput()
+    qtbot.addWidget(field)
+    field.choose(default_model())
+    assert (field.box.lineEdit().cursorPosition(), field.box.currentText()[:6]) == (0, "Tissue")
+    field.choose(tmp_path)
+    assert field.box.lineEdit().cursorPosition() == len(str(tmp_path))
