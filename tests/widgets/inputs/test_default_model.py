@@ -152,7 +152,7 @@ def test_its_card_is_one_click_away(shipped, viewer, fresh_memory, dock, qtbot):
     (dialog,) = widget.findChildren(CardDialog)
     assert dialog.windowTitle() == "About Tissue, small"
     text = dialog.text.toPlainText()
-    weights = size((shipped / "tissue-small" / "model.safetensors").stat().st_size)
+    weights = size((widget.model.info.folder / "model.safetensors").stat().st_size)
     for expected in ("Tissue, small", "Data", "Licence", "Recipe", "Metrics", "Limits", "Research use only", "3 blocks", weights):
         assert expected in text
     photograph(dialog, "card")
