@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data.listing import DataError, Listing, TileCacheError, all_files, list_folder, printable
+from napari_sdmae.data.listing import DataError, Listing, SourceFile, TileCacheError, last, list_file, walk_folder
 from napari_sdmae.humanize import size
-from napari_sdmae.io.images.read import IMAGE_SUFFIXES, UnusableImage, image_size
+from napari_sdmae.io.images.read import IMAGE_SUFFIXES, Header, UnusableImage, read_header
 from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 
-__all__ = ["DataError", "SourceFile", "Survey", "find_images", "fingerprint", "list_source", "missing_folders", "survey", "which"]
+__all__ = ["DataError", "ReadableImage", "SourceFile", "Survey", "find_images", "fingerprint", "list_source", "survey", "which"]
 
 DEFAULT_EDGE = 256
 LARGEST_SMALL_TILE = 512
@@ -25,17 +26,11 @@ FORMAT = 1
 """Version of the tile cache; raise it when tiles, their order or the files of a cache change."""
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """An image file: its path below the source with forward slashes, and what tells that it changed."""
+class ReadableImage(NamedTuple):
+    """An image file and what its header states."""
 
-    path: Path
-    name: str
-    bytes: int
-    mtime_ns: int
-
-
-Header = tuple[SourceFile, tuple[int, int] | str]
+    file: SourceFile
+    header: Header
 
 
 @dataclass(frozen=True)
@@ -45,14 +40,14 @@ class Survey:
     Attributes
     ----------
     readable
-        (file, height, width) of the images whose header can be read; sizes in px.
+        The images whose header can be read.
     unusable
         (name, reason) of the others.
     edge
         Edge of the tiles to cut, in px.
     """
 
-    readable: list[tuple[SourceFile, int, int]]
+    readable: list[ReadableImage]
     unusable: list[tuple[str, str]]
     edge: int
 
@@ -61,38 +56,52 @@ def find_images(source: Path, leave_out: Collection[str] = ()) -> list[SourceFil
     """Return the image files below the folder `source` (or `source` itself, if it is a file), sorted by name.
 
     Hidden files (also the ``._`` files of macOS), hidden folders, folders called as in `leave_out` and other kinds of file are
-    left out; :func:`list_source` counts them.
+    left out; :func:`walk_source` counts them.
 
     Raises
     ------
     DataError
         If the source does not exist or holds no image, or a folder in it cannot be read: its images would be missed.
     """
-    return list_source(source, leave_out)[0]
+    return list_source(source, leave_out).images
 
 
-def list_source(source: Path, leave_out: Collection[str] = ()) -> tuple[list[SourceFile], Listing]:
+def list_source(source: Path, leave_out: Collection[str] = ()) -> Listing:
     """Return what :func:`find_images` does, and the count of everything that lies beside it."""
+    return last(walk_source(source, leave_out))
+
+
+def walk_source(source: Path, leave_out: Collection[str] = ()) -> Iterator[Listing]:
+    """Yield the growing list of :func:`list_source`, so that progress can be shown; errors as of :func:`find_images`."""
     source = Path(source).expanduser()
     if not source.exists():
         raise DataError(f"no folder {source}: give the folder that holds the images")
     if is_endless(source):
         raise DataError(f"{source}: {ENDLESS}")
-    listing = Listing([source]) if source.is_file() else list_folder(source, leave_out)
-    root = source.parent if source.is_file() else source
-    files = [_describe(path, root) for path in listing.images]
-    if not files:
+    listing = Listing()
+    for listing in [list_file(source)] if source.is_file() else walk_folder(source, leave_out):
+        yield listing
+    refuse_no_images(source, listing, leave_out)
+
+
+def refuse_no_images(source: Path, listing: Listing, leave_out: Collection[str] = ()) -> None:
+    """Raise `DataError` if the complete `listing` of `source` holds no image; the message tells what lies there."""
+    if not listing.images:
         without = f" without {', '.join(leave_out)}" if leave_out else ""
         missed = [f"{name}: {reason}" for name, reason in listing.unreachable[:3]]
         there = "; ".join(["", *listing.words, *missed])
         looked_for = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"no images in {source} or its sub-folders{without} (looked for {looked_for}){there}")
-    return sorted(files, key=lambda file: file.name), listing
 
 
-def missing_folders(source: Path, names: Collection[str]) -> list[str]:
-    """Return those of `names` (in any case) by which :func:`find_images` leaves no folder of `source` out."""
-    there = {name.casefold() for name in list_folder(source.expanduser(), names).left_out} if names else set()
+def require_images(source: Path, leave_out: Collection[str] = ()) -> None:
+    """Raise as :func:`find_images` does; looks no further than to the first image."""
+    next(listing for listing in walk_source(source, leave_out) if listing.images)
+
+
+def missing_folders(listing: Listing, names: Collection[str]) -> list[str]:
+    """Return those of `names` (in any case) by which no folder was left out of the list."""
+    there = {name.casefold() for name in listing.left_out}
     return [name for name in names if name.casefold() not in there]
 
 
@@ -111,24 +120,24 @@ def fingerprint(files: list[SourceFile], settings: TilesConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_headers(files: list[SourceFile], which: Which = ANY) -> Iterator[Header]:
-    """Yield each file with its (height, width) in px, or with the reason why it cannot be used; about 8,000 files/s."""
+def read_headers(files: list[SourceFile], which: Which = ANY) -> Iterator[ReadableImage | tuple[SourceFile, str]]:
+    """Yield each file with what its header states, or with the reason why it cannot be used; about 8,000 files/s."""
     for file in files:
         try:
-            yield file, image_size(file.path, which)
+            yield ReadableImage(file, read_header(file.path, which))
         except UnusableImage as error:
             yield file, str(error)
 
 
-def survey(headers: Iterable[Header], settings: TilesConfig) -> Survey:
+def survey(headers: Iterable[ReadableImage | tuple[SourceFile, str]], settings: TilesConfig) -> Survey:
     """Part usable from unusable files and choose the edge of the tiles."""
     readable, unusable = [], []
-    for file, found in headers:
-        if isinstance(found, str):
-            unusable.append((file.name, found))
+    for one in headers:
+        if isinstance(one, ReadableImage):
+            readable.append(one)
         else:
-            readable.append((file, *found))
-    return Survey(readable, unusable, settings.tile_px or _own_edge([(height, width) for _, height, width in readable]))
+            unusable.append((one[0].name, one[1]))
+    return Survey(readable, unusable, settings.tile_px or _own_edge([image.header.size for image in readable]))
 
 
 def _own_edge(sizes: list[tuple[int, int]]) -> int:
@@ -138,22 +147,6 @@ def _own_edge(sizes: list[tuple[int, int]]) -> int:
     (height, width), count = Counter(sizes).most_common(1)[0]
     tiles = height == width and 16 <= height <= LARGEST_SMALL_TILE and 2 * count > len(sizes)
     return height if tiles else DEFAULT_EDGE
-
-
-def _describe(path: Path, root: Path) -> SourceFile:
-    status = path.stat()
-    return SourceFile(path, printable(path, root), status.st_size, status.st_mtime_ns)
-
-
-def files_below(root: Path) -> list[SourceFile]:
-    """Return all files below the folder `root` that are not hidden, of whatever kind, sorted by name.
-
-    Raises
-    ------
-    DataError
-        If a folder in it cannot be read.
-    """
-    return sorted((_describe(path, root) for path in all_files(root)), key=lambda file: file.name)
 
 
 ALLOW_MORE = "--tiles.max-unusable"

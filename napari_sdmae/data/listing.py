@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import stat
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
-from napari_sdmae.io.regular_files import ENDLESS, is_endless
+from napari_sdmae.io.regular_files import ENDLESS
 
 SLIDES = {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"}
 MICROSCOPES = {".czi", ".lif", ".nd2", ".vsi", ".oir", ".zvi", ".lsm", ".dcm", ".dicom", ".zarr"}
@@ -30,6 +31,16 @@ class TileCacheError(DataError):
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """A file: its path, its name below the source with forward slashes, and what tells that it changed."""
+
+    path: Path
+    name: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
 class Listing:
     """What lies in a folder and the folders below it.
 
@@ -37,6 +48,8 @@ class Listing:
     ----------
     images
         Files that end as the images that are read do.
+    others
+        Files of whatever other kind.
     unreachable
         (name, reason) of such files that cannot be opened.
     other_pictures
@@ -47,11 +60,17 @@ class Listing:
         Names of the folders that were left out as asked.
     """
 
-    images: list[Path] = field(default_factory=list)
+    images: list[SourceFile] = field(default_factory=list)
+    others: list[SourceFile] = field(default_factory=list)
     unreachable: list[tuple[str, str]] = field(default_factory=list)
     other_pictures: Counter[str] = field(default_factory=Counter)
     rest: Counter[str] = field(default_factory=Counter)
     left_out: set[str] = field(default_factory=set)
+
+    @property
+    def files(self) -> list[SourceFile]:
+        """Files of all kinds, sorted by name."""
+        return sorted([*self.images, *self.others], key=lambda file: file.name)
 
     @property
     def warnings(self) -> list[str]:
@@ -66,10 +85,12 @@ class Listing:
         return [*self.warnings, *([f"no pictures: {_counted(self.rest)}"] if self.rest else [])]
 
 
-def list_folder(root: Path, leave_out: Collection[str] = ()) -> Listing:
-    """Count the files below the folder `root`; hidden ones, and folders called as in `leave_out`, are not looked at.
+def walk_folder(root: Path, leave_out: Collection[str] = ()) -> Iterator[Listing]:
+    """Yield the growing list of the files below the folder `root`, after each file; at the end the complete one, sorted.
 
-    Links are followed; a folder that is reached twice, as in a loop of links, is read once.
+    Hidden files, and folders called as in `leave_out`, are not looked at. Each file is asked for its status once, which on a
+    network disk takes longer than all the rest. Links are followed; a folder that is reached twice, as in a loop of links, is
+    read once.
 
     Raises
     ------
@@ -82,12 +103,25 @@ def list_folder(root: Path, leave_out: Collection[str] = ()) -> Listing:
         found.left_out.update(left)
         for name in names:
             _take(found, Path(folder, name), root)
-    return found
+            yield found
+    found.images.sort(key=lambda file: file.name)
+    yield found
 
 
-def all_files(root: Path) -> list[Path]:
-    """Return the files below the folder `root` that are not hidden, of whatever kind; the rest is as in :func:`list_folder`."""
-    return [path for folder, _, names in _walk(root, set()) for name in names if (path := Path(folder, name)).is_file()]
+def list_folder(root: Path, leave_out: Collection[str] = ()) -> Listing:
+    """Return the complete list of :func:`walk_folder`, sorted by name."""
+    return last(walk_folder(root, leave_out))
+
+
+def list_file(path: Path) -> Listing:
+    """Return a list of one image, whatever the end of its name."""
+    file = _describe(path, path.parent)
+    return Listing(images=[file]) if isinstance(file, SourceFile) else Listing(unreachable=[(path.name, file)])
+
+
+def last(listings: Iterator[Listing]) -> Listing:
+    """Return the complete one of growing lists."""
+    return deque(listings, maxlen=1).pop()
 
 
 def is_hidden(name: str) -> bool:
@@ -102,26 +136,28 @@ def printable(path: Path, root: Path) -> str:
 
 def _take(found: Listing, path: Path, root: Path) -> None:
     end = path.suffix.lower()
+    file = _describe(path, root)
     if end in OTHER_PICTURES:
         found.other_pictures[end] += 1
     elif end not in IMAGE_SUFFIXES:
         found.rest[end or "no end"] += 1
-    elif reason := _unreachable(path):
-        found.unreachable.append((printable(path, root), reason))
-    else:
-        found.images.append(path)
+    elif isinstance(file, str):
+        found.unreachable.append((printable(path, root), file))
+    if isinstance(file, SourceFile):
+        (found.images if end in IMAGE_SUFFIXES else found.others).append(file)
 
 
-def _unreachable(path: Path) -> str:
-    """Return why a file cannot be opened, or an empty text."""
+def _describe(path: Path, root: Path) -> SourceFile | str:
+    """Return the file `path` below `root`, or why it cannot be opened."""
     try:
-        if path.is_file():
-            return ""
+        status = path.stat()
+    except FileNotFoundError:
+        return "a link to a file that is not there"
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
-    if path.is_symlink() and not path.exists():
-        return "a link to a file that is not there"
-    return ENDLESS if is_endless(path) else "cannot be reached"
+    if stat.S_ISREG(status.st_mode):
+        return SourceFile(path, printable(path, root), status.st_size, status.st_mtime_ns)
+    return "cannot be reached" if stat.S_ISDIR(status.st_mode) else ENDLESS
 
 
 def _walk(root: Path, left_out: Collection[str]) -> Iterator[tuple[str, list[str], list[str]]]:

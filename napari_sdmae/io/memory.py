@@ -10,6 +10,8 @@ from napari_sdmae.humanize import size
 
 SHARE = 0.8
 """Share of the available memory that one step may take: the rest is left to the system and to what was not counted."""
+SMALL = 16_000_000
+"""Bytes that are not asked for: asking the system takes as long as decoding a tile."""
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -36,6 +38,8 @@ def check_memory(needed: int, what: str, advice: str) -> None:
     advice
         What to do instead.
     """
+    if needed <= SMALL:
+        return
     usable = int(available_memory() * SHARE)
     if needed > usable:
         raise TooLarge(f"{what} needs about {size(needed)} of memory, {size(usable)} can be used: {advice}")

@@ -19,6 +19,27 @@ from napari_sdmae.models.patches import gather_tokens, patchify, split_mask, sta
 from napari_sdmae.models.projection import EmbeddingHead, PredictorHead, ProjectionHead
 
 
+class Split(NamedTuple):
+    """Which patches are visible.
+
+    Attributes
+    ----------
+    visible, masked
+        Their raster indices, (B, V) and (B, M).
+    grid
+        Rows and columns of patches, V + M in all.
+    """
+
+    visible: Tensor
+    masked: Tensor
+    grid: tuple[int, int]
+
+    @property
+    def positions(self) -> Tensor:
+        """Where each patch (B, V + M) stands among the decoder's tokens, of which the visible ones come first."""
+        return torch.cat([self.visible, self.masked], 1).argsort(1)
+
+
 class SDMAEOutput(NamedTuple):
     """What the model computes; the loss is elsewhere.
 
@@ -115,21 +136,62 @@ class SDMAE(nn.Module):
         ValueError
             If the mask does not fit the image, or its rows hide different numbers of patches.
         """
-        grid = self._grid(images, mask)
-        masked = count_masked(mask) if masked is None else masked
-        visible, hidden = split_mask(mask, masked)
-        encoded = encode_visible(self.encoder, patchify(images, self.config.patch_size), visible, grid)
-        decoded, pixels = self.decoder(self.encoder_to_decoder(encoded), self.mask_token, visible, hidden, grid)
+        patches = self.split(images, mask, masked)
+        encoded = self.forward_encoder(images, patches)
+        decoded, reconstruction = self.forward_decoder(encoded, patches)
         if not heads:
-            return SDMAEOutput(pixels, None, None)
-        encoded, seen = encoded[:, self.encoder.num_prefix_tokens :], decoded[:, : visible.shape[1]]
+            return SDMAEOutput(reconstruction, None, None)
+        return SDMAEOutput(reconstruction, *self.forward_heads(encoded, decoded, patches, per_token, compared))
+
+    def split(self, images: Tensor, mask: Tensor, masked: int | None = None) -> Split:
+        """Return which patches of the images are visible and which are masked; parameters and errors as of :meth:`forward`."""
+        size = self.config.patch_size
+        grid = images.shape[-2] // size, images.shape[-1] // size
+        if mask.shape != (len(images), grid[0] * grid[1]):
+            raise ValueError(
+                f"mask of shape {tuple(mask.shape)} does not fit {len(images)} images of {grid[0]} x {grid[1]} patches; "
+                f"expected {(len(images), grid[0] * grid[1])}"
+            )
+        return Split(*split_mask(mask, count_masked(mask) if masked is None else masked), grid)
+
+    def forward_encoder(self, images: Tensor, patches: Split) -> Tensor:
+        """Return the encoder's tokens of the visible patches, (B, prefix + V, E); class and register tokens first."""
+        return encode_visible(self.encoder, patchify(images, self.config.patch_size), patches.visible, patches.grid)
+
+    def forward_decoder(self, encoded: Tensor, patches: Split) -> tuple[Tensor, Tensor]:
+        """Return the decoder's tokens (B, V + M, D), visible ones first, and the masked pixels (B, M, P·P·3)."""
+        decoded: tuple[Tensor, Tensor] = self.decoder(self.encoder_to_decoder(encoded), self.mask_token, *patches)
+        return decoded
+
+    def forward_heads(
+        self,
+        encoded: Tensor,
+        decoded: Tensor,
+        patches: Split,
+        per_token: bool = False,
+        compared: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return student and teacher: what encoder and decoder make of the same visible patches.
+
+        Parameters
+        ----------
+        encoded
+            Of :meth:`forward_encoder`, (B, prefix + V, E).
+        decoded
+            Of :meth:`forward_decoder`, (B, V + M, D).
+        patches
+            Which of them are visible.
+        per_token, compared
+            As of :meth:`forward`.
+        """
+        encoded, seen = encoded[:, self.encoder.num_prefix_tokens :], decoded[:, : patches.visible.shape[1]]
         if compared is None:
-            return SDMAEOutput(pixels, *self._branches(encoded, seen, per_token))
-        slots = torch.cat([visible, hidden], 1).argsort(1)  # where each patch stands among the tokens, visible ones first
-        student = gather_tokens(encoded, slots.gather(1, compared[0]))
-        teacher = gather_tokens(decoded, slots.gather(1, compared[1]))
-        rows = torch.cat([encoded.mean(1, True), student], 1), torch.cat([seen.mean(1, True), teacher], 1)
-        return SDMAEOutput(pixels, *self._branches(*rows, per_token=True))
+            return self._project(encoded, seen, per_token)
+        position = patches.positions
+        student = gather_tokens(encoded, position.gather(1, compared[0]))
+        teacher = gather_tokens(decoded, position.gather(1, compared[1]))
+        with_mean = torch.cat([encoded.mean(1, True), student], 1), torch.cat([seen.mean(1, True), teacher], 1)
+        return self._project(*with_mean, per_token=True)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return the model's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
@@ -139,17 +201,7 @@ class SDMAE(nn.Module):
         """Return [0, 1] RGB (B, 3, H, W) of normalised images."""
         return images * self.std + self.mean
 
-    def _grid(self, images: Tensor, mask: Tensor) -> tuple[int, int]:
-        patch = self.config.patch_size
-        grid = images.shape[-2] // patch, images.shape[-1] // patch
-        if mask.shape != (len(images), grid[0] * grid[1]):
-            raise ValueError(
-                f"mask of shape {tuple(mask.shape)} does not fit {len(images)} images of {grid[0]} x {grid[1]} patches; "
-                f"expected {(len(images), grid[0] * grid[1])}"
-            )
-        return grid
-
-    def _branches(self, encoded: Tensor, decoded: Tensor, per_token: bool) -> tuple[Tensor, Tensor]:
+    def _project(self, encoded: Tensor, decoded: Tensor, per_token: bool) -> tuple[Tensor, Tensor]:
         """Return student and teacher of tokens, encoded (B, N, E) and decoded (B, N, D)."""
         if self.teacher_head is None:
             return self.student_head(encoded), decoded

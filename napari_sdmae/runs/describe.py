@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.humanize import duration
+from napari_sdmae.humanize import count, duration
 from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
@@ -23,10 +23,14 @@ def describe(event: Event) -> str:
     return printable(_line(event))
 
 
+def _so_far(done: int) -> str:
+    return f", {count(done)} so far" if done else ""
+
+
 def _line(event: Event) -> str:
     match event:
         case Preparing(done, total, message):
-            return f"preparing {done}/{total}: {message}" if total else f"preparing: {message}"
+            return f"preparing {done}/{total}: {message}" if total else f"preparing: {message}{_so_far(done)}"
         case Started(step, total, epochs, steps_per_epoch, device, precision):
             return f"training from step {step} of {total} ({epochs} epochs of {steps_per_epoch} steps) on {device} in {precision}"
         case StepLogged(step, epoch, metrics, speed, memory, eta):

@@ -12,7 +12,7 @@ EndState = Literal["finished", "stopped", "paused", "cancelled", "failed"]
 
 @dataclass(frozen=True)
 class Preparing:
-    """Tiles are being decoded: `done` of `total` images."""
+    """What precedes the first step: `done` of `total` images; a total of 0 is not known yet."""
 
     done: int
     total: int

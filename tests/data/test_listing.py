@@ -102,7 +102,7 @@ def test_pictures_that_show_nothing(tissue, tmp_path):
         ]
         list(prepare_tiles(folder, at_64))
     assert set(found.warnings) < set(open_cache(folder, at_64).warnings)
-    labelled = picture_warnings(folder, [(path.name, path) for path in sorted(folder.glob("*.png"))], None, decode=True)
+    labelled = picture_warnings([(path.name, path) for path in sorted(folder.glob("*.png"))], None, decode=True)
     assert labelled[-1] == "6 of 6 images hold nothing but one colour: nothing can be learned from them"
 
 
@@ -141,4 +141,4 @@ def test_labels_of_a_turned_photograph(tissue, tmp_path):
     assert image_size(path) == (60, 100)
     assert "fits the turned picture" in turned_fits(path, (60, 100), (100, 60))
     assert turned_fits(path, (60, 100), (60, 99)) == ""
-    assert "EXIF orientation 6 is not applied" in picture_warnings(tmp_path, [("a.jpg", path)], None, decode=False)[0]
+    assert "EXIF orientation 6 is not applied" in picture_warnings([("a.jpg", path)], None, decode=False)[0]

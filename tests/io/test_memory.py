@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.io import memory
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_image
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_header, read_image
 from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.io.labels.registry import UnusableLabels, import_labels
 from napari_sdmae.io.memory import TooLarge, read_whole
@@ -14,8 +14,8 @@ START = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "xml": b"<Anno
 REFUSALS = (TooLarge, UnusableImage, UnusableLabels)
 WORDS = r"larger than 4\.0 GB|reading the file in one piece"
 READERS = {
-    ".png": (image_size, read_about, read_image, import_labels),
-    ".jpg": (image_size, read_about, read_image),
+    ".png": (image_size, read_header, read_image, import_labels),
+    ".jpg": (image_size, read_header, read_image),
     ".xml": (read_outlines,),
 }
 

@@ -43,8 +43,8 @@ def gather(given: Sequence[Path]) -> list[Input]:
 
     found: list[tuple[Path, Path]] = []
     for source in given:
-        files, listing = list_source(source)
-        found += [(file.path, Path(file.name)) for file in files]
+        listing = list_source(source)
+        found += [(file.path, Path(file.name)) for file in listing.images]
         for line in [*listing.warnings, *(f"{name} is left out: {reason}" for name, reason in listing.unreachable)]:
             print(f"{source}: note: {line}", file=sys.stderr)
     stems = [name.with_suffix("") for _, name in found]

@@ -20,16 +20,20 @@ def show(events: Iterator[Event], run: Path) -> Iterator[Event]:
 
 
 def _lines(events: Iterator[Event]) -> Iterator[Event]:
-    """Print one line per event; of the images that are being read, only now and then one."""
-    tenth = -1
+    """Print one line per event; of the images that are being listed or read, only now and then one."""
+    told = None
     for event in events:
-        if isinstance(event, Preparing) and event.total:
-            before, tenth = tenth, event.done * 10 // event.total
-            if tenth == before:
-                yield event
-                continue
-        print(describe(event), file=sys.stderr, flush=True)
+        before, told = told, _part_done(event)
+        if told is None or told != before:
+            print(describe(event), file=sys.stderr, flush=True)
         yield event
+
+
+def _part_done(event: Event) -> tuple[str, int] | None:
+    """Return what a line about preparing adds to the one before: another tenth of the images, or 10,000 more."""
+    if not isinstance(event, Preparing) or not (event.done or event.total):
+        return None
+    return event.message, event.done * 10 // event.total if event.total else event.done // 10_000
 
 
 def _bar(events: Iterator[Event]) -> Iterator[Event]:

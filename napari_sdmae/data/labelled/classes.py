@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from napari_sdmae.data.image_folder import DataError
-from napari_sdmae.data.labelled.labelled_set import Listing
+from napari_sdmae.data.labelled.labelled_set import LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import CLASS_FILES
 from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 from napari_sdmae.text.documents import read_json, read_table
@@ -167,7 +167,7 @@ def name_classes(names: Iterable[str], given: tuple[LabelClass, ...]) -> tuple[L
     return classes
 
 
-def spell_alike(listing: Listing, given: tuple[LabelClass, ...]) -> Listing:
+def spell_alike(listing: LayoutListing, given: tuple[LabelClass, ...]) -> LayoutListing:
     """Return `listing` with the names of classes that differ in case only spelled one way, and say which.
 
     That of the classes `given` where there is one, else the most frequent; names that are listed are left as they are.
@@ -184,7 +184,7 @@ def spell_alike(listing: Listing, given: tuple[LabelClass, ...]) -> Listing:
     return replace(listing, items=items, warnings=[*listing.warnings, *said])
 
 
-def leave_out(listing: Listing, names: Collection[str]) -> Listing:
+def leave_out(listing: LayoutListing, names: Collection[str]) -> LayoutListing:
     """Return `listing` without the images of the classes `names` (in any case); it says which of these there are not."""
     there = {near(item.label_name) for item in listing.items if item.label_name}
     kept = [item for item in listing.items if not _among(item.label_name or "", names)]

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from napari_sdmae.data.image_folder import SourceFile, files_below
+from napari_sdmae.data.image_folder import SourceFile
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
+from napari_sdmae.data.listing import list_folder
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -54,7 +55,7 @@ class NamedFiles:
 
     @cached_property
     def _files(self) -> list[SourceFile]:
-        return [file for file in files_below(self.folder) if file.path.suffix.lower() in SUFFIXES]
+        return [file for file in list_folder(self.folder).files if file.path.suffix.lower() in SUFFIXES]
 
     @cached_property
     def _paths(self) -> ByName[Path]:

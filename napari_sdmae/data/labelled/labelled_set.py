@@ -125,7 +125,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Listing:
+class LayoutListing:
     """What a layout lists.
 
     Attributes

@@ -7,23 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 
-from napari_sdmae.data.listing import list_folder
 from napari_sdmae.data.notes import MOSTLY, gather, is_plain, of_concern, warnings
 from napari_sdmae.data.tiles.decode import THREADS
-from napari_sdmae.io.images.read import UnusableImage, orientation, read_about, read_image
+from napari_sdmae.io.images.read import UnusableImage, orientation, read_header, read_image
 
 PLAIN = "holds nothing but one colour"
 TURNED = 5
 """Orientations of EXIF from this one on turn the picture by 90°, so that its sides change places."""
 
 
-def picture_warnings(data: Path, images: Sequence[tuple[str, Path]], mpp: float | None, decode: bool) -> list[str]:
-    """Return what a run must say of its images, each sentence once, and of the pictures in the folder that are not read.
+def picture_warnings(images: Sequence[tuple[str, Path]], mpp: float | None, decode: bool) -> list[str]:
+    """Return what a run must say of its images, each sentence once.
 
     Parameters
     ----------
-    data
-        Folder or file of the labelled images.
     images
         (name, file) of those that are used.
     mpp
@@ -37,13 +34,12 @@ def picture_warnings(data: Path, images: Sequence[tuple[str, Path]], mpp: float 
     plain = sum(PLAIN in notes for notes in found)
     if plain > MOSTLY * len(images):
         told.append(f"{plain} of {len(images)} images hold nothing but one colour: nothing can be learned from them")
-    beside = list_folder(data).warnings if data.is_dir() else []
-    return [*beside, *told]
+    return told
 
 
 def _notes(path: Path, decode: bool) -> list[str]:
     try:
-        return [*read_about(path).notes, *(decoded(path, *changed(path)) if decode else ())]
+        return [*read_header(path).notes, *(decoded(path, *changed(path)) if decode else ())]
     except (UnusableImage, OSError):
         return []  # said where the image is checked
 

@@ -25,13 +25,14 @@ from napari_sdmae.data.labelled.classes import (
     without,
 )
 from napari_sdmae.data.labelled.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled.labelled_set import IGNORE, PARTS, Item, LabelledImage, LabelledSet, Listing, fingerprint
+from napari_sdmae.data.labelled.labelled_set import IGNORE, PARTS, Item, LabelledImage, LabelledSet, LayoutListing, fingerprint
 from napari_sdmae.data.labelled.layouts.coco import list_coco
 from napari_sdmae.data.labelled.layouts.folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled.layouts.tables import TABLES, add_notes, find_tables, list_tables
 from napari_sdmae.data.labelled.load import Loaded, load_labelled
 from napari_sdmae.data.labelled.notes import changed, decoded, picture_warnings, turned_fits
 from napari_sdmae.data.labelled.splits import missing_classes, split_images
+from napari_sdmae.data.listing import Listing, list_folder
 from napari_sdmae.data.tiles.decode import THREADS
 from napari_sdmae.io.images.read import UnusableImage, image_size, read_mpp
 from napari_sdmae.io.labels.aperio_xml import read_outlines
@@ -76,7 +77,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     images = [_image(one, classes, config) for one in usable]
     split = split_images(images, [item.part for item, _, _ in usable], config.labels, config.seed)
-    told = picture_warnings(data, [(item.name, item.path) for item, _, _ in usable], config.image_mpp, decode)
+    told = picture_warnings([(item.name, item.path) for item, _, _ in usable], config.image_mpp, decode)
     told += [*_not_learned(usable, config), *_undrawn(usable)]
     lacking = missing_classes(split.images, {one.value: one.name for one in classes})
     warnings = [*listing.warnings, *told, *split.warnings, *lacking]
@@ -91,7 +92,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     )
 
 
-def list_items(data: Path, config: FinetuneConfig) -> Listing:
+def list_items(data: Path, config: FinetuneConfig) -> LayoutListing:
     """List what a folder, table or COCO file names, sorted by name, before any image is opened.
 
     Raises
@@ -105,18 +106,29 @@ def list_items(data: Path, config: FinetuneConfig) -> Listing:
     return replace(listing, items=sorted(listing.items, key=lambda item: item.name))
 
 
-def _list(data: Path, config: FinetuneConfig) -> Listing:
+def _list(data: Path, config: FinetuneConfig) -> LayoutListing:
+    """List a file, or a folder, which is walked once."""
+    if not data.is_dir():
+        return _list_file(data, config)
+    lies = list_folder(data)
+    listing = list_coco(data) if config.task == "detection" else _list_folder(data, lies, config)
+    return replace(listing, warnings=[*listing.warnings, *lies.warnings])
+
+
+def _list_file(data: Path, config: FinetuneConfig) -> LayoutListing:
     if config.task == "detection":
         return list_coco(data)
-    if data.is_file():
-        if data.suffix.lower() not in TABLES:
-            raise DataError(f"{data} is no CSV table: give a folder, or a table with the columns file and the labels")
-        return list_tables([(data, None)], config.task)
+    if data.suffix.lower() not in TABLES:
+        raise DataError(f"{data} is no CSV table: give a folder, or a table with the columns file and the labels")
+    return list_tables([(data, None)], config.task)
+
+
+def _list_folder(data: Path, lies: Listing, config: FinetuneConfig) -> LayoutListing:
     tables = find_tables(data, config.task)
     if tables.lists:
         listing = list_tables(tables.lists, config.task)
     else:
-        listing = list_class_folders(data) if config.task == "classification" else list_folders(data, config.task)
+        listing = list_class_folders(data, lies) if config.task == "classification" else list_folders(data, lies, config.task)
         listing = add_notes(listing, tables.notes) if tables.notes else listing
     return replace(listing, warnings=[*tables.warnings, *listing.warnings])
 

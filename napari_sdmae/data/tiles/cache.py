@@ -17,7 +17,7 @@ import json
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,18 +30,17 @@ from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.image_folder import (
     ALLOW_MORE,
     DataError,
-    SourceFile,
     Survey,
     find_images,
-    list_source,
     read_headers,
     refuse_empty,
     refuse_full,
     refuse_unusable,
     survey,
+    walk_source,
     which,
 )
-from napari_sdmae.data.listing import TileCacheError
+from napari_sdmae.data.listing import Listing, TileCacheError
 from napari_sdmae.data.notes import Note, Variety, gather, of_concern, warnings
 from napari_sdmae.data.tiles.cache_folders import COMPLETE, LOCK, cache_folder
 from napari_sdmae.data.tiles.decode import decode_in_order
@@ -60,7 +59,7 @@ SAME_SCALE = 1.1
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` images; `message` says what is being done."""
+    """`done` of `total` images, 0 while that is not known; `message` tells what is being done."""
 
     done: int
     total: int
@@ -101,6 +100,8 @@ class TileCache:
         Where the cache lies.
     notes
         What must be known of the images.
+    listing
+        What lies in the source, where the cache was just prepared.
     """
 
     tiles: NDArray[np.uint8]
@@ -109,11 +110,12 @@ class TileCache:
     fingerprint: str
     folder: Path
     notes: list[Note] = field(default_factory=list)
+    listing: Listing = field(default_factory=Listing)
 
     @property
     def warnings(self) -> list[str]:
-        """What a run must say of its images and tiles; of many tiles, some are looked at."""
-        return [*warnings(self.notes), *variety_of(self.tiles)]
+        """What a run must say of its folder, images and tiles; of many tiles, some are looked at."""
+        return [*self.listing.warnings, *warnings(self.notes), *variety_of(self.tiles)]
 
     @cached_property
     def _entries(self) -> list[Entry]:
@@ -142,26 +144,26 @@ def prepare_tiles(source: Path, settings: TilesConfig) -> Generator[Progress, No
     Returns
     -------
     TileCache
-        Also to be had from :func:`open_cache` afterwards.
+        Other processes get it from :func:`open_folder` afterwards.
 
     Raises
     ------
     DataError
         If there are no images, too many unusable ones, no tissue, or not enough space on the disk.
     """
-    files, listing = list_source(source, settings.leave_out)
-    folder = cache_folder(files, settings)
+    listing = yield from _list(source, settings)
+    folder = cache_folder(listing.images, settings)
     summary = read_summary(folder)
     if summary is None:
         _make_folder(folder)
         lock = FileLock(folder / LOCK, thread_local=False)
         try:
-            yield from _wait_for(lock, folder, len(files))
-            summary = read_summary(folder) or (yield from _fill(folder, files, listing.unreachable, settings))
+            yield from _wait_for(lock, folder, len(listing.images))
+            summary = read_summary(folder) or (yield from _fill(folder, listing, settings))
         finally:
             lock.release()
-    yield Progress(len(files), len(files), "the tiles are ready")
-    return _open(folder, summary, settings)
+    yield Progress(len(listing.images), len(listing.images), "the tiles are ready")
+    return replace(_open(folder, summary, settings), listing=listing)
 
 
 def open_cache(source: Path, settings: TilesConfig) -> TileCache:
@@ -173,27 +175,46 @@ def open_cache(source: Path, settings: TilesConfig) -> TileCache:
         If it is not complete (run :func:`prepare_tiles`), or its images cannot be trained on.
     """
     folder = cache_folder(find_images(source, settings.leave_out), settings)
+    if read_summary(folder) is None:
+        raise DataError(f"the tiles of {source} are not decoded yet, or its images changed: prepare them first")
+    return open_folder(folder, settings)
+
+
+def open_folder(folder: Path, settings: TilesConfig) -> TileCache:
+    """Open the complete cache in `folder`; its images are not looked for.
+
+    Raises
+    ------
+    DataError
+        If it is not complete, or its images cannot be trained on.
+    """
     summary = read_summary(folder)
     if summary is None:
-        raise DataError(f"the tiles of {source} are not decoded yet, or its images changed: prepare them first")
+        raise DataError(f"{folder} holds no complete tile cache: start again, which fills it")
     return _open(folder, summary, settings)
 
 
-def _fill(
-    folder: Path, files: list[SourceFile], unreachable: list[tuple[str, str]], settings: TilesConfig
-) -> Generator[Progress, None, Summary]:
-    clock = _Clock()
-    headers = []
+def _list(source: Path, settings: TilesConfig) -> Generator[Progress, None, Listing]:
+    """List the images, the one time that the folder is walked in a start."""
+    clock, listing = _Clock(), Listing()
+    for listing in walk_source(source, settings.leave_out):
+        if clock.due():
+            yield Progress(len(listing.images), 0, "listing the images")
+    return listing
+
+
+def _fill(folder: Path, listing: Listing, settings: TilesConfig) -> Generator[Progress, None, Summary]:
+    clock, files, headers = _Clock(), listing.images, []
     for header in read_headers(files, which(settings)):
         headers.append(header)
         if clock.due():
             yield Progress(len(headers), len(files), "reading the sizes of the images")
     found = survey(headers, settings)
-    found.unusable.extend(unreachable)
-    refuse_unusable(found.unusable, len(files) + len(unreachable), settings.max_unusable, ALLOW_MORE)
+    found.unusable.extend(listing.unreachable)
+    refuse_unusable(found.unusable, len(files) + len(listing.unreachable), settings.max_unusable, ALLOW_MORE)
     _check_space(folder, found, settings)
     try:
-        with Journal(folder, found.edge, [file.name for file, _, _ in found.readable]) as journal:
+        with Journal(folder, found.edge, [image.file.name for image in found.readable]) as journal:
             for file, decode in decode_in_order(found.readable[len(journal.entries) :], found.edge, settings):
                 journal.add(file.name, decode)
                 if clock.due():
@@ -257,7 +278,7 @@ def _check_space(folder: Path, found: Survey, settings: TilesConfig) -> None:
     written = folder / TILES
     free = shutil.disk_usage(folder).free + (written.stat().st_size if written.exists() else 0)
     tile = found.edge**2 * 3
-    needed = tile * sum(tile_count(height, width, found.edge) for _, height, width in found.readable)
+    needed = tile * sum(tile_count(*image.header.size, found.edge) for image in found.readable)
     if needed > free and settings.tissue_filter:  # an upper bound: look how much of it is background
         needed = tile * sample_tiles(found, settings).tiles
     refuse_full(needed, free, folder.parent)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data.image_folder import SourceFile, Survey
+from napari_sdmae.data.image_folder import ReadableImage, Survey
 from napari_sdmae.data.notes import Note, Variety, gather
 from napari_sdmae.data.tiles.decode import decode_in_order
 from napari_sdmae.data.tiles.grid import tile_count
@@ -45,26 +46,26 @@ class Sample:
 
 def sample_tiles(found: Survey, settings: TilesConfig) -> Sample:
     """Decode images spread evenly over the source, about `SAMPLED_PIXELS` in all, and scale up what they give."""
-    counts = {file.name: tile_count(height, width, found.edge) for file, height, width in found.readable}
+    counts = {image.file.name: tile_count(*image.header.size, found.edge) for image in found.readable}
     chosen = _spread(found.readable, SAMPLED_PIXELS)
     kept, unusable, mpps = 0, [], []
     variety, notes = Variety(), []
     for file, decode in decode_in_order(chosen, found.edge, settings):
         try:
-            chunks, about = decode()
+            chunks, header = decode()
             for tiles, _ in chunks:
                 kept += len(tiles)
                 variety.add(tiles)
-            mpps += [about.mpp] if about.mpp else []
-            notes.append((file.name, about.notes))
+            mpps += [header.mpp] if header.mpp else []
+            notes.append((file.name, header.notes))
         except UnusableImage as error:
             unusable.append((file.name, str(error)))
-    total, seen = sum(counts.values()), sum(counts[file.name] for file, _, _ in chosen)
+    total, seen = sum(counts.values()), sum(counts[image.file.name] for image in chosen)
     number = round(kept * total / seen) if seen else 0
     return Sample(number, unusable, mpps, len(chosen) == len(found.readable), gather(notes), variety.warnings)
 
 
-def _spread(readable: list[tuple[SourceFile, int, int]], pixels: int) -> list[tuple[SourceFile, int, int]]:
+def _spread(readable: list[ReadableImage], pixels: int) -> list[ReadableImage]:
     """Return every n-th image, at least one, with n so that they have about `pixels` in all."""
-    total = sum(height * width for _, height, width in readable)
+    total = sum(prod(image.header.size) for image in readable)
     return readable[:: max(1, -(-total // pixels))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.image_folder import which
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands
+from napari_sdmae.io.images.read import Header, UnusableImage, read_bands, read_header
 
 MIN_COLOUR = 16
 """Least difference between the largest and the smallest of red, green and blue in tissue (0-255): glass is grey."""
@@ -59,7 +59,8 @@ def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
     tiles
         uint8 RGB, (N, H, W, 3).
     """
-    red, green, blue = (tiles[:, ::2, ::2, channel] for channel in range(3))  # a quarter of the pixels tells as much
+    quarter = np.ascontiguousarray(np.moveaxis(tiles[:, ::2, ::2], -1, 0))  # of the pixels, which tells as much
+    red, green, blue = quarter
     high, low = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     colour = high - low
     dark_enough = green <= MAX_GREEN
@@ -68,7 +69,7 @@ def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
     return np.asarray(tissue.mean(axis=(1, 2)), np.float32)
 
 
-def cut(path: Path, edge: int, settings: TilesConfig, notes: list[str] | None = None) -> Iterator[tuple[Tiles, Positions]]:
+def cut(path: Path, edge: int, settings: TilesConfig, header: Header | None = None) -> Iterator[tuple[Tiles, Positions]]:
     """Yield the tiles of an image, one row of the grid after the other, without those that show mostly glass.
 
     Parameters
@@ -79,8 +80,9 @@ def cut(path: Path, edge: int, settings: TilesConfig, notes: list[str] | None = 
         Edge of the tiles, in px.
     settings
         Whether to leave out background, and the least tissue; which scene and plane.
-    notes
-        What must be known of the image is appended; complete after the last row.
+    header
+        That of the file, where it was read already. What must be known of the pixels is appended to its notes, which are
+        complete after the last row.
 
     Yields
     ------
@@ -92,17 +94,32 @@ def cut(path: Path, edge: int, settings: TilesConfig, notes: list[str] | None = 
     Raises
     ------
     UnusableImage
-        If the image cannot be read or is smaller than half a tile.
+        If the image cannot be read, is smaller than half a tile, or is not the one any more whose header was read.
     """
-    height, width = image_size(path, which(settings))
+    header = header or read_header(path, which(settings))
+    height, width = header.size
     rows, columns = grid_starts(height, edge), grid_starts(width, edge)
-    for row, band in zip(rows, _grid_bands(read_bands(path, edge, which(settings), notes), rows, height, edge), strict=True):
-        tiles = np.stack([band[:, column : column + edge] for column in columns])
+    bands = _of_size(read_bands(path, edge, which(settings), header.notes), height, width)
+    for row, band in zip(rows, _grid_bands(bands, rows, height, edge), strict=True):
+        tiles = band[None] if band.shape[1] == edge else np.stack([band[:, column : column + edge] for column in columns])
         positions = np.stack([np.full_like(columns, row), columns], axis=1)
         if settings.tissue_filter:
             kept = tissue_fraction(tiles) >= settings.min_tissue
-            tiles, positions = tiles[kept], positions[kept]
+            if not kept.all():  # of ready-made tiles all are kept: no copy
+                tiles, positions = tiles[kept], positions[kept]
         yield tiles, positions
+
+
+def _of_size(bands: Iterator[Tiles], height: int, width: int) -> Iterator[Tiles]:
+    """Pass the bands of an image of `height` × `width` px on; refuse any other."""
+    exchanged = UnusableImage("it was exchanged while it was read: start again")
+    for band in bands:
+        height -= len(band)
+        if height < 0 or band.shape[1] != width:
+            raise exchanged
+        yield band
+    if height:
+        raise exchanged
 
 
 def _grid_bands(bands: Iterator[Tiles], rows: NDArray[np.int32], height: int, edge: int) -> Iterator[Tiles]:

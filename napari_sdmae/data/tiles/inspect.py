@@ -128,13 +128,14 @@ def inspect(source: Path, settings: TilesConfig) -> Inspection:
     DataError
         If there is no such folder or no image in it.
     """
-    files, listing = list_source(source, settings.leave_out)
+    listing = list_source(source, settings.leave_out)
+    files = listing.images
     root = cache_root(settings)
     ready = read_summary(cache_folder(files, settings))
     found = survey(read_headers(files, which(settings)), settings)
     found.unusable.extend(listing.unreachable)
     number = len(files) + len(listing.unreachable)
-    most = sum(tile_count(height, width, found.edge) for _, height, width in found.readable)
+    most = sum(tile_count(*image.header.size, found.edge) for image in found.readable)
     if ready:
         tiles, mpps, unusable, complete = ready.tiles, ready.mpps, [(name, reason) for name, reason in ready.unusable], True
         notes, told = ready.notes, variety_of(tiles_in(cache_folder(files, settings), ready))

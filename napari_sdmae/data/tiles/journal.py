@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import numpy as np
+
 from napari_sdmae.data.tiles.decode import Decode
 from napari_sdmae.io.images.read import UnusableImage
 from napari_sdmae.text.documents import parse_json
@@ -95,11 +97,11 @@ class Journal:
         start = self._tiles.tell()
         positions: list[list[int]] = []
         try:
-            chunks, about = decode()
+            chunks, header = decode()
             for tiles, places in chunks:
-                self._tiles.write(tiles.tobytes())
+                self._tiles.write(np.ascontiguousarray(tiles).data)
                 positions += places.tolist()
-            entry = Entry(name, self.edge, positions, about.mpp, notes=about.notes)
+            entry = Entry(name, self.edge, positions, header.mpp, notes=header.notes)
         except UnusableImage as error:
             self._tiles.seek(start)
             self._tiles.truncate()

@@ -21,7 +21,7 @@ from napari_sdmae.io.images.field import (
     pad_to_multiple,
     reduce,
 )
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_bands
+from napari_sdmae.io.images.read import UnusableImage, read_bands, read_header
 from napari_sdmae.io.images.scale import is_doubt
 from napari_sdmae.io.images.tiff_planes import ANY, Which
 
@@ -108,12 +108,12 @@ class FilePicture:
         self.source = str(path)
         self.corner = (0, 0)
         try:
-            self.height, self.width = image_size(path, which)
-            about = read_about(path, which)
+            header = read_header(path, which)
         except UnusableImage as error:
             raise UnusableImage(f"{path}: {error}") from error
-        self.mpp = mpp or about.mpp
-        self.notes = [note for note in about.notes if mpp is None or not is_doubt(note)]
+        self.height, self.width = header.size
+        self.mpp = mpp or header.mpp
+        self.notes = [note for note in header.notes if mpp is None or not is_doubt(note)]
         self._bands = read_bands(path, BAND, which, self.notes)
         self._held: list[RGB] = []
         self._first = self._below = 0

@@ -10,8 +10,8 @@ import torch
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.batches.crops import typical_edge
-from napari_sdmae.data.image_folder import DataError, find_images, list_source, missing_folders
-from napari_sdmae.data.tiles.cache import TileCache, open_cache, prepare_tiles
+from napari_sdmae.data.image_folder import DataError, missing_folders, require_images
+from napari_sdmae.data.tiles.cache import TileCache, open_folder, prepare_tiles
 from napari_sdmae.devices.select import select_device
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models.masking import masked_count
@@ -93,18 +93,20 @@ def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, *, resume: boo
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     world = launch(device)
-    request = world.agree((yield from _prepare(config, asked)) if first else None)
+    cache, request = (yield from _prepare(config, asked)) if first else (None, None)
+    request = world.agree(request)
     if request is not None:
         yield ended_while_preparing(request, folder, "tiles")
         return
-    yield from _train(config, folder, world, asked)
+    place = world.share(cache.folder if cache else Path())
+    yield from _train(config, folder, world, cache or open_folder(place, config.tiles), asked)
 
 
 def _claim(config: PretrainConfig, folder: RunFolder, *, resume: bool, take_over: bool) -> None:
     """Make the folder this process's own; a new run without images is refused before, so that the name stays free."""
     if not resume:
         folder.require_free()
-        find_images(config.data, config.tiles.leave_out)
+        require_images(config.data, config.tiles.leave_out)
     claim_folder(config, folder, resume=resume, take_over=take_over)
 
 
@@ -116,25 +118,23 @@ def check_model(config: PretrainConfig) -> None:
         SDMAELoss(config.loss, config.model.head_outputs)
 
 
-def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, Request | None]:
-    """Decode the tiles; return the request that came in the meantime, if any."""
-    for progress in prepare_tiles(config.data, config.tiles):
+def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, tuple[TileCache | None, Request | None]]:
+    """List the images and decode the tiles; return them, or the request that came in the meantime."""
+    steps = prepare_tiles(config.data, config.tiles)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value, None
         yield Preparing(progress.done, progress.total, progress.message)
         if (request := asked()) is not None:
-            return request
-    return None
+            return None, request
 
 
-def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked) -> Iterator[Event]:
+def _train(config: PretrainConfig, folder: RunFolder, world: World, cache: TileCache, asked: Asked) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
-    cache = open_cache(config.data, config.tiles)
-    if world.rank == 0 and cache.quarantine:
-        yield report_unusable(cache.quarantine, folder)
-    if world.rank == 0 and (missing := missing_folders(config.data, config.tiles.leave_out)):
-        yield Warned("data", f"There is no folder {' or '.join(missing)} to leave out in {config.data}")
     if world.rank == 0:
-        told = [*list_source(config.data, config.tiles.leave_out)[1].warnings, *cache.warnings]
-        yield from (Warned("images", one) for one in told)
+        yield from _data_warnings(config, folder, cache)
     schedule, warnings = plan(config, len(cache.tiles), world.size)
     yield from warnings
     saved, damaged = saved_state(folder, world)
@@ -153,6 +153,15 @@ def _train(config: PretrainConfig, folder: RunFolder, world: World, asked: Asked
     yield from restore(engine, folder, state, cache.fingerprint)
     begin_records(folder, world, state, precision, reason)
     yield from Training(engine, folder, state, Previewer(engine, cache), LowestLoss()).run(asked)
+
+
+def _data_warnings(config: PretrainConfig, folder: RunFolder, cache: TileCache) -> Iterator[Warned]:
+    """Yield what must be known of the images; those that cannot be used are written into the run folder."""
+    if cache.quarantine:
+        yield report_unusable(cache.quarantine, folder)
+    if missing := missing_folders(cache.listing, config.tiles.leave_out):
+        yield Warned("data", f"There is no folder {' or '.join(missing)} to leave out in {config.data}")
+    yield from (Warned("images", one) for one in cache.warnings)
 
 
 def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:

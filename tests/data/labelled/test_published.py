@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 
 from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data.image_folder import DataError, find_images, missing_folders
+from napari_sdmae.data.image_folder import DataError, find_images, list_source, missing_folders
 from napari_sdmae.data.labelled.class_balance import class_counts
 from napari_sdmae.data.labelled.label_images import read_labels
 from napari_sdmae.data.labelled.layouts.pcam import unpack
@@ -61,10 +61,11 @@ class TestNCT:
         assert not any("/BACK/" in name or "CRC-VAL" in name for name in names)
         settings = TilesConfig(leave_out=("BACK",), tissue_filter=False, cache=tmp_path / "cache")
         assert inspect(root / "NCT-CRC-HE-100K", settings).tiles == 9
-        assert missing_folders(root, ("back", "CRC-VAL-HE-7K", "BACKGROUND")) == ["BACKGROUND"]
+        left_out = ("back", "CRC-VAL-HE-7K", "BACKGROUND")
+        assert missing_folders(list_source(root, left_out), left_out) == ["BACKGROUND"]
         (tmp_path / "linked").mkdir()
         (tmp_path / "linked" / "data").symlink_to(root)
-        assert missing_folders(tmp_path / "linked", ("back", "BACKGROUND")) == ["BACKGROUND"]
+        assert missing_folders(list_source(tmp_path / "linked", left_out), left_out) == ["BACKGROUND"]
         with pytest.raises(DataError, match="or its sub-folders without ADI, BACK"):
             find_images(root, NCT_CLASSES)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.tiles.grid import cut, grid_starts, tile_count, tissue_fraction
-from napari_sdmae.io.images.read import UnusableImage, read_image
+from napari_sdmae.io.images.read import UnusableImage, read_header, read_image
 
 NO_FILTER = TilesConfig(tissue_filter=False)
 
@@ -128,3 +129,24 @@ def test_shipped_table_names_every_tile(tissue):
     shipped = sorted(path.relative_to(tissue).as_posix() for path in tissue.glob("tiles/*/*.jpg"))
     assert sorted(row["file"] for row in rows) == shipped
     assert all(0.4 < float(row["mpp"]) < 0.6 for row in rows)
+
+
+@pytest.mark.parametrize("size", [(300, 256), (256, 300), (200, 256)])
+def test_an_image_exchanged_after_its_header_was_read_is_refused(tmp_path, region, size):
+    path = tmp_path / "a.png"
+    Image.fromarray(region[:256, :256]).save(path)
+    header = read_header(path)
+    Image.fromarray(region[: size[0], : size[1]]).save(path)
+    with pytest.raises(UnusableImage, match="exchanged while it was read"):
+        list(cut(path, 256, NO_FILTER, header))
+
+
+def test_a_tile_is_opened_no_more_often_than_needed(tissue, monkeypatch):
+    path = min(tissue.glob("tiles/*/*.jpg"))
+    opened = []
+    real = io.open
+    monkeypatch.setattr(io, "open", lambda file, *args, **options: opened.append(str(file)) or real(file, *args, **options))
+    monkeypatch.setattr("builtins.open", io.open)
+    (chunk,) = cut(path, 256, NO_FILTER, read_header(path))
+    assert len(chunk[0]) == 1
+    assert opened.count(str(path)) <= 4, "kind and content, of the header and of the pixels"

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sdmae.io.images.read import read_about, read_mpp
+from napari_sdmae.io.images.read import read_header, read_mpp
 from napari_sdmae.io.images.scale import judge, micrometres_in
 
 GREY = np.full((32, 40), 180, np.uint8)
@@ -74,7 +74,7 @@ def test_words_for_no_unit_and_case() -> None:
 def test_what_is_not_believed_is_told(tmp_path: Path, size: float, unit: str, told: str) -> None:
     about = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeXUnit": unit}
     tifffile.imwrite(tmp_path / "a.ome.tif", GREY, metadata=about)
-    found = read_about(tmp_path / "a.ome.tif")
+    found = read_header(tmp_path / "a.ome.tif")
     assert found.mpp is None
     assert told in found.notes[0]
 
@@ -117,7 +117,7 @@ def test_pixels_that_are_not_square(tmp_path: Path, name: str) -> None:
         data[at + 12] = 0
         data[at + 13 : at + 17] = zlib.crc32(data[at : at + 13]).to_bytes(4, "big")
         path.write_bytes(data)
-    found = read_about(path)
+    found = read_header(path)
     assert found.mpp is None
     assert "not square" in found.notes[0]
     if name != "aspect.png":
@@ -135,6 +135,6 @@ def test_jpeg_of_dots_per_centimetre(tmp_path: Path) -> None:
 def test_resolutions_that_programs_write_are_no_statement(tmp_path: Path) -> None:
     for dpi in (72, 96, 300):
         Image.fromarray(GREY).save(tmp_path / "a.png", dpi=(dpi, dpi))
-        assert read_about(tmp_path / "a.png") == (None, [])
+        assert read_header(tmp_path / "a.png") == (GREY.shape[:2], None, [])
     Image.fromarray(GREY).save(tmp_path / "a.png", dpi=(1000, 1000))
-    assert "25.4 µm/px is not plausible" in read_about(tmp_path / "a.png").notes[0]
+    assert "25.4 µm/px is not plausible" in read_header(tmp_path / "a.png").notes[0]

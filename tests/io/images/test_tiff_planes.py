@@ -11,7 +11,7 @@ import tifffile
 
 from napari_sdmae.io import memory
 from napari_sdmae.io.images import read, tiff_claims
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_about, read_bands, read_image
+from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands, read_header, read_image
 from napari_sdmae.io.images.tiff_planes import Which
 from napari_sdmae.io.labels.errors import UnusableLabels
 from napari_sdmae.io.labels.ome_tiff import read_label_tiff
@@ -41,11 +41,11 @@ def write(path: Path, kind: str) -> None:
 def test_planes(tmp_path, kind):
     path = tmp_path / ("a.ome.tif" if kind in ("ome", "planes of colours", "deflate") else "a.tif")
     write(path, kind)
-    assert "plane 1 of 5" in read_about(path).notes[0]
+    assert "plane 1 of 5" in read_header(path).notes[0]
     assert np.array_equal(read_image(path), PLANES[0])
     for number in (1, 4, 5):
         which = Which(plane=number)
-        assert f"plane {number} of 5" in read_about(path, which).notes[0]
+        assert f"plane {number} of 5" in read_header(path, which).notes[0]
         assert np.array_equal(read_image(path, which), PLANES[number - 1])
         assert np.array_equal(np.concatenate(list(read_bands(path, 20, which))), PLANES[number - 1])
     with pytest.raises(UnusableImage, match="plane 6 was asked for: the file has 5"):
@@ -58,7 +58,7 @@ def test_scenes_and_what_a_scanner_adds(tmp_path):
         for name, size in (("left", 30), ("right", 48), ("label image", 20)):
             file.write(PLANES[0][:size], photometric="rgb", metadata={"axes": "YXS", "Name": name})
     assert image_size(path) == (48, 40)
-    assert read_about(path).notes == ["scene 2 of 2 is used; choose another with scene"]
+    assert read_header(path).notes == ["scene 2 of 2 is used; choose another with scene"]
     assert image_size(path, Which(scene=1)) == (30, 40)
     with pytest.raises(UnusableImage, match="scene 3 was asked for: the file has 2"):
         image_size(path, Which(scene=3))
@@ -68,8 +68,8 @@ def test_a_smaller_copy_is_no_scene(tmp_path, tissue):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(PLANES[0], photometric="rgb")
         file.write(PLANES[0][::2, ::2], photometric="rgb")
-    assert read_about(tmp_path / "a.tif").notes == []
-    assert read_about(tissue / "regions" / "duodenum_celiac-disease.ome.tif").notes == []
+    assert read_header(tmp_path / "a.tif").notes == []
+    assert read_header(tissue / "regions" / "duodenum_celiac-disease.ome.tif").notes == []
 
 
 def test_other_files_have_one_picture(tmp_path, tissue):
@@ -95,7 +95,7 @@ def test_each_file_of_a_set_shows_its_own_pixels(tmp_path, binary_only):
     for number in (0, 1):
         path = tmp_path / f"{number}.ome.tif"
         assert np.array_equal(read_image(path), PLANES[number])
-        assert any("only the pixels in this file" in note for note in read_about(path).notes)
+        assert any("only the pixels in this file" in note for note in read_header(path).notes)
 
 
 def test_a_plane_that_is_not_there_is_refused(tmp_path):
@@ -123,7 +123,7 @@ def test_claims_that_the_file_cannot_hold(tmp_path, compression, code, value):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PLANES[0], photometric="rgb", compression=compression, tile=(16, 16), metadata=None)
     patched(path, code, value)
-    for reader in (read_image, image_size, read_about, lambda path: list(read_bands(path, 16))):
+    for reader in (read_image, image_size, read_header, lambda path: list(read_bands(path, 16))):
         with pytest.raises(UnusableImage, match="its header claims"):
             reader(path)
     with pytest.raises(UnusableLabels, match="its header claims"):
@@ -158,6 +158,7 @@ def test_pages_and_tags_have_limits(tmp_path, monkeypatch):
 
 
 def test_what_does_not_fit_into_memory_is_not_begun(tmp_path, monkeypatch, tissue):
+    monkeypatch.setattr(memory, "SMALL", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     monkeypatch.setattr(read.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("decoded"))

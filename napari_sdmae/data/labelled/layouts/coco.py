@@ -13,7 +13,7 @@ from typing import Any
 from napari_sdmae.config.finetune import Part
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.files import NamedFiles
-from napari_sdmae.data.labelled.labelled_set import Box, Item, Listing
+from napari_sdmae.data.labelled.labelled_set import Box, Item, LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import annotate
 from napari_sdmae.data.labelled.parts import part_of
 from napari_sdmae.io.labels.coco.categories import read_categories
@@ -26,7 +26,7 @@ TOLD = ("patient", "slide", "group", "split", "mpp")
 """Keys of an image, beyond COCO's own, that are understood as the columns of a table."""
 
 
-def list_coco(data: Path) -> Listing:
+def list_coco(data: Path) -> LayoutListing:
     """List the images of a COCO file, or of the COCO files in a folder (train, validation and test are the parts they name).
 
     Images without objects are kept; crowds are left out; boxes are cut at the border of their image.
@@ -43,7 +43,7 @@ def list_coco(data: Path) -> Listing:
         if [one.name for one in listing.classes] != [one.name for one in classes]:
             raise DataError(f"{path} has other categories than {files[0][0]}: all parts need the same ones")
     items = [item for listing in listings for item in listing.items]
-    return Listing(items, classes, [warning for listing in listings for warning in listing.warnings])
+    return LayoutListing(items, classes, [warning for listing in listings for warning in listing.warnings])
 
 
 def _coco_files(data: Path) -> list[tuple[Path, Part | None]]:
@@ -63,14 +63,14 @@ def _coco_files(data: Path) -> list[tuple[Path, Part | None]]:
     return [(chosen[0], None)]
 
 
-def _list_file(path: Path, part: Part | None) -> Listing:
+def _list_file(path: Path, part: Part | None) -> LayoutListing:
     content = _read(path)
     classes, values = _classes(content["categories"], path)
     boxes, problems = _boxes(content, values)
     files = NamedFiles(path.parent)
     items = [_item(image, files, part, boxes[image["id"]]) for image in content["images"]]
     warnings = [f"{path.name}: {number} {what}" for what, number in sorted(problems.items())]
-    return Listing(items, classes, warnings)
+    return LayoutListing(items, classes, warnings)
 
 
 def _read(path: Path) -> Json:

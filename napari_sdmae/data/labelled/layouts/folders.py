@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from napari_sdmae.config.finetune import Part, Task
-from napari_sdmae.data.image_folder import DataError, SourceFile, files_below, find_images
-from napari_sdmae.data.labelled.labelled_set import Item, Listing
+from napari_sdmae.data.image_folder import DataError, SourceFile, refuse_no_images
+from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
 from napari_sdmae.data.labelled.layouts.pairs import list_pairs
 from napari_sdmae.data.labelled.parts import part_in, part_of
+from napari_sdmae.data.listing import Listing
 from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.text.spelling import ByName, one_form
@@ -22,21 +23,27 @@ TCGA_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 GLAS_PART = re.compile(r"(train|test)[ab]?_\d+", re.IGNORECASE)
 
 
-def list_folders(root: Path, task: Task) -> Listing:
-    """List images and label images: ``images/`` and ``masks/`` or ``labels/`` (and ``types/``), or GlaS or MoNuSeg as published.
+def list_folders(root: Path, lies: Listing, task: Task) -> LayoutListing:
+    """List images with their label images, of all that `lies` in `root`.
+
+    They lie in ``images/`` and ``masks/`` or ``labels/`` (and ``types/``), or as GlaS or MoNuSeg were published.
 
     Raises
     ------
     DataError
         If there is no image of any of these layouts.
     """
-    listing = list_pairs(files_below(root), task)
-    return listing if listing.items else _list_published(root, find_images(root), task)
+    files = lies.files
+    listing = list_pairs(files, task)
+    if listing.items:
+        return listing
+    refuse_no_images(root, lies)
+    return _list_published(root, lies.images, files, task)
 
 
-def _list_published(root: Path, files: list[SourceFile], task: Task) -> Listing:
+def _list_published(root: Path, images: list[SourceFile], files: list[SourceFile], task: Task) -> LayoutListing:
     """List the layouts of GlaS and MoNuSeg; their labels are numbered objects."""
-    glands, nuclei = _list_annotated(files), _list_outlined(root, files)
+    glands, nuclei = _list_annotated(images), _list_outlined(images, files)
     if not glands.items and not nuclei.items:
         raise DataError(
             f"no labelled images in {root}: expected folders images and masks (or labels) with files of the same names, "
@@ -46,7 +53,7 @@ def _list_published(root: Path, files: list[SourceFile], task: Task) -> Listing:
     return replace(found, items=[replace(item, objects=task == "segmentation") for item in found.items])
 
 
-def _list_annotated(files: list[SourceFile]) -> Listing:
+def _list_annotated(files: list[SourceFile]) -> LayoutListing:
     """List the layout published with GlaS (Warwick-QU): ``train_1.bmp`` and ``train_1_anno.bmp``, the glands numbered."""
     named = ByName((str(file.path.with_suffix("")), file) for file in files)
     items = []
@@ -59,22 +66,22 @@ def _list_annotated(files: list[SourceFile]) -> Listing:
             unclear = f"{len(alike)} images and {len(masks)} label images are called alike: leave one of each"
             problem = unclear if len(alike) > 1 or len(masks) > 1 else ""
             items.append(Item(file.path, one_form(file.name), part, labels=masks[0].path, problem=problem))
-    return Listing(items, usual=make_classes(["gland"], 1))
+    return LayoutListing(items, usual=make_classes(["gland"], 1))
 
 
-def _list_outlined(root: Path, files: list[SourceFile]) -> Listing:
+def _list_outlined(images: list[SourceFile], files: list[SourceFile]) -> LayoutListing:
     """List the layout published with MoNuSeg: ``Tissue Images/NAME.tif`` and ``Annotations/NAME.xml``, or both in one folder.
 
     NAME is TCGA's, which begins with the patient.
     """
-    outlined = [file for file in files_below(root) if file.path.suffix.lower() == aperio_xml.SUFFIX]
+    outlined = [file for file in files if file.path.suffix.lower() == aperio_xml.SUFFIX]
     if not outlined:
-        return Listing([])
+        return LayoutListing([])
     drawn = ByName((_without_roles(file.name), file) for file in outlined)
-    items = [_outlined(file, drawn.all(_without_roles(file.name))) for file in files]
+    items = [_outlined(file, drawn.all(_without_roles(file.name))) for file in images]
     used = {item.labels for item in items}
     alone = [one_form(file.name) for file in outlined if file.path not in used]
-    return Listing(items, warnings=[_alone(alone)] if alone else [], usual=make_classes(["nucleus"], 1))
+    return LayoutListing(items, warnings=[_alone(alone)] if alone else [], usual=make_classes(["nucleus"], 1))
 
 
 def _outlined(file: SourceFile, drawn: list[SourceFile]) -> Item:
@@ -102,16 +109,17 @@ def _alone(names: list[str]) -> str:
     return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}"
 
 
-def list_class_folders(root: Path) -> Listing:
-    """List a folder per class, also below folders named train, validation or test.
+def list_class_folders(root: Path, lies: Listing) -> LayoutListing:
+    """List the images that lie in a folder per class, also below folders named train, validation or test.
 
     Raises
     ------
     DataError
         If there are no folders with images.
     """
+    refuse_no_images(root, lies)
     items = []
-    for file in find_images(root):
+    for file in lies.images:
         part, name = _class_folder(file.name)
         if name:
             items.append(Item(file.path, one_form(file.name), part, label_name=one_form(name)))
@@ -120,7 +128,7 @@ def list_class_folders(root: Path) -> Listing:
             f"no class folders in {root}: expected one folder for each class with its images in it (also below train, "
             "validation and test), or a CSV table with the columns file and label"
         )
-    return Listing(items)
+    return LayoutListing(items)
 
 
 def _class_folder(name: str) -> tuple[Part | None, str]:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.image_folder import SourceFile
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
-from napari_sdmae.data.labelled.labelled_set import Item, Listing
+from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
 from napari_sdmae.data.labelled.parts import part_in
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -42,7 +42,7 @@ class Placed:
         return self.file.path.suffix.lower()
 
 
-def list_pairs(files: Iterable[SourceFile], task: Task) -> Listing:
+def list_pairs(files: Iterable[SourceFile], task: Task) -> LayoutListing:
     """List images with their label images by the folders they lie in; nothing if there is no folder of images.
 
     Parameters
@@ -56,12 +56,12 @@ def list_pairs(files: Iterable[SourceFile], task: Task) -> Listing:
     placed = [found for file in files if (found := _placed(file))]
     images = [one for one in placed if one.role == IMAGES and one.suffix in IMAGE_SUFFIXES]
     if not images:
-        return Listing([])
+        return LayoutListing([])
     labels, other = _labels_of_task(placed, task)
     masks, types = _Partners(labels, images), _Partners([one for one in placed if one.role == TYPES], images)
     items = _refuse_shared([_item(one, masks, types) for one in images])
     said = [_alone(masks.left_by(items, "labels")), other, _unread(placed, files)]
-    return Listing(sorted(items, key=lambda item: item.name), warnings=[one for one in said if one])
+    return LayoutListing(sorted(items, key=lambda item: item.name), warnings=[one for one in said if one])
 
 
 def _placed(file: SourceFile) -> Placed | None:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.files import NamedFiles
-from napari_sdmae.data.labelled.labelled_set import Item, Listing
+from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
 from napari_sdmae.data.labelled.layouts.columns import Row, TableError, columns_of, read_rows, scale_of, words_for
 from napari_sdmae.data.labelled.parts import part_of
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -88,7 +88,7 @@ def _several(tables: list[Path], what: str) -> str:
     return f"{len(tables)} tables {what}, and none is used: {names}; leave one, or name the one that is meant"
 
 
-def add_notes(listing: Listing, table: Path) -> Listing:
+def add_notes(listing: LayoutListing, table: Path) -> LayoutListing:
     """Add what a table tells of the images of a folder; it names them by path, or by file name or stem where that is unique."""
     rows = _rows(table)
     named = ByName((name, row) for row in rows for name in _names(row["file"].replace("\\", "/")))
@@ -126,7 +126,7 @@ def _names(path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((path, PurePosixPath(path).name, PurePosixPath(path).stem)))
 
 
-def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> Listing:
+def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> LayoutListing:
     """List the images of one table, or of several that are one part each.
 
     Raises
@@ -139,7 +139,7 @@ def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> Listing:
         raise DataError(f"{tables[0][0]} lists no images")
     twice = len(items) - len({(item.path, item.part) for item in items})
     said = [f"{twice} rows list an image a second time"] if twice else []
-    return Listing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
+    return LayoutListing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
 
 
 def _items(path: Path, part: Part | None, task: Task) -> list[Item]:
