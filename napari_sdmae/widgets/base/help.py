@@ -96,7 +96,7 @@ def _button(open_page: partial[None], parent: QWidget) -> QToolButton:
     button.setAutoRaise(True)
     button.setStyleSheet("text-decoration: underline;")  # as links look in the docks
     button.setCursor(Qt.CursorShape.ArrowCursor)
-    button.clicked.connect(open_page)
+    button.clicked.connect(lambda: open_page())
     return button
 
 
