@@ -2,13 +2,14 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs
 QT ?= pyqt5
 SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks gpu evidence faults clean
+.PHONY: help setup docs demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks gpu evidence faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -27,7 +28,7 @@ test: setup test-core test-gui  ## every test; the GUI in real windows under Xvf
 
 # Two files at a time, one thread each: two threads each would wait for each other. In the order of their names: the demo, a
 # file of one test, would else begin last and run alone.
-test-core: setup
+test-core: setup $(DOCS)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=$(GUI_TESTS)
 
 # Each of the two processes opens an Xvfb screen of its own (tests/widgets/conftest.py).
@@ -48,7 +49,16 @@ format: setup  ## ruff's formatter and safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel: setup  ## sdist and wheel in dist/
+$(DOCS)/.installed: docs/requirements.txt
+	"$(PYTHON)" -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
+docs: $(DOCS)/.installed  ## the documentation as a site for the browser, without a network: napari_sdmae/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	find napari_sdmae/site -name '*.map' -delete
+
+wheel: setup docs  ## sdist and wheel in dist/, with the documentation
 	$(BIN)/python -m build
 
 screenshots: setup  ## the pictures of README and docs, made by the project
@@ -68,5 +78,5 @@ faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, s
 	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --only "$(ONLY)" --case "$(CASE)"
 
 clean:  ## build products and caches; the virtual environment stays
-	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build dist demo napari_sdmae/site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

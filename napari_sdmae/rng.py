@@ -3,6 +3,8 @@
 A counter-based generator has no state: number `j` of sample `index` is a hash of the five integers. Masks, crops and the data
 order are therefore the same for any number of processes, any batch size and after any restart. The hash is the finaliser of
 splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+
+The order of an epoch sorts such numbers. ``tests/test_rng.py`` pins some values, so that later versions resume older runs.
 """
 
 from __future__ import annotations

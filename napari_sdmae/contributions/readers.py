@@ -1,7 +1,11 @@
 """napari's File > Open: runs, labels and shapes from files, and from folders by a command; nothing is computed.
 
-No reader takes folders: napari offers those that do for every folder of pictures, without asking them (docs/decisions/0065).
+No reader takes folders: napari offers those that do for every folder of pictures, without asking them.
 A reader takes all files that it is offered for, or says what is wrong with them.
+
+A pattern that files of other programs fit as well (``*label*.ome.tif``: "label-free.ome.tif") does the same to files, so
+patterns are ends of names that only labels have. Runs open by their ``status.json``; folders by *File > IO Utilities > Open
+folder of labels, OME-Zarr or run…* or by a drop on a dock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""In which arithmetic a model computes: bf16 where a short probe of this machine shows that it pays (docs/decisions/0099)."""
+"""In which arithmetic a model computes: bf16 where a short probe of this machine shows that it pays.
+
+bf16 halves the time on GPUs and on CPUs with bf16 units and lengthens it on others, and names of machines do not tell. For
+training the probe times two blocks of a small ViT forward and backward, for prediction two blocks of a ViT-S forward only;
+bf16 must be at least 1.15 times as fast. A GPU gets 64 times as many images, as a few would time the start of its kernels.
+Without AVX512_BF16 an AMD EPYC gave a factor of 1.0 or less. A bf16 run stays within 2 % of the fp32 losses; probabilities
+differ by less than 0.03. Watershed, arg-max, measurements and boxes are always computed in fp32 or better. Attention is
+explicit on the CPU in training, where the backward pass of the fused kernel is 5 to 10 times slower.
+"""
 
 from __future__ import annotations
 

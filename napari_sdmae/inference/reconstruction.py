@@ -1,4 +1,9 @@
-"""Masked reconstruction of a whole field, tile by tile."""
+"""Masked reconstruction of a whole field, tile by tile.
+
+The field is cut into tiles of the training size from its upper left corner; each has its own mask, drawn from (seed, number of
+the tile). A model loaded from elsewhere must be told what it predicts, since a wrong guess gives wrong colours without an
+error. For display each patch gets its true mean and spread back, which every result and file states.
+"""
 
 from __future__ import annotations
 

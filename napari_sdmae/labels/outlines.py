@@ -2,7 +2,13 @@
 
 Coordinates are (x, y) in pixels from the **corner** of the first pixel, as in QuPath: the middle of the first pixel is
 (0.5, 0.5). Outlines are contourpy's, halfway between the centres of the pixels inside and outside. They pass no centre by
-less than 0.35 px, so that neither rounding nor the rule for points on an edge can change a pixel (docs/decisions/0080).
+less than 0.35 px, so that neither rounding nor the rule for points on an edge can change a pixel.
+
+Contours through pixel centres (OpenCV's) lose half a pixel all round; outlines along pixel edges touch themselves where pixels
+meet at a corner, which newer QuPath refuses. Here every crossing belongs to one ring, so that outlines are valid by
+construction and a nucleus within its cell has an outline within that of the cell. The price is half a label pixel of area per
+outline. Filled again, a pixel is inside when its centre is inside an odd number of rings. Tested on nuclei, holes in holes,
+corner contacts and 60 random maps (``tests/io/labels/test_geojson.py``).
 """
 
 from __future__ import annotations

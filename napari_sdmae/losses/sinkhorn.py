@@ -1,4 +1,10 @@
-"""Sinkhorn-Knopp: targets that use all codes equally."""
+"""Sinkhorn-Knopp: targets that use all codes equally.
+
+Three iterations (SwAV) balance the targets over the batch of all ranks. They run on logarithms, so that no temperature
+overflows, and gather one number per code and iteration. Detached teacher and Sinkhorn targets were the default before the
+contrast of two views (docs/decisions/0009); that loss stayed near chance, and the settings remain (``centring: sinkhorn``,
+``teacher_gradient: false``).
+"""
 
 from __future__ import annotations
 

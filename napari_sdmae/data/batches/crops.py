@@ -1,8 +1,7 @@
 """Boxes of random resized crops, all at once.
 
 torchvision draws area and aspect ratio until the box fits, ten times at most. What it arrives at is the uniform distribution over
-the pairs (area, log ratio) that fit; here it is drawn directly, by inverting the cumulated distribution of the area
-(docs/decisions/0024).
+the pairs (area, log ratio) that fit; here it is drawn directly, by inverting the cumulated distribution of the area.
 """
 
 from __future__ import annotations

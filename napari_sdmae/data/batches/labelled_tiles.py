@@ -1,6 +1,11 @@
 """Batches of labelled tiles: cut, turned and coloured at random, image and labels together.
 
 Everything random is a function of (seed, epoch, index): a batch is the same in any order, in any process, after any restart.
+
+Targets of instances are computed once, on the whole image at the scale that is seen: a nucleus that a tile cuts keeps the
+distances of the whole one, and a batch costs no distance transform. Where an image is smaller than a tile it is reflected, and
+class labels there are ignored. A crop without labels, as among strokes, moves to a random labelled pixel. SciPy's distance
+transform, object by object, is the oracle (``tests/data/batches/test_labelled_tiles.py``).
 """
 
 from __future__ import annotations

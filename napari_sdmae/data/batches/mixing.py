@@ -1,7 +1,7 @@
 """Changes of images that only classification uses: brightness for all, RandAugment, random erasing, mixup and CutMix.
 
 Each is a function of (seed, epoch, index). The partner of a mixed tile is drawn from all tiles, not from its batch, so that a
-batch can be cut into parts and given to several processes without changing anything (docs/decisions/0092).
+batch can be cut into parts and given to several processes without changing anything.
 """
 
 from __future__ import annotations

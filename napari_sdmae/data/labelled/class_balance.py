@@ -1,4 +1,8 @@
-"""How much of each class an image shows, and what rare classes weigh. No torch."""
+"""How much of each class an image shows, and what rare classes weigh. No torch.
+
+Rare classes weigh 1/√share. The effective number of samples (Cui and others, CVPR 2019) needs a β, and with millions of pixels
+as samples it saturates for the usual ones, so that all classes weigh the same.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +87,7 @@ def amounts(images: Sequence[LabelledImage], labelled: LabelledSet) -> NDArray[n
 
 
 def class_weights(images: Sequence[LabelledImage], labelled: LabelledSet) -> tuple[float, ...]:
-    """Return a weight for each class, their mean over the classes that occur being 1 (docs/decisions/0092).
+    """Return a weight for each class, their mean over the classes that occur being 1.
 
     A class weighs 1/√(its share); one that does not occur weighs 1.
     """

@@ -1,4 +1,9 @@
-"""Corrected labels as training data: one picture after another joins a labelled folder that fine-tuning reads. No torch."""
+"""Corrected labels as training data: one picture after another joins a labelled folder that fine-tuning reads. No torch.
+
+Ten corrected regions are one training set, not ten. A picture is named by its source and place
+(``slide-r1024-c2048-512x512``), so that a second correction of the same region replaces the first, after asking, instead of
+contradicting it. Where the head knows background, unlabelled pixels are background; otherwise they are not learned (255).
+"""
 
 from __future__ import annotations
 

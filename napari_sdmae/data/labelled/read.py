@@ -2,6 +2,13 @@
 
 The layouts are described in docs/guide/labelled-data.md. :class:`~napari_sdmae.data.batches.labelled_tiles.LabelledTiles` makes
 batches of what is read here, :func:`~napari_sdmae.data.labelled.load.load_labelled` whole images.
+
+Training that stops at epoch 3 on one damaged file, or learns palette colours, is worth less than a message before it starts:
+every image is decoded once before training, unusable ones are listed with their reason, and more than 10 % of them refuse the
+start. Masks keep their stored values. A value that ``classes.json`` does not list makes its image unusable: it is more often a
+wrong file than a class to be left out. 255 is not learned by default, as in Pascal VOC and Cityscapes; in masks of grey levels
+it is more often a class, so these are refused until the classes, or the value to leave out, are given. One reader of each kind
+(``io/labels/pixels.py``, ``text/documents.py``, ``text/spelling.py``) serves export and training alike.
 """
 
 from __future__ import annotations

@@ -8,7 +8,11 @@ A cache lives in ``ROOT/tiles-FINGERPRINT``:
     lock           held by the process that fills the cache; the system frees it when that process dies
 
 Filling goes on where it was interrupted: a line enters the journal only after its tiles are safe on the disk, and what lies
-behind the last line is cut off and decoded again (docs/decisions/0023).
+behind the last line is cut off and decoded again.
+
+The fingerprint covers names, sizes and times of the images, the settings that change tiles, and a format version, but not the
+path: a moved folder keeps its cache. About every two seconds the tiles are flushed, then the journal. Tests kill the process
+at random moments and fill the disk; each ends with the bytes of an uninterrupted cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,13 @@
-"""Tiles of an image: where they lie, how much tissue they show."""
+"""Tiles of an image: where they lie, how much tissue they show.
+
+Tiles of glass teach nothing, and with per-patch normalisation their noise becomes the target. Otsu's threshold needs glass and
+tissue in one picture, which a tile does not have, so two fixed thresholds decide per pixel: the range of red, green and blue
+(``MIN_COLOUR``) and green (``MAX_GREEN``). On 2,730 tiles of 10 organs with a stated tissue fraction the correlation is 0.998
+(saturation alone 0.985, green alone 0.989). Ink counts as tissue; very pale tissue does not.
+
+Tiles lie side by side from the upper left. A rest of at least an eighth of a tile gets one more tile, moved back to end with
+the image; an image down to half a tile is mirrored, a smaller one is unusable.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +59,7 @@ def tile_count(height: int, width: int, edge: int) -> int:
 def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
     """Return the fraction of each tile, (N,) in [0, 1], that shows stained tissue.
 
-    A pixel shows tissue where it is coloured and absorbs green (`MIN_COLOUR`, `MAX_GREEN`; docs/decisions/0022): glass, also grey
+    A pixel shows tissue where it is coloured and absorbs green (`MIN_COLOUR`, `MAX_GREEN`): glass, also grey
     or tinted glass, black beyond the edge of a scan and grey dust are none. In a grey image (all channels equal), tissue is what
     is neither black nor as bright as glass.
 

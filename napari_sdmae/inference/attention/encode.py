@@ -2,6 +2,11 @@
 
 Only queries, keys and tokens are kept: an attention matrix is recomputed in chunks of rows when it is asked for, as all of them
 together would take depth × heads × N² numbers.
+
+A click must show a new map at once, for any block, head and method, and all matrices of a ViT-S on 1024² px would take 4.8 GB.
+Hooks on ``q_norm`` and ``k_norm``, which every timm attention has, keep queries and keys; rows are computed in chunks of 4 MB
+(33 ms for the last block at 512 px; 49 ms with 32 MB). The forward pass uses fused attention, as it has no backward (1.03 s
+against 1.43 s). Fields above 4096 patches are refused with the downsampling that fits.
 """
 
 from __future__ import annotations

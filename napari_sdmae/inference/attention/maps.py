@@ -2,6 +2,13 @@
 
 A_ij is what query patch i takes from key patch j in one head, softmax over j. The true resolution of every map is one value per
 patch. Attention is not explanation.
+
+*Received* averages A_ij over patch queries and heads and sums to 1 over the patches: what goes to class and register tokens is
+left out. *Mean distance* is Σ A_ij d_ij / Σ A_ij, what each unit of attention travels. Tokens pass the final LayerNorm at
+every block, so that blocks compare. Fields are reflected at the bottom and right to whole patches, so that map and field share
+their origin: the centre of a cell of s pixels lies at (s - 1) / 2. With cells shifted by half a patch a nucleus and its
+attention would lie 8 px apart. The position code is interpolated rather than the field cut, so that attention across the whole
+field is seen.
 """
 
 from __future__ import annotations

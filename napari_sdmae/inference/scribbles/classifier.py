@@ -5,6 +5,10 @@ of all windows are kept: a new stroke then costs a small fit and a blend. A line
 change places, so a head that is fitted to tokens interpolated at painted pixels is fitted to the very map that is drawn, and
 the linear head of a head folder (:class:`napari_sdmae.models.heads.segmentation.DenseHead`) with the same weights draws it
 again.
+
+The consistency shown is cross-validated over whole strokes (touching pixels of a class): painted pixels next to each other are
+nearly equal, and leaving single ones out would always give nearly 100 %. It is no accuracy of the picture, as people paint
+where the case is clear. Eight strokes that each look different score at most 60 %.
 """
 
 from __future__ import annotations

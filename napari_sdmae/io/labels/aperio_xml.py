@@ -1,4 +1,9 @@
-"""Outlines drawn in Aperio ImageScope (XML), as published with MoNuSeg: each region becomes one object."""
+"""Outlines drawn in Aperio ImageScope (XML), as published with MoNuSeg: each region becomes one object.
+
+Coordinates count from the corner of the first pixel, a pixel belongs to an outline if its centre lies inside, and a later
+outline lies on top. MATLAB's ``poly2mask``, which many scripts for MoNuSeg use, counts the centre of the first pixel as 1, so
+that its masks lie half a pixel to the left and above.
+"""
 
 from __future__ import annotations
 

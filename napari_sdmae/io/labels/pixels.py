@@ -2,7 +2,7 @@
 
 A palette gives its indices, never its colours. Grey values are the stored samples, so that 2 and 4 bits are 0-3 and 0-15. What
 is stored with white as 0 (TIFF's WhiteIsZero) is turned, as Pillow does up to 8 bits; beyond that programs disagree, and it is
-refused. Grey saved as colour is read; real colours are refused, as which is which class is not known (docs/decisions/0090).
+refused. Grey saved as colour is read; real colours are refused, as which is which class is not known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""Decoders that give a value to every pixel: UPerNet, DPT and a light linear head."""
+"""Decoders that give a value to every pixel: UPerNet, DPT and a light linear head.
+
+The decoders of segmentation-models-pytorch expect a pyramid with fixed strides and BatchNorm. UPerNet gets four maps at ×4,
+×2, ×1 and ×½ of the patch grid (Feature2Pyramid of BEiT), so that strides follow the patch; DPT is given strides of 16
+whatever the patch. Every BatchNorm becomes a GroupNorm: a pooled 1 × 1 map makes BatchNorm fail with a single tile, and
+micro-batches would each have statistics of their own. Tiles one by one give the values of the batch, on grids of 4 × 4, 5 × 3
+and 1 × 2 patches. Blocks behind the last one read are neither computed nor trained.
+"""
 
 from __future__ import annotations
 

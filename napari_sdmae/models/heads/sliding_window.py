@@ -1,4 +1,10 @@
-"""Prediction of images of any size: overlapping windows, blended with a smooth weight so that no seams show."""
+"""Prediction of images of any size: overlapping windows, blended with a smooth weight so that no seams show.
+
+Windows of the tile size share a quarter with their neighbours, and the last one ends at the edge of the image, so that nothing
+is added around it. Probabilities are averaged, not logits, with the weight sin²: an average of probabilities is one again. The
+weight is never 0, as one window alone sees the pixels at the border. Blending equals a slow loop; a constant model gives a
+constant to 1e-5 at overlaps of 0, ¼ and 0.6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Fine-tuning as a sequence of events: read the labels, restore what was saved, step by step to the end, report."""
+"""Fine-tuning as a sequence of events: read the labels, restore what was saved, step by step to the end, report.
+
+When the scale of no training image is known, the head has no scale either and takes every picture as it is. It used to take
+over the encoder's: a nuclei head (PQ 0.32 on its test images) then found no nucleus in skin at 0.53 µm/px, which was reduced
+to the encoder's 1.34 µm/px. A classifier remembers how large such images were (``fitted_px``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The loop over steps: what is logged, shown and saved when, and how a run ends."""
+"""The loop over steps: what is logged, shown and saved when, and how a run ends.
+
+Pre-training and fine-tuning are this one loop with an engine (a step, what to save), a model selection (what is measured after
+an epoch, which epoch is best) and a previewer of each kind; nearest neighbours are an engine too, whose steps fill the bank.
+Written twice, run folder, requests, resuming and out-of-memory handling would differ twice: the same kills are tested on both.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Which epoch of a run is its best, and what is left to do after the last step: different for each kind of run."""
+"""Which epoch of a run is its best, and what is left to do after the last step: different for each kind of run.
+
+``model/`` of a fine-tuning run is the best epoch, not the latest. What was measured for it is part of the checkpoint, so that
+a resumed run remembers its choice. *Pause* and *stop* break a validation off and save the epoch as open; going on closes it
+first. The test images are measured once, after the last step. If the best epoch's checkpoint is damaged, the one that is
+resumed is measured in its place, with a warning: the report must belong to a head that exists. Five SIGKILLs at random
+moments, and requests in the middle of a validation and of the test, give the same weights and report bit for bit
+(``tests/training/finetuning/test_resume.py``).
+"""
 
 from __future__ import annotations
 

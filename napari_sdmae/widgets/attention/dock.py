@@ -16,6 +16,7 @@ from napari_sdmae.widgets.attention.controls import AttentionControls
 from napari_sdmae.widgets.attention.statistics import HINT, as_html, table
 from napari_sdmae.widgets.attention.view import KEYS, Shown, View, attention_layers, places, question
 from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
 from napari_sdmae.widgets.base.standing import Asked, Standing
 from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
@@ -41,6 +42,7 @@ class AttentionWidget(Dock):
         self.controls = AttentionControls(napari_viewer, self)
         self.set_content(self.controls)
         accept_drop(self, self.controls.model.take)
+        add_help(self, "attention")
         self._taken: Taken | None = None
         self.standing = Standing(
             napari_viewer, KEYS, lambda: self.controls.image.layer, self._choices, self, self.controls.failure

@@ -1,7 +1,7 @@
 """What people set once: napari's preferences of this plugin, and the values last used.
 
 Preferences are the ``configurations`` of napari.yaml; napari 0.9 shows them under Preferences and keeps them in
-``napari-sdmae.yaml`` beside its own settings (docs/decisions/0063). The values last used are a small JSON file.
+``napari-sdmae.yaml`` beside its own settings. The values last used are a small JSON file.
 """
 
 from __future__ import annotations

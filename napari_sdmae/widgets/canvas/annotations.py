@@ -2,6 +2,12 @@
 
 Only the part around it is taken, from the image as the viewer shows it, and brought together by world coordinates: labels may
 have another scale, place or rotation than their image.
+
+The result is a labelled folder as ``sdmae finetune`` reads it, cut into pieces of about 512 px, so that a job can run
+elsewhere and something can be kept apart to select by. The column ``slide`` names the image layer: pieces of one picture stay
+together as soon as there are two pictures. What is not painted has a value that is no class and is not learned; of nuclei it
+is background, within 16 px around the painted ones. Tests compare with napari's own ``get_value`` for scaled, stretched,
+rotated and sheared labels.
 """
 
 from __future__ import annotations

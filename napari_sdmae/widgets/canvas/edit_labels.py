@@ -2,6 +2,10 @@
 
 Which label means what is kept in ``metadata["sdmae"]``: ``classes``, ``instances`` and ``class_of`` (of instances: the class
 value of each object); see :mod:`napari_sdmae.layers.labels`.
+
+Labels are corrected in an ordinary Labels layer with napari's own brush, fill and Ctrl+Z. napari 0.9.2 emits events for
+strokes, but of an undo only that the layer is drawn anew; so any event starts a pause of 0.8 s, after which a checksum of
+labels and classes tells whether something changed (13 ms for 4096 × 4096 labels). Strokes that were undone are no correction.
 """
 
 from __future__ import annotations

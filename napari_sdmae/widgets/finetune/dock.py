@@ -9,6 +9,7 @@ from typing import Any, cast
 from qtpy.QtWidgets import QMessageBox
 
 from napari_sdmae.config.finetune import FinetuneConfig, Task
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
 from napari_sdmae.widgets.finetune.progress_page import FinetuneMonitor
@@ -34,6 +35,7 @@ class FinetuneWidget(RunDock):
         super().__init__(napari_viewer, "finetune", FinetunePage(worker or query_worker()), FinetuneMonitor())
         self.monitor.segment_requested.connect(self.open_in_segment)
         accept_drop(self, partial(take_run_or_images, self))
+        add_help(self, "fine-tune")
         self.monitor.layers_wanted.connect(self.previews.follow)
 
     def take_labels(

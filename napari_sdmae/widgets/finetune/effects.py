@@ -1,6 +1,9 @@
 """Which settings of fine-tuning change nothing as the others are, so that the form leaves them out.
 
 The command line refuses the same ones (``cli/common/head_settings.py``); a test holds the two together.
+
+Such settings are hidden, not greyed (of fifty settings a probe needs twenty); their titles are listed below the form, and they
+keep the value of the preset.
 """
 
 from __future__ import annotations

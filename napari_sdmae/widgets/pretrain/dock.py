@@ -8,6 +8,7 @@ from typing import Any
 from napari.layers import Image
 
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.inputs.images_source import take_run_or_images
 from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
@@ -30,6 +31,7 @@ class PretrainWidget(RunDock):
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
         super().__init__(napari_viewer, "pretrain", NewRunPage(worker or query_worker()), RunMonitor())
         accept_drop(self, partial(take_run_or_images, self))
+        add_help(self, "pre-train")
         self.monitor.layers_wanted.connect(self.previews.follow)
 
     def take_layers(self) -> None:

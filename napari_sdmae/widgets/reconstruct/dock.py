@@ -14,6 +14,7 @@ from napari_sdmae.layers.base import KEY, Field, LayerData, beside, derived, rob
 from napari_sdmae.notices import reconstruction_note
 from napari_sdmae.widgets.base.dock import Dock, form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference, remember, remembered
 from napari_sdmae.widgets.base.standing import Asked, Standing
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -77,6 +78,7 @@ class ReconstructWidget(Dock):
         self._lay_out(content)
         self.set_content(content)
         accept_drop(self, self.model.take)
+        add_help(self, "reconstruct")
         self._connect()
         say(self.state, "")
         self._enable()

@@ -1,4 +1,9 @@
-"""The live loss plot: steps faint, epochs bold, losses on a logarithmic axis, mutual information on its own."""
+"""The live loss plot: steps faint, epochs bold, losses on a logarithmic axis, mutual information on its own.
+
+The plot shares the event loop with painting and zooming, and drawing it is its largest single cost. So it replaces the data of
+eight line artists instead of making new ones, sets margins in numbers instead of a layout engine, keeps at most 1500 points
+per curve, and draws at most twice a second, only when metrics.jsonl grew (``benchmarks/event_loop.py``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Everything before a run, whatever it trains: what is learned from, settings, the command, Start, which says why it waits."""
+"""Everything before a run, whatever it trains: what is learned from, settings, the command, Start, which says why it waits.
+
+Pre-training and fine-tuning differ in what they learn from, and in nothing else that a person does. So one page and one dock
+hold what is common; a subclass adds where its images come from, its presets, and why it may not start. Each dock lists and
+opens runs of its own kind only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Probe tiles or validation images of a run as layers, updated in place."""
+"""Probe tiles or validation images of a run as layers, updated in place.
+
+Each of input, masked, reconstruction and error is one 2-D layer with the tiles side by side, below everything in the viewer: a
+stack would show one tile at a time, and grid mode would move people's own layers. ``metadata["sdmae"]`` identifies the layers;
+only their pixels are replaced, and a deleted layer stays away until the run is opened again.
+"""
 
 from __future__ import annotations
 

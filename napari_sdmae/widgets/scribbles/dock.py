@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_sdmae.layers.base import KEY, Field
 from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.preferences import preference, remember
 from napari_sdmae.widgets.base.standing import Asked, Shown, Standing
@@ -43,6 +44,7 @@ class ScribblesWidget(Dock):
         self.controls = ScribbleControls(napari_viewer, self)
         self.set_content(self.controls)
         accept_drop(self, self.controls.model.take)
+        add_help(self, "scribbles")
         self.desk = StrokeDesk(napari_viewer, self.controls.classes, self)
         self.keeper = ScribbleKeeper(napari_viewer, self.controls, self)
         self.memory = StrokeMemory()

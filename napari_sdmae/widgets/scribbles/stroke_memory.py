@@ -1,4 +1,9 @@
-"""What was learned of strokes outside of the field in view, so that moving on forgets nothing."""
+"""What was learned of strokes outside of the field in view, so that moving on forgets nothing.
+
+Every result carries the features of the painted pixels of its field, and the viewer keeps them by model, detail, scale and
+field: the worker may end at any time. A request sends those of other fields along as far as their pixels are still painted so:
+an erased or undone stroke teaches no longer.
+"""
 
 from __future__ import annotations
 

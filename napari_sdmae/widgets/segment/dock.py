@@ -15,6 +15,7 @@ from napari_sdmae.contributions.readers import labels_at
 from napari_sdmae.layers.base import KEY
 from napari_sdmae.widgets.base.dialogs import ask_replace_corrected
 from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
 from napari_sdmae.widgets.base.standing import Asked, Standing
 from napari_sdmae.widgets.canvas import edit_labels as edit
@@ -49,6 +50,7 @@ class SegmentWidget(Dock):
         column.addStretch(1)
         self.set_content(content)
         accept_drop(self, self.take_dropped)
+        add_help(self, "segment")
         self.controls.button.clicked.connect(lambda: self.segment())
         self.controls.cancel.clicked.connect(self.cancel)
         self.controls.changed.connect(self.standing.check)

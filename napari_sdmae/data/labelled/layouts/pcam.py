@@ -1,7 +1,11 @@
 """PatchCamelyon as published, all tiles of a part in one HDF5 file, unpacked to the folder of images that all commands read.
 
 Beside the folders ``train``, ``validation`` and ``test``, each with one folder for each class, ``slides.csv`` tells which slide
-each tile is from, where the published tables of the slides are there (docs/decisions/0121).
+each tile is from, where the published tables of the slides are there.
+
+Reading the HDF5 files in place would need a second kind of "image" in the cache, the labelled sets, the viewer and every
+message that names a file; PNG is lossless and takes about 6.4 GB. No scale is written: a tile of unknown scale is shown whole
+to any model, which is what PCam's label asks for. GlaS is used in its published split; ``Grade.csv`` is not read.
 """
 
 from __future__ import annotations

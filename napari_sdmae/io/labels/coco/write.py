@@ -3,6 +3,10 @@
 Run lengths are COCO's *uncompressed* form, a list of counts down the columns that begins with pixels outside: every COCO
 reader knows it, it is exact, and writing it needs no other package. Coordinates are label pixels, (x, y) from the corner
 of the first; ``info`` says where the labels lie in the source.
+
+Category ids are class values where all can be (1 to 65,535); otherwise classes are numbered from 1 in the order of the ids, in
+export as in training, so that no name is lost. 0 cannot be a class. pycocotools' own encoding of random masks equals these
+counts. Writers raise RuntimeError: napari takes a ValueError for "no such writer" and goes on silently.
 """
 
 from __future__ import annotations

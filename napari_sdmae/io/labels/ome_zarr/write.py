@@ -2,6 +2,10 @@
 
 A new ``NAME.ome.zarr`` is also a picture by itself: its multiscales name the levels in ``labels/…``, so that programs
 which know no labels open it too, and nothing is stored twice. An OME-Zarr picture that is there gets the labels added.
+
+The metadata is written by hand, as ome-zarr-py writes groups that validators reject and pins pydantic down. Translations give
+the middle of a level's first pixel, so that all levels begin at the same corner. ome-zarr-models accepts image, labels group
+and each label image.
 """
 
 from __future__ import annotations
