@@ -65,14 +65,18 @@ def read_image(path: Path | str, which: Which = ANY, notes: list[str] | None = N
     """
     path, told = Path(path), [] if notes is None else notes
     with plain_reasons(path):
-        start = _first_bytes(path)
-        if _starts_tiff(start):
-            with tiff.picture(path, which) as one:
-                check_decoding(*one.size, *one.values)
-                image = one.read(told)
-        else:
-            image = _read_flat(path, start, which, told)
-    told += brightness_notes(image)
+        return _decode(path, _first_bytes(path), which, told)
+
+
+def _decode(path: Path, start: bytes, which: Which, notes: list[str]) -> RGB:
+    """Decode a file that begins with `start`."""
+    if _starts_tiff(start):
+        with tiff.picture(path, which) as one:
+            check_decoding(*one.size, *one.values)
+            image = one.read(notes)
+    else:
+        image = _read_flat(path, start, which, notes)
+    notes += brightness_notes(image)
     return image
 
 
@@ -160,7 +164,8 @@ def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str]
     """
     path, told = Path(path), [] if notes is None else notes
     with plain_reasons(path):
-        if is_tiff(path):
+        start = _first_bytes(path)
+        if _starts_tiff(start):
             with tiff.picture(path, which) as one:
                 if one.in_bands:
                     brightness = Brightness()
@@ -169,9 +174,9 @@ def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str]
                         yield band
                     told += brightness.notes
                     return
-    image = read_image(path, which, told)
-    for start in range(0, len(image), rows):
-        yield image[start : start + rows]
+        image = _decode(path, start, which, told)
+    for top in range(0, len(image), rows):
+        yield image[top : top + rows]
 
 
 def is_tiff(path: Path) -> bool:
