@@ -14,7 +14,8 @@ from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.canvas.crops import overlap
 from napari_sdmae.widgets.canvas.layer_region import Taken
 from napari_sdmae.widgets.canvas.show_layers import restore_layers, withdraw_layers
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import Request, ResultT, WorkerError
 
 CHANGES = ("set_data", "data", "scale", "translate", "rotate", "shear", "affine", "units")
 """Events of a picture's layer after which it is looked at again; napari also sends the first when a slider moves."""
@@ -41,7 +42,7 @@ class Shown:
 
 
 class Standing(QObject):
-    """Asks the worker for one dock, and keeps canvas and dock true.
+    """Submits the requests of one dock to the worker, and keeps canvas and dock true.
 
     An answer stands while its picture is in the viewer with the same pixels at the same place and scale, and model and settings
     are those it was asked with. A question that falls before it is answered is dropped, with its answer or failure. Layers of an
@@ -100,31 +101,31 @@ class Standing(QObject):
         self._timer.timeout.connect(self.check)
         connect_while_alive(self, viewer.layers.events.removed, lambda _event=None: self.check())
 
-    def ask(
+    def submit(
         self,
         asked: Asked,
-        question: Any,
-        on_answer: Callable[[Taken, Any], None],
-        on_error: Callable[[Failure], None],
+        request: Callable[[], Request[ResultT]],
+        on_result: Callable[[Taken, ResultT], None],
+        on_error: Callable[[WorkerError], None],
         *,
         purpose: str,
         live: bool = False,
     ) -> None:
-        """Ask `question`; the answer comes with the pixels, called as their layer is then, unless the question fell meanwhile."""
+        """Submit `request`; the result comes with the pixels, called as their layer is then, unless it fell meanwhile."""
 
-        def receive(answer: Any) -> None:
+        def receive(result: ResultT) -> None:
             if self._settle(purpose, asked):
-                on_answer(asked.taken.renamed(), answer)
+                on_result(asked.taken.renamed(), result)
 
-        def fail(failure: Failure) -> None:
+        def fail(error: WorkerError) -> None:
             if self._settle(purpose, asked):
-                on_error(failure)
+                on_error(error)
 
         self._note = ""
         self._situation = id(self._chosen()), self._choices()
         self._watch(asked.taken.layer)
         self._pending[purpose] = asked
-        self._worker.ask(question, receive, fail, user=self._dock, purpose=purpose, live=live)
+        self._worker.submit(request, receive, fail, user=self._dock, purpose=purpose, live=live)
 
     def cancel(self, purpose: str) -> None:
         """Stop computing an answer; what was shown before stays."""

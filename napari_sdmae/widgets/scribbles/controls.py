@@ -1,11 +1,12 @@
-"""The controls of the Scribbles dock widget. They ask nothing themselves."""
+"""The controls of the Scribbles dock widget. They submit nothing themselves."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sdmae.inference.scribbles.samples import Method
 from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
@@ -15,11 +16,19 @@ from napari_sdmae.widgets.inputs.class_list import ClassList
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
-METHODS = {"linear": "Linear", "knn": "k-NN"}
+METHODS: dict[Method, str] = {"linear": "Linear", "knn": "k-NN"}
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"
 DISCLAIMER = "A quick look from a few strokes. Not a medical device."
+
+
+class ScribbleOptions(TypedDict):
+    """What is requested in addition to the strokes."""
+
+    method: Method
+    detail: int
+    probabilities: bool
 
 
 class ScribbleControls(QWidget):
@@ -72,13 +81,13 @@ class ScribbleControls(QWidget):
         return self.model.info.mpp if self.model.info else None
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What is asked of the model beside the strokes."""
+    def options(self) -> ScribbleOptions:
+        """What is requested in addition to the strokes."""
         shown = self.probability_of is not None
         return {"method": self.method.get(), "detail": self.detail.get(), "probabilities": shown}
 
     def used(self) -> None:
-        """Remember model and options: a question was asked."""
+        """Remember model and options: a request was submitted."""
         self.model.used()
         remember("scribbles.method", self.method.get())
         remember("scribbles.detail", self.detail.get())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_sdmae.layers.base import KEY, Field, Source
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.widgets.attention.statistics import as_html, table
 from napari_sdmae.widgets.attention.view import Shown, View, attention_layers, places, question
 
@@ -65,7 +66,7 @@ def test_one_map_lies_on_the_picture():
     layer = Layer.create(*layers[0])
     np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), (-0.5, -0.5))
     np.testing.assert_allclose(layer.data_to_world((3.5, 2.5)), (63.5, 47.5))
-    assert layer.metadata[KEY]["parameters"] == {"method": "received", "block": 11, "head": 2, "query": (23.5, 7.5)}
+    assert layer.metadata[METADATA_KEY]["parameters"] == {"method": "received", "block": 11, "head": 2, "query": (23.5, 7.5)}
 
 
 def test_every_head_has_its_tissue_and_name():

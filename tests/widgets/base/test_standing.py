@@ -10,8 +10,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.labels.serialization import label_map_to_answer
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY, label_map_to_answer, plugin_metadata
 from napari_sdmae.widgets.attention import dock as attention
 from napari_sdmae.widgets.base import standing
 from napari_sdmae.widgets.reconstruct.dock import ReconstructWidget
@@ -139,8 +138,12 @@ class Played:
 
     def answered(self, layer):
         """Names of the layers that say something about `layer` now."""
-        of_dock = (one for one in self.viewer.layers if one.metadata.get(KEY, {}).get("id", "").startswith(f"{layer.unique_id}/"))
-        return [one.name for one in of_dock if not one.metadata[KEY].get("withdrawn") and "strokes_on" not in one.metadata[KEY]]
+        of_dock = (one for one in self.viewer.layers if plugin_metadata(one).get("id", "").startswith(f"{layer.unique_id}/"))
+        return [
+            one.name
+            for one in of_dock
+            if not one.metadata[METADATA_KEY].get("withdrawn") and "strokes_on" not in one.metadata[METADATA_KEY]
+        ]
 
     def settle(self):
         """Let the look at pixels that is due after a moment happen now."""

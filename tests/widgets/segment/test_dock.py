@@ -11,7 +11,8 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.layers.base import KEY, Field, Source
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.canvas.show_layers import show_layers
 from napari_sdmae.widgets.segment.view import box_layer
@@ -111,7 +112,7 @@ def test_labels_lie_pixel_by_pixel_on_what_they_were_computed_on(viewer, ready, 
     ]
     total = sum(viewer.layers[f"tile · P({name})"].data for name in ("background", "tumour", "stroma"))
     np.testing.assert_allclose(total, 1, atol=0.01)
-    mark = labels.metadata[KEY]
+    mark = labels.metadata[METADATA_KEY]
     assert mark["origin"] == (top, left)
     assert mark["head_name"] == "segmentation"
     assert [one["name"] for one in mark["classes"]] == ["tumour", "stroma"]
@@ -128,7 +129,7 @@ def test_a_level_of_a_pyramid_is_read_at_the_head_s_scale(viewer, widget, qtbot,
     truth = ask(qtbot, widget, kind="segment", head=str(head_folders / "segmentation"), image=RGB, mpp=0.5)
     np.testing.assert_array_equal(labels.data, truth["labels"])
     np.testing.assert_allclose(labels.data_to_world((0, 0)), (0.125, 0.125))
-    mark = labels.metadata[KEY]
+    mark = labels.metadata[METADATA_KEY]
     assert (mark["step"], mark["mpp"]) == (2, pytest.approx(0.25))
 
 
