@@ -12,6 +12,7 @@ from napari.layers import Labels, Shapes
 from PIL import Image
 
 from napari_sdmae.data.labelled.inspect import LabelledInspection, PartInspection, ScaleRange
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.runs.kind import run_kind
 from napari_sdmae.widgets.base.number_table import NumbersTable
 from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix, row_shares
