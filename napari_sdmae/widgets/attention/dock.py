@@ -164,7 +164,7 @@ class AttentionWidget(Dock):
             if not self.standing.waiting("map a"):
                 say(self.controls.state, self.standing.note)
             return
-        shown, milliseconds = current.answer
+        shown, milliseconds = current.content
         titles = [one.result.model.name if len(shown) > 1 else "" for one in shown]
         numbers = [as_html(*table(one.result), title) for title, one in zip(titles, shown, strict=True)]
         say(self.controls.numbers, "".join(numbers))
@@ -205,8 +205,8 @@ class AttentionWidget(Dock):
         current = self.standing.current
         if self._taken is not None and self._taken.layer is not self.controls.image.layer:
             self._taken = current.asked.taken if current is not None else None
-            self._query = current.answer[0][0].result.query if current is not None else None
-            self._places = places(current.answer[0]) if current is not None else []
+            self._query = current.content[0][0].result.query if current is not None else None
+            self._places = places(current.content[0]) if current is not None else []
         self._enable()
 
     def _look_changed(self) -> None:

@@ -65,7 +65,7 @@ class LabelledPreflight(QWidget):
         relevant = {name: getattr(config, name) for name in ("task", "data", "labels", "image_mpp", "seed")}
         if relevant != self._asked:
             self._asked = relevant
-            self._worker.forget(self, "inspect_labelled")  # an answer about other images must not be taken for one about these
+            self._worker.forget(self, "inspect_labelled")  # a result about other images must not be taken for one about these
             self._become(checking=True)
             self._timer.start()
 

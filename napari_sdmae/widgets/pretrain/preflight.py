@@ -30,7 +30,7 @@ WAIT_MS = 500  # after the last change of a setting
 TILES = 8
 IMAGES = ("data", "tiles")
 MEMORY = ("model", "loss", "batch_size", "micro_batch", "mask_ratio", "device", "precision")
-"""Settings on which the two answers depend: changing another asks nothing."""
+"""Settings on which the two results depend: changing another submits nothing."""
 SHEET = (*IMAGES, "model", "mask_ratio", "augmentation", "seed")
 """Settings on which the contact sheet depends."""
 
@@ -88,7 +88,7 @@ class Preflight(QWidget):
             self._forget_sheet()
         if relevant != self._asked:
             self._asked = relevant
-            self._worker.forget(self, "inspect")  # an answer about other images must not be taken for one about these
+            self._worker.forget(self, "inspect")  # a result about other images must not be taken for one about these
             self._become(checking=True, found=None)
             self._timer.start()
         elif self.found is not None and _chosen(config, MEMORY) != self._estimated:

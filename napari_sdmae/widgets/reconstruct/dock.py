@@ -184,7 +184,7 @@ class ReconstructWidget(Dock):
         """Say what is true of the chosen picture."""
         shown = self.standing.current
         if not self.standing.waiting("reconstruct"):
-            say(self.state, self.standing.note if shown is None else shown.answer.line)
+            say(self.state, self.standing.note if shown is None else shown.content.line)
 
     def _draw(self, one: Reconstructed, look: bool = False) -> list[str]:
         side_by_side = self.side_by_side.isChecked()
@@ -200,7 +200,7 @@ class ReconstructWidget(Dock):
         current = self.standing.current
         if current is None:
             return
-        shown: Reconstructed = current.answer
+        shown: Reconstructed = current.content
         self._draw(shown, look=True)
         for name in PICTURES:
             layer = find_layer(self._viewer, f"{shown.taken.field.source.id}/{KEYS}{name}")

@@ -23,7 +23,7 @@ from napari_sdmae.widgets.scribbles.controls import ScribbleControls
 from napari_sdmae.widgets.scribbles.save import ScribbleKeeper, Segmented
 from napari_sdmae.widgets.scribbles.stroke_layers import StrokeDesk
 from napari_sdmae.widgets.scribbles.stroke_memory import StrokeMemory
-from napari_sdmae.widgets.scribbles.view import ANSWER, agreement_line, answer_layers, seen_with
+from napari_sdmae.widgets.scribbles.view import ANSWER, agreement_line, result_layers, seen_with
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import DevicesRequest, ScribbleRequest, ScribbleResult, WorkerError
 
@@ -198,22 +198,22 @@ class ScribblesWidget(Dock):
         if shown is None or not self._fresh:
             say(controls.agreement, "")
         else:
-            say(controls.agreement, agreement_line(shown.answer.result, controls.classes.classes))
+            say(controls.agreement, agreement_line(shown.content.result, controls.classes.classes))
         if not self.standing.waiting(PURPOSE):
             painted = "" if controls.live.isChecked() else PAINTED
-            say(controls.state, self.standing.note if shown is None else shown.answer.lines if self._fresh else painted)
+            say(controls.state, self.standing.note if shown is None else shown.content.lines if self._fresh else painted)
         self._enable()
 
     def _draw(self, taken: Taken, result: ScribbleResult) -> list[str]:
         source = source_text(self.controls.image.file_of(taken.layer), taken.layer)
-        layers = answer_layers(taken.field, result, self.controls.classes.classes, self.controls.probability_of, source)
+        layers = result_layers(taken.field, result, self.controls.classes.classes, self.controls.probability_of, source)
         show_layers(self._viewer, layers)
         self.desk.bring_to_top()
         return [layer_id(layer) for layer in layers]
 
     def _draw_again(self, shown: Shown) -> None:
-        """Show the answer with the names, colours and probability that are wanted now."""
-        segmented: Segmented = shown.answer
+        """Show the result with the names, colours and probability that are wanted now."""
+        segmented: Segmented = shown.content
         self.standing.show(shown.asked, segmented, self._draw(segmented.taken, segmented.result))
 
     def _fail(self, taken: Taken, failure: WorkerError) -> None:
@@ -270,7 +270,7 @@ class ScribblesWidget(Dock):
         self.standing.check()
 
     def _seen_otherwise(self) -> None:
-        """Take an answer back that another model, classifier or detail gave; ask anew where nothing has to be encoded for it."""
+        """Take back the result of another model, classifier or detail; submit anew where nothing has to be encoded for it."""
         before = self.standing.newest
         self.standing.check()
         if before is not None and self.standing.current is None:
@@ -282,7 +282,7 @@ class ScribblesWidget(Dock):
         shown = self.standing.current
         if shown is None:
             return
-        if self.controls.probability_of is None or shown.answer.result.probabilities is not None:
+        if self.controls.probability_of is None or shown.content.result.probabilities is not None:
             self._draw_again(shown)
         elif self._usable():
             self.segment(live=True)
@@ -297,7 +297,7 @@ class ScribblesWidget(Dock):
         self.controls.fit_scale(whole is None or whole.source.mpp is not None)
         self.controls.enable(whole is not None and self.desk.on_picture(whole) is not None)
         shown = self.standing.current
-        self.keeper.enable(None if shown is None else shown.answer, counts)
+        self.keeper.enable(None if shown is None else shown.content, counts)
 
     def _warm(self) -> None:
         """Let the worker import torch while a person is still painting."""

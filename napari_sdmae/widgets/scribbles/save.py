@@ -40,7 +40,7 @@ class Segmented:
 
 
 class ScribbleKeeper(QObject):
-    """Saves the head of an answer, and writes painted pictures as training data."""
+    """Saves the head of a result, and writes painted pictures as training data."""
 
     _written = Signal(object, int, str)
 

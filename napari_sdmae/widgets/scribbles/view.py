@@ -28,7 +28,7 @@ def seen_with(info: ModelInfo, detail: int, mpp: float | None) -> tuple[Any, ...
     return str(info.folder), fingerprint(info.folder), detail, None if mpp is None else round(mpp, 3)
 
 
-def answer_layers(
+def result_layers(
     field: Field, result: ScribbleResult, classes: Sequence[LabelClass], probability_of: int | None, source: str
 ) -> list[LayerData]:
     """Return the layers of a result, from below: the probability of one class, the classes."""

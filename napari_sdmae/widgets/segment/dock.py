@@ -131,7 +131,7 @@ class SegmentWidget(Dock):
         """Say what is true of the chosen picture."""
         waiting, shown = self.standing.waiting(PURPOSE), self.standing.current
         if not waiting:
-            say(self.controls.state, self.standing.note if shown is None else shown.answer)
+            say(self.controls.state, self.standing.note if shown is None else shown.content)
         self.controls.busy(waiting)
         self.desk.refresh()
         self._enable()
