@@ -19,8 +19,7 @@ from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.corrections import AlreadySavedError
-from napari_sdmae.inference.scribbles.linear_head import LinearHead
-from napari_sdmae.inference.scribbles.samples import Samples, ScribbleHead
+from napari_sdmae.inference.scribbles.samples import LinearHead, Samples, ScribbleHead
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.worker import protocol
 from napari_sdmae.worker.protocol import HANDLERS, ErrorCode, Request, WorkerError

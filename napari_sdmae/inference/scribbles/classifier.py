@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.scribbles.linear_head import LinearHead, fit_linear_head, nearest_votes
-from napari_sdmae.inference.scribbles.samples import Floats, Integers, Method, Samples
+from napari_sdmae.inference.scribbles.linear_head import fit_linear_head, nearest_votes
+from napari_sdmae.inference.scribbles.samples import Floats, Integers, LinearHead, Method, Samples
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens

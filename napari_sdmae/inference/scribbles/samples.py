@@ -8,8 +8,6 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.scribbles.linear_head import LinearHead
-
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Method = Literal["linear", "knn"]
@@ -59,6 +57,25 @@ class Samples:
             np.concatenate(strokes),
             np.concatenate([part.points for part in parts]),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """Logits of C classes: ``features @ weight.T + bias``.
+
+    Attributes
+    ----------
+    weight, bias
+        float32 (C, D) and (C,), for features as they are: the standardisation of the fit is folded in.
+    """
+
+    weight: Floats
+    bias: Floats
+
+    def logits(self, features: Floats) -> Floats:
+        """Return the logits (N, C) of features (N, D)."""
+        found: Floats = features @ self.weight.T + self.bias
+        return found
 
 
 @dataclass(frozen=True, eq=False)

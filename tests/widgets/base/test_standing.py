@@ -12,8 +12,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.inference.attention.result import AttentionMap, AttentionResult
-from napari_sdmae.inference.scribbles.linear_head import LinearHead
-from napari_sdmae.inference.scribbles.samples import Samples, ScribbleHead
+from napari_sdmae.inference.scribbles.samples import LinearHead, Samples, ScribbleHead
 from napari_sdmae.io.images.field import Grid
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import ModelInfo
