@@ -26,6 +26,7 @@ TORCH_FREE = [
         "text", "labels", "config", "io/images", "io/labels", "io/model_info", "data/tiles", "data/labelled", "runs", "layers"
     ),
     *modules("contributions"),
+    "napari_sdmae.worker.child",
     *modules("worker/protocol"),
     "napari_sdmae.cli",
 ]

@@ -18,7 +18,8 @@ from loky.process_executor import BrokenProcessPool, ShutdownExecutorError, Term
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from napari_sdmae.widgets.base.preferences import preference
-from napari_sdmae.worker.protocol import ErrorCode, Request, ResultT, WorkerError, handle, prepare_worker
+from napari_sdmae.worker.child import prepare_worker
+from napari_sdmae.worker.protocol import ErrorCode, Request, ResultT, WorkerError, handle
 
 # loky ends a worker that grew by 300 MB since its first task: a model and its fields are no leak.
 WORKER_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}

@@ -4,7 +4,7 @@ Torch-free: the viewer makes the requests and unpickles the results. :func:`hand
 """
 
 from napari_sdmae.worker.protocol.base import ErrorCode, Request, ResultT, WorkerError
-from napari_sdmae.worker.protocol.dispatch import HANDLERS, handle, prepare_worker
+from napari_sdmae.worker.protocol.dispatch import HANDLERS, handle
 from napari_sdmae.worker.protocol.labels import (
     ExportRequest,
     ExportResult,
@@ -59,5 +59,4 @@ __all__ = [
     "TrainingMemoryResult",
     "WorkerError",
     "handle",
-    "prepare_worker",
 ]

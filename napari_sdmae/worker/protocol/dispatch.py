@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
@@ -42,15 +41,6 @@ HANDLERS: dict[type[Request[Any]], str] = {
     TrainingMemoryRequest: "preflight:training_memory",
 }
 """Module and function of :data:`ROOM` for each type of request; imported when the first such request comes."""
-
-NICENESS = 5
-"""The worker yields to the viewer, and a job that is nicer yields to both."""
-
-
-def prepare_worker() -> None:
-    """Make this process yield to the viewer; the initializer of the child, never called in the viewer itself."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
 
 
 def handle(request: Request[ResultT]) -> ResultT:
