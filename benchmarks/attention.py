@@ -22,7 +22,7 @@ from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.io.checkpoints.load import load_encoder, save_model
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.models import SDMAE, set_attention
-from napari_sdmae.worker.protocol import answer
+from napari_sdmae.worker.protocol import AttentionRequest, handle
 
 ROUNDS = 7
 
@@ -55,14 +55,14 @@ def maps_out(model: Path, field: np.ndarray) -> dict[str, Any]:
 
 
 def clicks(model: Path, field: np.ndarray) -> dict[str, Any]:
-    """T14: a new field, a moved query patch, another block or method, as the warm worker answers them."""
+    """T14: a new field, a moved query patch, another block or method, as the warm worker draws them."""
     place = iter(range(10_000))
 
     def ask(**more: Any) -> None:
-        answer({"kind": "attention", "model": str(model), "image": field, **more})
+        handle(AttentionRequest(str(model), field, **more))
 
     def new_field() -> None:
-        answer({"kind": "attention", "model": str(model), "image": np.roll(field, next(place) + 1, 0), "method": "received"})
+        handle(AttentionRequest(str(model), np.roll(field, next(place) + 1, 0)))
 
     def moved(method: str) -> Callable[[], None]:
         return lambda: ask(method=method, query=(next(place) * 37 % 512, next(place) * 91 % 512))

@@ -3,7 +3,7 @@
     python benchmarks/scribbles.py [--fields 1024 2048] [--threads 2]
 
 Real tissue, four strokes of each of three classes, encoders with random weights: what they cost does not depend on them. Each
-question is the worker's own (``inference.queries.answer``): hashing, encoding, fit, map, agreement. The fastest round counts.
+request is the worker's own (``worker.protocol.handle``): hashing, encoding, fit, map, agreement. The fastest round counts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import tempfile
 import time
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from machine import write_result
 
 from napari_sdmae.config.pretrain import ModelConfig
+from napari_sdmae.inference.scribbles.samples import Method
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
-from napari_sdmae.worker.protocol import answer
+from napari_sdmae.worker.cache import MODEL_CACHE
+from napari_sdmae.worker.protocol import ScribbleRequest, ScribbleResult, handle
 
 MODELS = {
     "ViT-S/16, tiles of 224 px": ModelConfig(),
@@ -38,7 +40,7 @@ MODELS = {
         decoder_heads=3,
     ),
 }
-CLASSES = [one.model_dump() for one in make_classes(["epidermis", "stroma", "fat"], first=1)]
+CLASSES = make_classes(["epidermis", "stroma", "fat"], first=1)
 ROUNDS = 3
 
 
@@ -59,24 +61,27 @@ def strokes(field: int, count: int) -> dict[str, Any]:
     }
 
 
-def timed(question: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return wall and CPU seconds, and the answer; on a busy machine the CPU time of one thread says more."""
+def timed(request: ScribbleRequest) -> tuple[dict[str, float], ScribbleResult]:
+    """Return wall and CPU seconds, and the result; on a busy machine the CPU time of one thread says more."""
     wall, cpu = time.perf_counter(), time.process_time()
-    told = answer(question)
+    told = handle(request)
     return {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}, told
 
 
 def measure(model: Path, field: np.ndarray) -> dict[str, Any]:
     """Return the seconds of a first answer, and the least of the next ones with each classifier."""
-    asked = {"kind": "scribble", "model": str(model), "image": field, "classes": CLASSES}
-    answer({"kind": "release"})
-    rows: dict[str, Any] = {"first answer": timed(asked | strokes(len(field), 12))[0]}
-    for method in ("linear", "knn"):
+
+    def request(count: int, method: Method) -> ScribbleRequest:
+        return ScribbleRequest(str(model), field, classes=CLASSES, method=method, **strokes(len(field), count))
+
+    MODEL_CACHE.clear()
+    rows: dict[str, Any] = {"first answer": timed(request(12, "linear"))[0]}
+    for method in get_args(Method):
         rounds = []
         for number in range(ROUNDS):
-            seconds, told = timed(asked | strokes(len(field), 13 + number) | {"method": method})
-            assert told["cached"]
-            rounds.append(seconds | {name: round(value, 3) for name, value in told["seconds"].items()})
+            seconds, told = timed(request(13 + number, method))
+            assert told.cached
+            rounds.append(seconds | {name: round(value, 3) for name, value in told.seconds.items()})
         rows[f"one more stroke, {method}"] = min(rounds, key=lambda row: row["cpu_s"])
     return rows
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ import numpy as np
 import tifffile
 from machine import write_result
 
+from napari_sdmae.config.base import Precision
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.devices.precision import answering_gain
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.worker.protocol import answer
+from napari_sdmae.worker.protocol import SegmentRequest, handle
 
 SMALL = {"width": 192, "depth": 6, "heads": 3, "tile_size": 224}
 HEADS = {
@@ -50,14 +52,14 @@ def make_head(folder: Path, task: str, encoder: dict[str, Any], decoder: str) ->
     return folder
 
 
-def region(head: Path, field: np.ndarray, precision: str, rounds: int) -> dict[str, float]:
+def region(head: Path, field: np.ndarray, precision: Precision, rounds: int) -> dict[str, float]:
     """Return seconds for the field in the warm worker: wall and CPU, of the fastest of some `rounds` after a small one."""
-    question = {"kind": "segment", "head": str(head), "mpp": 0.5, "device": "cpu", "precision": precision}
-    answer({**question, "image": field[:224, :224]})
+    request = SegmentRequest(str(head), field, mpp=0.5, device="cpu", precision=precision)
+    handle(replace(request, image=field[:224, :224]))
     best = {"wall_s": float("inf"), "cpu_s": float("inf")}
     for _ in range(rounds):
         wall, cpu = time.perf_counter(), time.process_time()
-        answer({**question, "image": field})
+        handle(request)
         times = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
         best = {name: round(min(best[name], value), 2) for name, value in times.items()}
     return best

@@ -18,7 +18,6 @@ MOVED = {
     "head_spec": "config.head",
     "inference.encode": "inference.attention.encode",
     "inference.predicting": "inference.prediction.predict",
-    "inference.queries": "worker.protocol",
     "io.coco": "io.labels.coco.write",
     "io.convert": "io.checkpoints.convert",
     "io.files": "io.atomic",

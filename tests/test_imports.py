@@ -26,7 +26,8 @@ TORCH_FREE = [
         "text", "labels", "config", "io/images", "io/labels", "io/model_info", "data/tiles", "data/labelled", "runs", "layers"
     ),
     *modules("contributions"),
-    "napari_sdmae.worker.protocol",
+    "napari_sdmae.worker.child",
+    *modules("worker/protocol"),
     "napari_sdmae.cli",
 ]
 """What the viewer may load; the import contract in pyproject.toml names the same rooms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,13 @@ from napari_sdmae.cli.common.output import (
     save_tiff,
 )
 from napari_sdmae.cli.common.which import add_which, tell, which_of
+from napari_sdmae.inference.attention.result import NOTE, AttentionResult, Method
 from napari_sdmae.io.atomic import atomic_files
 
+if TYPE_CHECKING:
+    from napari_sdmae.io.images.pictures import Picture
+
 PROG = "sdmae attention"
-METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
 POINTED = ("query", "rollout", "similarity")
 """Methods that show what one patch attends to."""
 STRENGTH = 0.6
@@ -41,7 +44,9 @@ def main(argv: list[str]) -> int:
     parser = common_parser(
         PROG, "Write an attention map of an image: overlay (PNG), map (TIFF) and numbers (JSON). Attention is not explanation."
     )
-    parser.add_argument("--method", choices=METHODS, default="received", help="default: attention received by each patch")
+    parser.add_argument(
+        "--method", choices=get_args(Method), default="received", help="default: attention received by each patch"
+    )
     parser.add_argument("--block", type=int, default=-1, help="from 0; -1 is the last (default)")
     parser.add_argument("--head", type=_head, default="mean", help="mean (default), a number from 0, or grid for all heads")
     parser.add_argument(
@@ -85,27 +90,41 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     from napari_sdmae.io.images.field import MAX_PIXELS
     from napari_sdmae.io.images.intensity import brightness_notes
     from napari_sdmae.io.images.pictures import fit_picture, open_picture, read_field
-    from napari_sdmae.worker.handlers.views import attention
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     mpp, large = picture.mpp, picture.height * picture.width > MAX_PIXELS
     field = None if large else read_field(picture)
-    asked = {key: getattr(arguments, key) for key in ("method", "block", "head", "query", "downsample", "device")}
-    answer = attention(model, picture if field is None else field, mpp=mpp, **asked)
-    values, cell, shown = answer["values"], answer["scale"][0], answer["scale"][0]
+    result = _map(arguments, model, picture, field)
+    values, cell, shown = result.map.values, result.cell[0], result.cell[0]
     if field is None:  # of a large picture the overlay is drawn on what the model saw
-        factor = answer["downsample"]
+        factor = result.downsample
         shown = cell // factor
         again = open_picture(arguments.image, arguments.region, arguments.mpp, which)
         seen, _ = fit_picture(again, shown, factor)
         field = seen[: -(-picture.height // factor), : -(-picture.width // factor)]
     tell(PROG, arguments.image, [*picture.notes, *brightness_notes(field)])
-    low, high = _colour_range(values, answer["method"])
+    low, high = _colour_range(values, arguments.method)
     with atomic_files(arguments.output, names[-1], arguments.overwrite) as folder:
         save_png(folder / names[0], overlay(field, values, shown, low, high, arguments.interpolation))
-        save_tiff(folder / names[1], values, mpp and mpp * cell, rgb=answer["method"] == "pca")
-        save_json(folder / names[2], _report(arguments, answer) | {"colour_range": [low, high]})
+        save_tiff(folder / names[1], values, mpp and mpp * cell, rgb=arguments.method == "pca")
+        save_json(folder / names[2], _report(arguments, result) | {"colour_range": [low, high]})
     return [arguments.output / name for name in names]
+
+
+def _map(arguments: argparse.Namespace, model: str, picture: Picture, field: RGB | None) -> AttentionResult:
+    """Return the map of a `field`, or of a `picture` that is too large to be read at once."""
+    from napari_sdmae.devices.select import select_device
+    from napari_sdmae.inference.attention.encode import encode_field
+    from napari_sdmae.inference.attention.field_map import choose_downsample, map_field
+    from napari_sdmae.io.checkpoints.load import load_encoder
+    from napari_sdmae.io.model_info.info import model_info
+
+    info, size = model_info(model), (picture.height, picture.width)
+    factor = choose_downsample(size, info.patch_size, arguments.downsample)
+    encoder = load_encoder(info.folder, select_device(arguments.device).device)
+    state = encode_field(encoder, picture if field is None else field, downsample=factor)
+    chosen = {key: getattr(arguments, key) for key in ("method", "block", "head", "query")}
+    return map_field(state, info, size, downsample=factor, mpp=picture.mpp, **chosen)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -171,29 +190,26 @@ def _mosaic(pictures: list[RGB], gap: int = 4) -> RGB:
     return sheet
 
 
-def _report(arguments: argparse.Namespace, answer: dict[str, Any]) -> dict[str, Any]:
+def _report(arguments: argparse.Namespace, result: AttentionResult) -> dict[str, Any]:
     """Return what the JSON file says."""
-    names = (
-        "method",
-        "block",
-        "blocks",
-        "head",
-        "heads",
-        "query",
-        "query_patch",
-        "grid",
-        "scale",
-        "translate",
-        "downsample",
-        "mpp",
-        "statistics",
-        "variance",
-        "warnings",
-        "note",
-    )
     return {
         "image": str(arguments.image),
         "region": arguments.region,
-        "model": answer["model"]["folder"],
-        **{name: answer[name] for name in names},
+        "model": str(result.model.folder),
+        "method": result.map.method,
+        "block": result.map.block,
+        "blocks": result.blocks,
+        "head": result.map.head,
+        "heads": result.heads,
+        "query": result.query,
+        "query_patch": result.map.query,
+        "grid": (result.map.grid.rows, result.map.grid.columns),
+        "scale": result.cell,
+        "translate": result.first,
+        "downsample": result.downsample,
+        "mpp": result.mpp,
+        "statistics": result.statistics,
+        "variance": result.variance,
+        "warnings": result.warnings,
+        "note": NOTE,
     }

@@ -102,7 +102,7 @@ def _torch() -> dict[str, Any]:
 
     kind, why = select_device("auto")
     _, precision = select_precision("auto", torch.device(kind), training=True)
-    found = [f"{device['device']} ({device['name']}, {_gib(device['memory'])})" for device in list_devices()]
+    found = [f"{device.device} ({device.name}, {_gib(device.memory)})" for device in list_devices()]
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return {
         "build": f"{torch.__version__} ({build})",

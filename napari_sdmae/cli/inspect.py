@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,17 +65,26 @@ def main(argv: list[str]) -> int:
 def _tell_model(model: str, as_json: bool) -> int:
     """Print what a model is."""
     info = model_info(model)
-    told = asdict(info) | {"folder": str(info.folder), "card": read_card(info.folder)}
+    told = info.to_dict() | {"card": read_card(info.folder)}
     print(json.dumps(told, indent=1, ensure_ascii=False) if as_json else about_model(info).strip())
     return 0
 
 
 def _memory(arguments: Arguments, tiles: int) -> dict[str, Any]:
-    """Return what training with the preset needs; see :func:`napari_sdmae.worker.handlers.preflight.training_memory`."""
-    from napari_sdmae.worker.handlers.preflight import training_memory
+    """Return what training with the preset needs; see :func:`napari_sdmae.training.pretraining.memory.memory_need`."""
+    from napari_sdmae.training.pretraining.memory import memory_need
 
-    settings = PretrainConfig.from_preset(arguments.preset, data=arguments.source, tiles=arguments.tiles.model_dump())
-    return {"preset": arguments.preset} | training_memory(settings.model_dump(mode="json"), tiles or None)
+    need = memory_need(
+        PretrainConfig.from_preset(arguments.preset, data=arguments.source, tiles=arguments.tiles.model_dump()), tiles or None
+    )
+    return {
+        "preset": arguments.preset,
+        "training_memory": need.needed,
+        "free_training_memory": need.free,
+        "training_device": need.device,
+        "tiles_at_once": need.tiles_at_once,
+        "line": need.line,
+    }
 
 
 def _report(summary: str, unusable: list[tuple[str, str]]) -> str:

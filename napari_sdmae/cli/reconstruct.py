@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,11 @@ from napari_sdmae.cli.common.output import (
 )
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.io.atomic import atomic_files
+from napari_sdmae.notices import reconstruction_note
+
+if TYPE_CHECKING:
+    from napari_sdmae.inference.reconstruction import Reconstruction
+    from napari_sdmae.io.model_info.info import ModelInfo
 
 PROG = "sdmae reconstruct"
 PICTURES = ("input.png", "masked.png", "reconstruction.png", "error.png", "error.tif", "reconstruction.json")
@@ -47,27 +52,51 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     check_outputs(arguments.output, names, arguments.overwrite)
     from napari_sdmae.io.images.intensity import brightness_notes
     from napari_sdmae.io.images.pictures import open_picture, read_field
-    from napari_sdmae.worker.handlers.views import reconstruct
 
     picture = open_picture(arguments.image, arguments.region, arguments.mpp, which)
     field = read_field(picture)
     tell(PROG, arguments.image, [*picture.notes, *brightness_notes(field)])
-    answer = reconstruct(model, field, mask_ratio=arguments.mask_ratio, seed=arguments.seed, device=arguments.device)
+    info, result = _reconstruct(arguments, model, field)
     with atomic_files(arguments.output, names[-1], arguments.overwrite) as folder:
-        _save([folder / name for name in names], arguments, field, picture.mpp, answer)
+        _save([folder / name for name in names], arguments, field, picture.mpp, info, result)
     return [arguments.output / name for name in names]
 
 
+def _reconstruct(arguments: argparse.Namespace, model: str, field: NDArray[np.uint8]) -> tuple[ModelInfo, Reconstruction]:
+    """Load the model and let it fill in what is hidden of the field."""
+    from napari_sdmae.devices.select import select_device
+    from napari_sdmae.inference.reconstruction import reconstruct
+    from napari_sdmae.io.checkpoints.load import load_model
+    from napari_sdmae.io.model_info.info import model_info
+
+    info = model_info(model)
+    network, how = load_model(info.folder, select_device(arguments.device).device), info.target_normalisation
+    options = {"mask_ratio": arguments.mask_ratio, "seed": arguments.seed}
+    return info, reconstruct(network, field, target_normalisation=how, **options)
+
+
 def _save(
-    paths: list[Path], arguments: argparse.Namespace, field: NDArray[np.uint8], mpp: float | None, answer: dict[str, Any]
+    paths: list[Path],
+    arguments: argparse.Namespace,
+    field: NDArray[np.uint8],
+    mpp: float | None,
+    model: ModelInfo,
+    result: Reconstruction,
 ) -> None:
     """Write the files of :data:`PICTURES`."""
-
-    error = answer["error"]
+    pictures = field, result.masked, result.reconstruction, heat(result.error, 0, 0.5)
     # Errors above half the range are rare: a fixed scale keeps pictures comparable.
-    for path, pixels in zip(paths, (field, answer["masked"], answer["reconstruction"], heat(error, 0, 0.5)), strict=False):
+    for path, pixels in zip(paths, pictures, strict=False):
         save_png(path, pixels)
-    save_tiff(paths[4], error, mpp)
-    told = ("mean_error", "mask_ratio", "seed", "target_normalisation", "note")
-    about = {"image": str(arguments.image), "region": arguments.region, "model": answer["model"]["folder"]}
-    save_json(paths[5], about | {name: answer[name] for name in told})
+    save_tiff(paths[4], result.error, mpp)
+    report = {
+        "image": str(arguments.image),
+        "region": arguments.region,
+        "model": str(model.folder),
+        "mean_error": result.mean_error,
+        "mask_ratio": arguments.mask_ratio,
+        "seed": arguments.seed,
+        "target_normalisation": model.target_normalisation,
+        "note": reconstruction_note(model.target_normalisation),
+    }
+    save_json(paths[5], report)

@@ -14,7 +14,8 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import LabelMap
-from napari_sdmae.layers.base import KEY, LayerData, mosaic
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import LayerData, mosaic
 from napari_sdmae.layers.labels import labels_layer
 
 SOURCE = {
@@ -67,7 +68,7 @@ def sample_nuclei() -> list[LayerData]:
         np.asarray(loaded.target, np.int32), labelled.classes, instances=True, class_of=class_of, source=str(image.path)
     )
     about = NUCLEI_SOURCE | {"file": str(image.path)}
-    picture = (loaded.image, {"name": NUCLEI_NAME, "rgb": True, "metadata": {KEY: about}}, "image")
+    picture = (loaded.image, {"name": NUCLEI_NAME, "rgb": True, "metadata": {METADATA_KEY: about}}, "image")
     return [picture, labels_layer(nuclei, provenance=NUCLEI_SOURCE, name=f"{NUCLEI_NAME} · nuclei")]
 
 
@@ -81,7 +82,7 @@ def _sample(picture: NDArray[np.uint8], name: str, mpp: float, file: Path | None
             "scale": (mpp, mpp),
             "units": ("µm", "µm"),
             "axis_labels": ("y", "x"),
-            "metadata": {KEY: about},
+            "metadata": {METADATA_KEY: about},
         },
         "image",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import psutil
 import torch
 
 from napari_sdmae.config.base import Device
+from napari_sdmae.devices.info import DeviceInfo
 from napari_sdmae.devices.mps import mps_fault
 
 Kind = Literal["cpu", "cuda", "mps"]
@@ -43,14 +44,14 @@ def select_device(requested: str = "auto") -> DeviceChoice:
     return DeviceChoice(kind, f"{_name(kind)} as asked")
 
 
-def list_devices() -> list[dict[str, Any]]:
-    """Return the usable devices: ``device``, ``name`` and ``memory`` in bytes (None where the system does not say)."""
-    found: list[dict[str, Any]] = [{"device": "cpu", "name": "CPU", "memory": psutil.virtual_memory().total}]
+def list_devices() -> list[DeviceInfo]:
+    """Return the usable devices, the CPU first."""
+    found = [DeviceInfo("cpu", "CPU", psutil.virtual_memory().total)]
     if _fault("cuda") is None:
         properties = torch.cuda.get_device_properties(0)
-        found.append({"device": "cuda", "name": properties.name, "memory": properties.total_memory})
+        found.append(DeviceInfo("cuda", properties.name, properties.total_memory))
     if _fault("mps") is None:
-        found.append({"device": "mps", "name": "Apple GPU", "memory": None})
+        found.append(DeviceInfo("mps", "Apple GPU", None))
     return found
 
 

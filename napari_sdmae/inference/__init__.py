@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.attention.encode import AttentionState, encode_field
-    from napari_sdmae.inference.attention.maps import AttentionMap, attention_maps
+    from napari_sdmae.inference.attention.maps import attention_maps
+    from napari_sdmae.inference.attention.result import AttentionMap
     from napari_sdmae.inference.embedding.embed import embed
     from napari_sdmae.inference.measuring import measure
     from napari_sdmae.inference.prediction.predict import predict
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "AttentionMap": "attention.maps",
+    "AttentionMap": "attention.result",
     "attention_maps": "attention.maps",
     "AttentionState": "attention.encode",
     "encode_field": "attention.encode",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,31 @@ SAMPLE = 64
 """Images whose headers are read to find the tile size; of large folders every n-th."""
 
 
-def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: int | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class ContactSheet:
+    """Tiles as training would see them.
+
+    Attributes
+    ----------
+    tiles, masked
+        uint8 (N, S, S, 3).
+    mask
+        bool (N, rows, columns), True = masked.
+    files
+        Name of each tile's image.
+    tile_size, patch_size
+        Pixels.
+    """
+
+    tiles: NDArray[np.uint8]
+    masked: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    files: tuple[str, ...]
+    tile_size: int
+    patch_size: int
+
+
+def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: int | None = None) -> ContactSheet:
     """Draw tiles, augment and mask them with the settings of a run.
 
     Parameters
@@ -32,12 +56,6 @@ def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: i
         Number of tiles; None: as many as the run previews. Fewer if there are not so many.
     seed
         Another seed draws other tiles, crops and masks; None: the run's.
-
-    Returns
-    -------
-    dict
-        ``tiles`` and ``masked``, uint8 (N, S, S, 3); ``mask``, bool (N, rows, columns); ``files``, name of each tile's image;
-        ``tile_size`` and ``patch_size`` in pixels.
 
     Raises
     ------
@@ -53,14 +71,7 @@ def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: i
     mask = random_mask(uniforms(seed, 0, index, grid * grid, MASK), config.mask_ratio).reshape(-1, grid, grid)
     hidden = mask.repeat(config.model.patch_size, axis=1).repeat(config.model.patch_size, axis=2)
     masked = np.where(hidden[..., None], np.uint8(MASKED_GREY), pixels)
-    return {
-        "tiles": pixels,
-        "masked": masked,
-        "mask": mask,
-        "files": files,
-        "tile_size": size,
-        "patch_size": config.model.patch_size,
-    }
+    return ContactSheet(pixels, masked, mask, tuple(files), size, config.model.patch_size)
 
 
 def _some_tiles(config: PretrainConfig, count: int, seed: int) -> tuple[NDArray[np.uint8], list[str]]:

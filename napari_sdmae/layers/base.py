@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_sdmae.labels.serialization import METADATA_KEY
+
 LayerData = tuple[Any, dict[str, Any], str]
 Floats = NDArray[np.float64]
 
-KEY = "sdmae"
 GAP = 0.05
 """Space between pictures shown side by side, as fraction of their width."""
 
@@ -228,7 +229,12 @@ def derived(
 def attributes(field: Field, what: str, key: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return name and metadata of a layer derived from `field`'s source."""
     name = f"{field.source.name} · {what}"
-    return {"name": name, "metadata": {KEY: {"id": f"{field.source.id}/{key}", "name": name, **provenance}}}
+    return {"name": name, "metadata": {METADATA_KEY: {"id": f"{field.source.id}/{key}", "name": name, **provenance}}}
+
+
+def layer_id(layer: LayerData) -> str:
+    """Return the id of a derived layer, by which it is found in the viewer."""
+    return str(layer[1]["metadata"][METADATA_KEY]["id"])
 
 
 def query_marker(places: Sequence[Field], centre: tuple[float, float], cell: Sequence[float]) -> LayerData:

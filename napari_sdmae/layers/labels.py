@@ -1,8 +1,8 @@
 """Label maps as napari layers and back; pure NumPy: neither napari nor torch is imported.
 
 A Labels layer made here keeps in ``metadata["sdmae"]`` what a :class:`~napari_sdmae.labels.label_map.LabelMap` has beside its
-labels: ``classes``, ``instances``, ``class_of``, ``mpp``, ``origin``, ``step``, ``source``, ``nuclei``; the measurements
-are the layer's features. Coordinates of layers are pixel centres, of label maps pixel corners.
+labels (:mod:`napari_sdmae.labels.serialization`); the measurements are the layer's features.
+Coordinates of layers are pixel centres, of label maps pixel corners.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from napari_sdmae.io.labels.description import as_labels, undescribed
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.labels.objects import present
-from napari_sdmae.layers.base import KEY, Field, LayerData, derived
+from napari_sdmae.labels.serialization import METADATA_KEY, labels_from_metadata, metadata_of_labels
+from napari_sdmae.layers.base import Field, LayerData, derived
 
 LABELS = "segment/labels"
 """Key of the labels that replace each other; see :func:`~napari_sdmae.layers.base.derived`."""
 CLEAR = (0.0, 0.0, 0.0, 0.0)
 GREY = (0.6, 0.6, 0.6, 1.0)
-KEPT = ("mpp", "origin", "step", "source", "instances")
 MOST_CLASSES = 255
 """A layer of unknown origin with more labels than this holds objects, not classes."""
 _MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micrometer": 1.0, "mm": 1e3, "millimeter": 1e3}
@@ -59,11 +59,11 @@ def labels_layer(
         Further arguments of the layer.
     """
     shown: dict[str, Any] = {"colormap": colours(label_map), "features": label_features(label_map), "opacity": 0.6} | display
-    about = dict(provenance or {}) | mark(label_map)
+    about = dict(provenance or {}) | metadata_of_labels(label_map)
     if isinstance(place, Field):
         return derived(place, label_map.labels, what, key, about, kind="labels", **shown)
     title = name or "labels"
-    attributes = {"name": title, "metadata": {KEY: {"name": title} | about}}
+    attributes = {"name": title, "metadata": {METADATA_KEY: {"name": title} | about}}
     return label_map.labels, attributes | dict(own_place(label_map) if place is None else place) | shown, "labels"
 
 
@@ -106,19 +106,9 @@ def probability_layers(
         if isinstance(place, Field):
             layers.append(derived(place, array, f"P({title})", f"{key}/{title}", about, **shown))
             continue
-        attributes = {"name": f"P({title})", "metadata": {KEY: {"name": f"P({title})"} | about}}
+        attributes = {"name": f"P({title})", "metadata": {METADATA_KEY: {"name": f"P({title})"} | about}}
         layers.append((array, attributes | dict(own_place(label_map) if place is None else place) | shown, "image"))
     return layers
-
-
-def mark(label_map: LabelMap) -> dict[str, Any]:
-    """Return what a layer keeps of a label map beside labels and measurements."""
-    return {
-        **{name: getattr(label_map, name) for name in KEPT},
-        "classes": [one.model_dump() for one in label_map.classes],
-        "class_of": {int(label): int(value) for label, value in label_map.class_of.items()},
-        "nuclei": label_map.nuclei,
-    }
 
 
 def colours(label_map: LabelMap) -> dict[int | None, tuple[float, ...]]:
@@ -165,10 +155,10 @@ def layer_label_map(data: Any, attributes: Mapping[str, Any]) -> LabelMap:
         If it is a stack of several planes, its pixels are no squares, or its values no labels.
     """
     labels = plane(data)
-    known = dict(attributes.get("metadata", {}).get(KEY, {}))
+    known = attributes.get("metadata", {}).get(METADATA_KEY, {})
     table = {str(name): np.asarray(attributes["features"][name]) for name in attributes.get("features", {})}
     if "classes" in known:
-        return _marked(labels, known, table)
+        return labels_from_metadata(known, labels, _measurements(table))
     mpp, origin, step = place_of(attributes)
     many = len(present(labels)) > MOST_CLASSES or int(labels.max(initial=0)) > 65_535
     bare = undescribed(labels, many, mpp, str(attributes.get("name", "")))
@@ -233,26 +223,6 @@ def _micrometres(unit: Any) -> float | None:
         return float((1 * unit).to("micrometer").magnitude)
     except Exception:  # pint raises its own errors for pixels
         return None
-
-
-def _marked(labels: NDArray[np.int32], known: Mapping[str, Any], table: Mapping[str, NDArray[Any]]) -> LabelMap:
-    nuclei = None if known.get("nuclei") is None else np.asarray(known["nuclei"])
-    if nuclei is not None:  # what a person painted over is a nucleus no more
-        nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32) if nuclei.shape == labels.shape else None
-    row, column = known.get("origin", (0.0, 0.0))
-    mpp = known.get("mpp")
-    return LabelMap(
-        labels=labels,
-        classes=tuple(LabelClass.model_validate(one) for one in known["classes"]),
-        instances=bool(known.get("instances", False)),
-        class_of={int(label): int(value) for label, value in known.get("class_of", {}).items()},
-        mpp=None if mpp is None else float(mpp),
-        origin=(float(row), float(column)),
-        step=float(known.get("step", 1.0)),
-        source=str(known.get("source", "")),
-        nuclei=nuclei,
-        measurements=_measurements(table),
-    )
 
 
 def _measurements(table: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import LayerData
 from napari_sdmae.text.documents import read_json
 
 PREVIEWS = ("input", "masked", "reconstruction", "error", "truth", "prediction")
@@ -69,7 +70,7 @@ def _preview_layer(run: Path, preview: Path, row: int, name: str, data: NDArray[
 def _preview_mark(run: Path, preview: Path, name: str) -> dict[str, Any]:
     title = f"{run.name} · {name}"
     mark = {"id": f"{run}/{name}", "name": title, "run": str(run), "preview": name, "file": preview.name}
-    return {"name": title, "metadata": {KEY: mark}}
+    return {"name": title, "metadata": {METADATA_KEY: mark}}
 
 
 def _tile_classes(run: Path, preview: Path, found: Mapping[str, NDArray[Any]], names: Mapping[int, str]) -> LayerData:

@@ -17,7 +17,8 @@ from napari_sdmae.io.labels.geojson.read import labels_of_shapes
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, write_features
 from napari_sdmae.io.labels.shapes import AREAS, polygons_of
 from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
-from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import LayerData
 from napari_sdmae.layers.labels import place_of
 
 SPACE = uuid.UUID("5d2b9f0e-6f0c-4c0b-9a53-1d1c7f6a2c11")
@@ -122,7 +123,7 @@ def shapes_layer(shapes: Sequence[Shape], name: str, about: Mapping[str, Any], m
         "face_color": "transparent",
         "edge_width": 3.0,
         "features": {"object": [number for number, _, _ in rows], "class": [one.class_name or "" for _, one, _ in rows]},
-        "metadata": {KEY: {"name": name, **about}},
+        "metadata": {METADATA_KEY: {"name": name, **about}},
     }
     place = {} if mpp is None else {"scale": (mpp, mpp), "units": ("µm", "µm")}
     return data, attributes | place, "shapes"

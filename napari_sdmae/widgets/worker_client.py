@@ -1,7 +1,7 @@
-"""The query worker: one warm child process that answers interactive questions (docs/decisions/0060).
+"""The query worker: one warm child process that serves interactive requests (docs/decisions/0060).
 
-The viewer must never import torch, and never wait. A question is handed to a thread, the thread hands it
-to one child process kept by loky's reusable executor, and the answer comes back on the Qt main thread.
+The viewer must never import torch, and never wait. A request is handed to a thread, the thread hands it
+to one child process kept by loky's reusable executor, and the result comes back on the Qt main thread.
 """
 
 from __future__ import annotations
@@ -18,68 +18,61 @@ from loky.process_executor import BrokenProcessPool, ShutdownExecutorError, Term
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from napari_sdmae.widgets.base.preferences import preference
-from napari_sdmae.worker.protocol import QueryError, answer, prepare_worker
+from napari_sdmae.worker.child import prepare_worker
+from napari_sdmae.worker.protocol import ErrorCode, Request, ResultT, WorkerError, handle
 
 # loky ends a worker that grew by 300 MB since its first task: a model and its fields are no leak.
 WORKER_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 
-Question = dict[str, Any]
-Answer = Any
+Sender = tuple[int, str]
+"""Who submitted a request, by id, and what for."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A question that could not be answered: one line of cause and what to do, and the full story."""
-
-    line: str
-    details: str
-
-
-def describe(error: BaseException) -> Failure:
-    """Return `error`, raised by the worker or by its end, in one line and in full."""
-    if isinstance(error, QueryError):
-        return Failure(error.line, error.details)
-    details = "".join(traceback.format_exception(error))
+def describe(error: BaseException) -> WorkerError:
+    """Return what `error`, raised by the worker or by its end, means."""
+    if isinstance(error, WorkerError):
+        return error
     if isinstance(error, TerminatedWorkerError | BrokenProcessPool | ShutdownExecutorError):
-        return Failure(
+        return WorkerError(
+            ErrorCode.ENDED,
             "The process that computes ended unexpectedly, often for want of memory. "
             "Try again (a new one starts), or choose a smaller region or model.",
-            details,
+            "".join(traceback.format_exception(error)),
         )
-    text = " ".join(str(error).split())
-    plain = isinstance(error, ValueError | OSError) and text
-    return Failure(text if plain else f"{type(error).__name__}: {text}".rstrip(": "), details)
+    return WorkerError.of(error)
 
 
 @dataclass(frozen=True)
-class _Request:
+class _Job:
+    """A request on its way; its types were checked where it was submitted."""
+
     ticket: int
-    asker: tuple[int, str]
-    question: Question | Callable[[], Question]
-    on_answer: Callable[[Answer], None]
-    on_error: Callable[[Failure], None]
+    sender: Sender
+    request: Request[Any] | Callable[[], Request[Any]]
+    on_result: Callable[[Any], None]
+    on_error: Callable[[WorkerError], None]
 
 
 class _Child:
-    """The child process. ``ask`` blocks and belongs to one thread; ``end`` may come from another."""
+    """The child process. ``run`` blocks and belongs to one thread; ``end`` may come from another."""
 
-    def __init__(self, function: Callable[[Question], Answer], idle_seconds: float) -> None:
+    def __init__(self, function: Callable[[Any], Any], idle_seconds: float) -> None:
         self._function = function
         self._idle_seconds = idle_seconds
         self._executor: Any = None
         self._lock = Lock()
 
-    def ask(self, question: Question | Callable[[], Question], wanted: Callable[[], bool]) -> Answer:
+    def run(self, request: Request[Any] | Callable[[], Request[Any]], wanted: Callable[[], bool]) -> Any:
         if not wanted():
             return None
-        question = question() if callable(question) else question
+        request = request() if callable(request) else request
         with self._lock:
             if not wanted():  # any more: reading the pixels took a while, and there was no child to end yet
                 return None
             self._executor = get_reusable_executor(
                 max_workers=1, timeout=self._idle_seconds, initializer=prepare_worker, env=WORKER_ENVIRONMENT
             )
-            future = self._executor.submit(self._function, question)
+            future = self._executor.submit(self._function, request)
         return future.result()
 
     def end(self) -> None:
@@ -90,35 +83,35 @@ class _Child:
 
 
 class QueryWorker(QObject):
-    """Asks one warm child process, without ever blocking the event loop.
+    """Gives requests to one warm child process, without ever blocking the event loop.
 
-    Questions wait in order of arrival; a new one replaces the waiting one of the same user and purpose
-    (latest wins), and the answer to a replaced question is dropped. The child ends by itself when idle,
-    and with it goes the GPU memory; the next question starts another. It is ended when the last widget that
-    asked is destroyed, and when the application quits.
+    Requests wait in order of arrival; a new one replaces the waiting one of the same user and purpose
+    (latest wins), and the result of a replaced request is dropped. The child ends by itself when idle,
+    and with it goes the GPU memory; the next request starts another. It is ended when the last widget that
+    used it is destroyed, and when the application quits.
 
     Parameters
     ----------
     function
-        Importable function called in the child with the question; :func:`napari_sdmae.worker.protocol.answer`.
+        Importable function called in the child with the request; :func:`napari_sdmae.worker.protocol.handle`.
     idle_seconds
-        Time without questions after which the child ends.
+        Time without requests after which the child ends.
 
     Notes
     -----
-    ``busy_changed(bool)`` tells whether a question is being answered.
+    ``busy_changed(bool)`` tells whether a request is under way.
     """
 
     busy_changed = Signal(bool)
     _returned = Signal(object, object)
 
-    def __init__(self, function: Callable[[Question], Answer] = answer, idle_seconds: float = 120.0) -> None:
+    def __init__(self, function: Callable[[Any], Any] = handle, idle_seconds: float = 120.0) -> None:
         super().__init__()
         self._child = _Child(function, idle_seconds)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sdmae-query")
-        self._waiting: dict[tuple[int, str], _Request] = {}
-        self._current: _Request | None = None
-        self._latest: dict[tuple[int, str], int] = {}
+        self._waiting: dict[Sender, _Job] = {}
+        self._current: _Job | None = None
+        self._latest: dict[Sender, int] = {}
         self._users: set[int] = set()
         self._tickets = 0
         self._returned.connect(self._receive)
@@ -126,74 +119,74 @@ class QueryWorker(QObject):
         if application is not None:
             application.aboutToQuit.connect(self.release)
 
-    def ask(
+    def submit(
         self,
-        question: Question | Callable[[], Question],
-        on_answer: Callable[[Answer], None],
-        on_error: Callable[[Failure], None],
+        request: Request[ResultT] | Callable[[], Request[ResultT]],
+        on_result: Callable[[ResultT], None],
+        on_error: Callable[[WorkerError], None],
         *,
         user: QObject,
         purpose: str = "",
         live: bool = False,
     ) -> int:
-        """Ask `question`; call `on_answer` or `on_error` on the main thread, unless it became stale.
+        """Submit `request`; call `on_result` or `on_error` on the main thread, unless it became stale.
 
         Parameters
         ----------
-        question
-            As described in :mod:`napari_sdmae.worker.protocol`: plain values and NumPy arrays. Or a function that
-            returns it, called in the thread: reading a field of a slide takes time as well.
-        on_answer, on_error
-            Called with the answer, or with a :class:`Failure`.
+        request
+            Of :mod:`napari_sdmae.worker.protocol`, or a function that returns one, called in the thread: reading a field of a
+            slide takes time as well.
+        on_result, on_error
+            Called with the result of the request, or with what went wrong.
         user
-            The widget that asks; when it is destroyed its questions are forgotten.
+            The widget that submits it; when it is destroyed its requests are forgotten.
         purpose
-            What for. A later question of the same user and purpose makes this one stale.
+            What for. A later request of the same user and purpose makes this one stale.
         live
-            The answer under way is still wanted although this newer question was asked: what a drag needs
+            The result under way is still wanted although this newer request was submitted: what a drag needs
             to show every map it can instead of only the last.
 
         Returns
         -------
         int
-            The question's ticket.
+            The request's ticket.
         """
         self._welcome(user)
         self._tickets += 1
-        asker = (id(user), purpose)
-        if not live or self._current is None or self._current.asker != asker:
-            self._latest[asker] = self._tickets
-        self._waiting[asker] = _Request(self._tickets, asker, question, on_answer, on_error)
+        sender = (id(user), purpose)
+        if not live or self._current is None or self._current.sender != sender:
+            self._latest[sender] = self._tickets
+        self._waiting[sender] = _Job(self._tickets, sender, request, on_result, on_error)
         self._next()
         return self._tickets
 
     def forget(self, user: QObject, purpose: str = "") -> None:
-        """Drop the waiting question of `user` for `purpose`, and the answer to the one under way."""
+        """Drop the waiting request of `user` for `purpose`, and the result of the one under way."""
         self._forget((id(user), purpose))
 
-    def answering(self, user: QObject, purpose: str = "") -> bool:
-        """Tell whether the question being answered is that of `user` for `purpose`."""
-        return self._current is not None and self._current.asker == (id(user), purpose)
+    def serves(self, user: QObject, purpose: str = "") -> bool:
+        """Return whether the request under way is that of `user` for `purpose`."""
+        return self._current is not None and self._current.sender == (id(user), purpose)
 
     def cancel(self, user: QObject, purpose: str = "") -> None:
-        """Forget the question of `user` for `purpose`, and stop computing its answer; questions of others stay.
+        """Forget the request of `user` for `purpose`, and stop computing its result; requests of others stay.
 
-        The child process ends if it is this question that it answers; the next question starts another.
+        The child process ends if it is busy with this request; the next request starts another.
         """
-        under_way = self.answering(user, purpose)
+        under_way = self.serves(user, purpose)
         self.forget(user, purpose)
         if under_way:
             self._child.end()
 
     def release(self) -> None:
-        """End the child process now and forget all questions; the next question starts another."""
+        """End the child process now and forget all requests; the next request starts another."""
         self._waiting.clear()
         self._latest.clear()
         self._child.end()
 
     @property
     def busy(self) -> bool:
-        """Whether a question is being answered."""
+        """Whether a request is under way."""
         return self._current is not None
 
     def _welcome(self, user: QObject) -> None:
@@ -204,40 +197,40 @@ class QueryWorker(QObject):
 
     def _leave(self, key: int) -> None:
         self._users.discard(key)
-        for asker in [asker for asker in self._latest if asker[0] == key]:
-            self._forget(asker)
+        for sender in [sender for sender in self._latest if sender[0] == key]:
+            self._forget(sender)
         if not self._users:
             self.release()
 
-    def _forget(self, asker: tuple[int, str]) -> None:
-        self._waiting.pop(asker, None)
-        self._latest.pop(asker, None)
+    def _forget(self, sender: Sender) -> None:
+        self._waiting.pop(sender, None)
+        self._latest.pop(sender, None)
 
-    def _wants(self, request: _Request) -> bool:
-        return self._latest.get(request.asker) == request.ticket
+    def _wants(self, job: _Job) -> bool:
+        return self._latest.get(job.sender) == job.ticket
 
     def _next(self) -> None:
         if self._current is not None or not self._waiting:
             return
-        self._current = request = self._waiting.pop(next(iter(self._waiting)))
-        self._latest[request.asker] = request.ticket
+        self._current = job = self._waiting.pop(next(iter(self._waiting)))
+        self._latest[job.sender] = job.ticket
         self.busy_changed.emit(True)
-        self._thread.submit(self._serve, request)
+        self._thread.submit(self._serve, job)
 
-    def _serve(self, request: _Request) -> None:
-        """Answer `request` in the thread; the outcome crosses to the main thread as a queued signal."""
+    def _serve(self, job: _Job) -> None:
+        """Run `job` in the thread; the outcome crosses to the main thread as a queued signal."""
         try:
-            outcome = self._child.ask(request.question, lambda: self._wants(request))
+            outcome = self._child.run(job.request, lambda: self._wants(job))
         except BaseException as error:
             outcome = describe(error)
-        self._returned.emit(request, outcome)
+        self._returned.emit(job, outcome)
 
-    def _receive(self, request: _Request, outcome: Answer) -> None:
-        wanted = self._wants(request)
+    def _receive(self, job: _Job, outcome: Any) -> None:
+        wanted = self._wants(job)
         self._current = None
         self._next()
         if wanted:
-            (request.on_error if isinstance(outcome, Failure) else request.on_answer)(outcome)
+            (job.on_error if isinstance(outcome, WorkerError) else job.on_result)(outcome)
         if self._current is None:
             self.busy_changed.emit(False)
 

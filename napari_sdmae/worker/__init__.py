@@ -1,1 +1,1 @@
-"""The warm process behind the docks: what can be asked of it (no torch), what it remembers, and who answers."""
+"""The warm process behind the docks: its protocol (no torch), its handlers, and what it keeps in memory."""

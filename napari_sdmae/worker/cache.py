@@ -1,4 +1,4 @@
-"""What the warm worker remembers: the models used last, and the fields encoded last."""
+"""What the warm worker keeps in memory: the models used last, and the fields encoded last."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from napari_sdmae.models.heads.head_model import Finetuned
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
-    """The `size` values used last, made when they are missing."""
+class LRUCache(Generic[Value]):
+    """The `size` values used last; a missing one is made."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -46,18 +46,18 @@ class Recent(Generic[Value]):
         self._values.clear()
 
 
-class Memory:
+class ModelCache:
     """Models by folder, fingerprint of their files and device; fields by their pixels and their model.
 
     Two encoders, two heads and four fields are kept, so that two models can be compared on two fields without waiting.
     """
 
     def __init__(self) -> None:
-        self._encoders: Recent[Encoder] = Recent(2)
-        self._models: Recent[SDMAE] = Recent(1)
-        self._fields: Recent[AttentionState] = Recent(4)
-        self._heads: Recent[Finetuned] = Recent(2)
-        self._windows: Recent[WindowTokens] = Recent(3)
+        self._encoders: LRUCache[Encoder] = LRUCache(2)
+        self._models: LRUCache[SDMAE] = LRUCache(1)
+        self._fields: LRUCache[AttentionState] = LRUCache(4)
+        self._heads: LRUCache[Finetuned] = LRUCache(2)
+        self._windows: LRUCache[WindowTokens] = LRUCache(3)
 
     def encoder(self, info: ModelInfo, device: str) -> Encoder:
         """Return the encoder of a model."""
@@ -87,13 +87,13 @@ class Memory:
 
     def clear(self) -> None:
         """Forget all, and give the GPU its memory back."""
-        for recent in (self._encoders, self._models, self._fields, self._heads, self._windows):
-            recent.clear()
+        for cache in (self._encoders, self._models, self._fields, self._heads, self._windows):
+            cache.clear()
         torch.cuda.empty_cache()
 
 
-MEMORY = Memory()
-"""What this process remembers."""
+MODEL_CACHE = ModelCache()
+"""The one of this process."""
 
 
 def _pixels(image: RGB) -> tuple[bytes, tuple[int, ...]]:

@@ -308,7 +308,6 @@ def test_a_large_picture_is_seen_in_parts(model: Path, image: Path, tmp_path: Pa
     from napari_sdmae.io.images import field
 
     monkeypatch.setattr(field, "MAX_PIXELS", 10_000)
-    monkeypatch.setattr("napari_sdmae.worker.handlers.views.MAX_PIXELS", 10_000)
     assert main([*call, "--output", str(tmp_path / "parts")]) == 0
     name = f"{image.stem}-received-b2"
     whole, parts = (tmp_path / kind / name for kind in ("whole", "parts"))

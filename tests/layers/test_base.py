@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_sdmae.layers.base import KEY, Field, Source, beside, derived, mosaic, query_marker, robust_limits
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source, beside, derived, mosaic, query_marker, robust_limits
 from napari_sdmae.layers.previews import preview_layers, strip
 
 PATCH = 16
@@ -82,7 +83,7 @@ def test_name_and_provenance():
     provenance = {"model": "m", "parameters": {"block": 11}}
     _, attributes, kind = derived(field, np.zeros((2, 2)), "attention b12 h3", "map/a", provenance)
     assert attributes["name"] == "slide 7 · attention b12 h3"
-    assert attributes["metadata"][KEY] == {
+    assert attributes["metadata"][METADATA_KEY] == {
         "id": f"{source.unique_id}/map/a",
         "name": attributes["name"],
         "model": "m",

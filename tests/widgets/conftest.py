@@ -252,8 +252,9 @@ def type_command() -> Iterator[Callable[[str, Path], None]]:
 def warm_worker(qapp) -> Iterator[None]:
     """Keep the query worker's child between tests: starting one and importing torch takes seconds."""
     from napari_sdmae.widgets.worker_client import query_worker
+    from napari_sdmae.worker.protocol import DevicesRequest
 
     keeper = QObject()
-    query_worker().ask({"kind": "devices"}, lambda _: None, lambda _: None, user=keeper)
+    query_worker().submit(DevicesRequest(), lambda _: None, lambda _: None, user=keeper)
     yield
     query_worker().release()

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sdmae.contributions.readers import get_run_reader, read_run
 from napari_sdmae.io.labels.registry import export_labels
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.widgets.base import preferences
 from napari_sdmae.widgets.base.preferences import remembered
 from napari_sdmae.widgets.canvas.open_folder import show_folder
@@ -38,7 +38,7 @@ def make_run(folder, epochs=(1, 2)):
 @pytest.mark.parametrize("key", ["region", "tiles"])
 def test_samples_open_in_micrometres_with_their_licence(viewer, key):
     (layer,) = viewer.open_sample("napari-sdmae", key)
-    about = layer.metadata[KEY]
+    about = layer.metadata[METADATA_KEY]
     assert "MIT" in about["licence"]
     assert "Pathology Atlas" in about["source"]
     assert "MIT" in layer.name
@@ -50,7 +50,7 @@ def test_samples_open_in_micrometres_with_their_licence(viewer, key):
 
 def test_labelled_nuclei_open_with_their_types(viewer):
     picture, nuclei = viewer.open_sample("napari-sdmae", "nuclei")
-    about = nuclei.metadata[KEY]
+    about = nuclei.metadata[METADATA_KEY]
     assert "BSD-3" in about["licence"]
     assert "not drawn by hand" in about["labels"]
     assert picture.data.shape[:2] == nuclei.data.shape
@@ -67,7 +67,7 @@ def test_a_run_opens_by_its_status_as_its_latest_previews(viewer, tmp_path):
     layers = viewer.open(run / "status.json", plugin=None)
     assert [layer.name for layer in layers] == [f"run 7 · {name}" for name in ("input", "masked", "reconstruction", "error")]
     assert layers[0].data.max() == 2
-    assert layers[0].metadata[KEY]["run"] == str(run)
+    assert layers[0].metadata[METADATA_KEY]["run"] == str(run)
     assert len(read_run([str(run), str(make_run(tmp_path / "run 8") / "status.json")])) == 8
     young, other = make_run(tmp_path / "young", ()), tmp_path / "other" / "status.json"
     other.parent.mkdir()

@@ -14,7 +14,8 @@ from napari.layers import Labels
 from npe2.io_utils import read as read_layer_data
 
 from napari_sdmae.io.labels.registry import UnusableLabels, export_labels, import_labels
-from napari_sdmae.layers.base import KEY, Field, Source
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import labels_layer, layer_label_map, probability_layers
 from napari_sdmae.layers.shapes import shapes_label_map
 from napari_sdmae.widgets.canvas.open_folder import show_folder
@@ -71,7 +72,7 @@ def test_labels_lie_on_the_pixels_they_were_computed_on(viewer):
     label_map = cases.objects(cases.hard(), mpp=0.5, origin=(10.0, 20.0), step=4.0)
     layer = shown(viewer, label_map, field, provenance={"head": "runs/nuclei"})
     assert layer.name == "slide · labels"
-    assert layer.metadata[KEY]["head"] == "runs/nuclei"
+    assert layer.metadata[METADATA_KEY]["head"] == "runs/nuclei"
     np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), image.data_to_world((9.5, 19.5)))
     np.testing.assert_allclose(layer.data_to_world((23.5, 29.5)), image.data_to_world((9.5 + 96, 19.5 + 120)))
     cases.assert_same(of_layer(layer), label_map)

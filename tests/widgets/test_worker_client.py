@@ -11,7 +11,10 @@ import psutil
 import pytest
 from qtpy.QtCore import QObject
 
-from napari_sdmae.widgets.worker_client import Failure, QueryWorker, describe
+from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.data.tiles.inspect import Inspection
+from napari_sdmae.widgets.worker_client import QueryWorker, describe
+from napari_sdmae.worker.protocol import ErrorCode, ImportRequest, InspectRequest, WorkerError
 
 pytestmark = pytest.mark.gui
 
@@ -54,7 +57,7 @@ class Asker(QObject):
         self.worker, self.qtbot, self.answers, self.failures, self.threads = worker, qtbot, [], [], []
 
     def ask(self, purpose="test", live=False, **question):
-        self.worker.ask(question, self._answer, self.failures.append, user=self, purpose=purpose, live=live)
+        self.worker.submit(question, self._answer, self.failures.append, user=self, purpose=purpose, live=live)
 
     def _answer(self, answer):
         self.threads.append(threading.current_thread())
@@ -143,7 +146,7 @@ def test_cancel_ends_the_computing_and_leaves_the_questions_of_others(asker, wor
     other.ask(n=3)
     worker.cancel(other, "another purpose")
     qtbot.wait(100)
-    assert worker.answering(asker, "test")
+    assert worker.serves(asker, "test")
     worker.cancel(asker, "test")
     assert other.wait()["pid"] != pid
     assert (asker.numbers, asker.failures, other.numbers) == ([1], [], [3])
@@ -157,7 +160,7 @@ def test_what_is_cancelled_while_its_pixels_are_read_is_never_computed(asker, wo
         read.wait(60)
         return {"n": 1, "until": NEVER}
 
-    worker.ask(question, asker.answers.append, asker.failures.append, user=asker, purpose="test")
+    worker.submit(question, asker.answers.append, asker.failures.append, user=asker, purpose="test")
     assert reading.wait(60)
     worker.cancel(asker, "test")
     asker.ask("other", n=2)
@@ -173,6 +176,23 @@ def test_an_error_comes_in_one_line_and_in_full(asker):
     assert "in respond" in failure.details
 
 
+def test_results_and_errors_come_out_of_the_child_as_what_they_are(qtbot, tissue):
+    """With the real handlers, through loky's own pickling."""
+    worker, user, results, errors = QueryWorker(idle_seconds=60), QObject(), [], []
+    for number, source in enumerate((tissue / "tiles", tissue / "gone")):
+        request = InspectRequest(PretrainConfig(data=source))
+        worker.submit(request, results.append, errors.append, user=user, purpose=str(number))
+    worker.submit(ImportRequest(tissue / "gone.png"), results.append, errors.append, user=user, purpose="import")
+    qtbot.waitUntil(lambda: len(results) + len(errors) == 3, timeout=90000)
+    worker.release()
+    (inspection,) = results
+    assert isinstance(inspection, Inspection)
+    assert inspection.images == len(list(tissue.glob("tiles/*/*.jpg")))
+    assert [error.code for error in errors] == [ErrorCode.UNUSABLE_DATA, ErrorCode.INVALID]
+    assert str(tissue / "gone") in errors[0].line
+    assert "in inspect" in errors[0].details
+
+
 def test_an_unexpected_error_says_its_kind():
     assert describe(KeyError("depth")).line == "KeyError: 'depth'"
     assert describe(FileNotFoundError("no model in /runs/a")).line == "no model in /runs/a"
@@ -186,6 +206,7 @@ def test_a_killed_child_is_reported_and_the_next_question_works(asker):
     os.kill(pid, signal.SIGKILL)
     asker.qtbot.waitUntil(lambda: bool(asker.failures), timeout=90000)
     assert asker.failures[0].line.startswith("The process that computes ended unexpectedly")
+    assert asker.failures[0].code is ErrorCode.ENDED
     asker.ask(n=3)
     asker.qtbot.waitUntil(lambda: asker.numbers == [1, 3], timeout=90000)
     assert asker.answers[-1]["pid"] != pid
@@ -197,7 +218,7 @@ def test_a_child_killed_between_questions_is_replaced(asker):
     asker.qtbot.wait(500)
     asker.ask(n=2)
     asker.wait(2)
-    assert asker.numbers == [1, 2] or isinstance(asker.failures[0], Failure)
+    assert asker.numbers == [1, 2] or isinstance(asker.failures[0], WorkerError)
 
 
 def test_the_idle_child_goes_and_comes_back(qtbot):
@@ -248,9 +269,9 @@ def respond(question):
 worker, user = QueryWorker(respond), QObject()
 def second(pid):
     print(pid, flush=True)
-    worker.ask({"sleep": 100_000}, print, print, user=user)
+    worker.submit({"sleep": 100_000}, print, print, user=user)
     QTimer.singleShot(300, app.quit)
-worker.ask({"sleep": 0}, second, print, user=user)
+worker.submit({"sleep": 0}, second, print, user=user)
 app.exec()
 """
 

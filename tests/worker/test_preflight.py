@@ -7,31 +7,32 @@ import pytest
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.humanize import size
-from napari_sdmae.worker.handlers import preflight
-from napari_sdmae.worker.protocol import QueryError, answer
+from napari_sdmae.training.pretraining import memory
+from napari_sdmae.worker.protocol import TrainingMemoryRequest, WorkerError, handle
 
 
 def settings(data="/nowhere", **changes):
-    return PretrainConfig.from_preset("cpu-demo", data=data, device="cpu", **changes).model_dump(mode="json")
+    return PretrainConfig.from_preset("cpu-demo", data=data, device="cpu", **changes)
 
 
 def test_the_images_are_answered_without_torch(tissue):
     code = (
-        "import sys\nfrom napari_sdmae.worker.protocol import answer\n"
-        f"told = answer({{'kind': 'inspect', 'settings': {{'data': {str(tissue / 'tiles')!r}}}}})\n"
-        "print(told['images'], [name for name in ('torch', 'timm') if name in sys.modules])"
+        "import sys\nfrom napari_sdmae.config.pretrain import PretrainConfig\n"
+        "from napari_sdmae.worker.protocol import InspectRequest, handle\n"
+        f"told = handle(InspectRequest(PretrainConfig(data={str(tissue / 'tiles')!r})))\n"
+        "print(told.images, [name for name in ('torch', 'timm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1) == [str(len(list(tissue.glob("tiles/*/*.jpg")))), "[]\n"]
 
 
 def test_the_memory_is_said_in_words():
-    told = answer({"kind": "training_memory", "settings": settings(), "tiles": 1000})
-    assert (told["training_device"], told["tiles_at_once"]) == ("cpu", 64)
-    assert 1.1e9 < told["training_memory"] < 1.4e9
-    assert told["line"].startswith(f"training needs about {size(told['training_memory'])} of memory (")
-    fewer = answer({"kind": "training_memory", "settings": settings(), "tiles": 10})
-    assert fewer["training_memory"] < told["training_memory"]
+    told = handle(TrainingMemoryRequest(settings(), 1000))
+    assert (told.device, told.tiles_at_once) == ("cpu", 64)
+    assert 1.1e9 < told.needed < 1.4e9
+    assert told.line.startswith(f"training needs about {size(told.needed)} of memory (")
+    fewer = handle(TrainingMemoryRequest(settings(), 10))
+    assert fewer.needed < told.needed
 
 
 @pytest.mark.parametrize(
@@ -39,15 +40,15 @@ def test_the_memory_is_said_in_words():
     [(1100e6, range(10, 40), "set “Tiles at once” (micro_batch) to"), (500e6, [0], "choose a smaller model or tile size")],
 )
 def test_too_much_is_said_with_what_to_do(monkeypatch, free, fitting, words):
-    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: Memory(int(free)))
-    told = preflight.training_memory(settings())
-    assert told["tiles_at_once"] in fitting
-    assert words in told["line"]
-    if told["tiles_at_once"]:
-        assert f"{told['tiles_at_once']} or less" in told["line"]
-        again = preflight.training_memory(settings(micro_batch=told["tiles_at_once"]))
-        assert again["training_memory"] <= free
-        assert "too much" not in again["line"]
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: Memory(int(free)))
+    told = memory.memory_need(settings())
+    assert told.tiles_at_once in fitting
+    assert words in told.line
+    if told.tiles_at_once:
+        assert f"{told.tiles_at_once} or less" in told.line
+        again = memory.memory_need(settings(micro_batch=told.tiles_at_once))
+        assert again.needed <= free
+        assert "too much" not in again.line
 
 
 class Memory:
@@ -56,5 +57,5 @@ class Memory:
 
 
 def test_a_model_that_cannot_be_built_is_said():
-    with pytest.raises(QueryError, match="timm has no model"):
-        answer({"kind": "training_memory", "settings": settings(model={"encoder": "vit_nano"})})
+    with pytest.raises(WorkerError, match="timm has no model"):
+        handle(TrainingMemoryRequest(settings(model={"encoder": "vit_nano"})))

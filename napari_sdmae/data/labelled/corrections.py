@@ -29,6 +29,10 @@ PROVENANCE = "provenance.json"
 Found = TypeVar("Found")
 
 
+class AlreadySavedError(FileExistsError):
+    """There is a correction of this part of the picture, and it was not said that it is to be replaced."""
+
+
 def add_correction(
     picture: LabelledPicture,
     folder: Path,
@@ -61,7 +65,7 @@ def add_correction(
 
     Raises
     ------
-    FileExistsError
+    AlreadySavedError
         If there are labels of this name and `replace` is off.
     ValueError
         If the folder holds labels of other classes or another task or that no correction wrote, or nothing is painted.
@@ -75,7 +79,7 @@ def add_correction(
     with atomic_files(folder, TABLE, overwrite=True) as aside:
         (row,) = write_labelled_files([picture], aside, classes, task=task, unpainted=unpainted)
         if not replace and (there := _there(folder, rows, row)):
-            raise FileExistsError(f"{there} and its labels are saved already")
+            raise AlreadySavedError(f"{there} and its labels are saved already")
         others = [one for one in rows if one["file"] != row["file"]]
         (aside / TABLE).write_bytes(rows_bytes([*others, row]))
         told = json.dumps(known | {row["file"]: provenance}, indent=1, ensure_ascii=False)

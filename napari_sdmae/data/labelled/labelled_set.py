@@ -76,6 +76,8 @@ class LabelledSet:
         16 hexadecimal digits that change with files, labels, parts and classes.
     notes
         Which tables were used, and for how many images.
+    singly
+        Whether single images were divided into parts although some are known to belong together.
     """
 
     task: Task
@@ -85,6 +87,7 @@ class LabelledSet:
     unusable: tuple[tuple[str, str], ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    singly: bool = False
 
     def part(self, name: Part) -> tuple[LabelledImage, ...]:
         """Return the images of one part; it may be empty."""

@@ -96,6 +96,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
         tuple(unusable),
         fingerprint(config.task, classes, split.images),
         tuple(listing.notes),
+        split.singly,
     )
 
 

@@ -26,10 +26,14 @@ SAME_SLIDE = (
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their parts, and what must be said about them."""
+    """Images with their parts, and what must be said about them.
+
+    `singly` is True if single images were divided although some are known to belong together.
+    """
 
     images: list[LabelledImage]
     warnings: list[str]
+    singly: bool = False
 
 
 def split_images(images: list[LabelledImage], declared: Sequence[Part | None], settings: LabelsConfig, seed: int) -> Split:
@@ -62,12 +66,12 @@ def _split(images: list[LabelledImage], declared: Sequence[Part | None], setting
         split = _divide(
             images, [image.name for image in images], {"validation": settings.validation, "test": settings.test}, seed
         )
-        return Split(split.images, [SAME_SLIDE, *split.warnings])
+        return Split(split.images, [SAME_SLIDE, *split.warnings], singly=True)
     if any(declared):
         return _as_declared(images, declared, settings, seed)
-    groups, warnings = _groups(images)
+    groups, warnings, singly = _groups(images)
     split = _divide(images, groups, {"validation": settings.validation, "test": settings.test}, seed)
-    return Split(split.images, [*warnings, *split.warnings])
+    return Split(split.images, [*warnings, *split.warnings], singly)
 
 
 def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], settings: LabelsConfig, seed: int) -> Split:
@@ -86,11 +90,11 @@ def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], s
         raise DataError("no image is named for training: expected some with the part train")
     if any(image.part == "validation" for image in others):
         return Split(named, warnings)
-    groups, _ = _groups(train)
+    groups, _, singly = _groups(train)
     split = _divide(train, groups, {"validation": settings.validation}, seed)
     kept = sum(image.part == "validation" for image in split.images)
     warnings.append(f"no validation images came with the data: {kept} of {len(train)} training images were kept apart for it")
-    return Split(sorted([*split.images, *others], key=lambda image: image.name), [*warnings, *split.warnings])
+    return Split(sorted([*split.images, *others], key=lambda image: image.name), [*warnings, *split.warnings], singly)
 
 
 def _refuse_shared_groups(images: list[LabelledImage]) -> None:
@@ -120,18 +124,18 @@ def _refuse_shared_files(images: list[LabelledImage]) -> None:
         )
 
 
-def _groups(images: list[LabelledImage]) -> tuple[list[str], list[str]]:
-    """Return what each image must stay together with, and a warning where that cannot be known."""
+def _groups(images: list[LabelledImage]) -> tuple[list[str], list[str], bool]:
+    """Return what each image must stay together with, a warning where that cannot be known, and whether one group is divided."""
     alone = sum(image.group is None for image in images)
     names = [image.group or f"image {image.name}" for image in images]
     if not alone:
         if len(set(names)) == 1 and len(images) > 1:
             one = f"all images are of {names[0]}, so single images were kept apart: the figures say nothing about other slides"
-            return [f"image {image.name}" for image in images], [one]
-        return names, []
+            return [f"image {image.name}" for image in images], [one], True
+        return names, [], False
     if alone == len(images):
-        return names, [UNKNOWN]
-    return names, [f"for {alone} of {len(images)} images {UNKNOWN}"]
+        return names, [UNKNOWN], False
+    return names, [f"for {alone} of {len(images)} images {UNKNOWN}"], False
 
 
 def _divide(images: list[LabelledImage], groups: list[str], wanted: dict[Part, float], seed: int) -> Split:

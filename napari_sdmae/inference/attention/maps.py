@@ -13,9 +13,7 @@ field is seen.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -23,62 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.inference.attention.encode import AttentionState
+from napari_sdmae.inference.attention.result import AttentionMap, Head, Method
 from napari_sdmae.inference.attention.statistics import distances, entropy, gini, travelled
 from napari_sdmae.inference.attention.token_pca import PCABasis, fit_pca
-from napari_sdmae.io.images.field import Grid
-
-Method = Literal["received", "query", "class_token", "rollout", "pca", "similarity"]
-Head = int | Literal["mean", "grid"]
-
-NOTE = "Attention is not explanation, and this is not a medical device."
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """One value per patch, and the numbers beside it.
-
-    Attributes
-    ----------
-    values
-        float32: (rows, columns) that sums to 1; (heads, rows, columns), each sums to 1, for ``head="grid"``;
-        cosines in [-1, 1] for similarity; (rows, columns, 3) RGB in [0, 1] for pca.
-    grid
-        The patches on the field.
-    method, block, head
-        What was asked; `block` counts from 0.
-    query
-        (row, column) of the query patch, or None.
-    entropy, gini
-        Of each map that sums to 1, else empty. Entropy in nats.
-    distance_px
-        Mean distance in field pixels that the attention of each head goes, Σ A_ij d_ij / Σ A_ij, over all queries for received,
-        over one for query; else empty.
-    pca
-        The basis of the colours of method pca.
-    """
-
-    values: NDArray[np.float32]
-    grid: Grid
-    method: Method
-    block: int
-    head: Head
-    query: tuple[int, int] | None = None
-    entropy: tuple[float, ...] = ()
-    gini: tuple[float, ...] = ()
-    distance_px: tuple[float, ...] = ()
-    pca: PCABasis | None = None
-
-    def statistics(self, mpp: float | None = None) -> dict[str, float | list[float] | None]:
-        """Return the numbers as plain values: one per head for a grid of heads; distances also in µm if `mpp` is known."""
-        many = self.head == "grid"
-        pixels = list(self.distance_px) or None
-        return {
-            "entropy": list(self.entropy) if many else next(iter(self.entropy), None),
-            "entropy_max": math.log(self.grid.count),
-            "gini": list(self.gini) if many else next(iter(self.gini), None),
-            "distance_px": pixels,
-            "distance_um": [distance * mpp for distance in pixels] if pixels and mpp else None,
-        }
 
 
 @torch.inference_mode()

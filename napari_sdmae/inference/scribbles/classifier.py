@@ -14,9 +14,8 @@ where the case is clear. Eight strokes that each look different score at most 60
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
-from typing import Self
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.inference.scribbles.linear_head import LinearHead, fit_linear_head, nearest_votes
+from napari_sdmae.inference.scribbles.linear_head import fit_linear_head, nearest_votes
+from napari_sdmae.inference.scribbles.samples import Floats, Integers, LinearHead, Method, Samples
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens
@@ -44,8 +44,6 @@ VOTERS_PER_CLASS = 500
 
 FOLDS = 5
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 Classifier = Callable[[Floats], Floats]
 
 
@@ -112,52 +110,6 @@ def encode_windows(encoder: Encoder, image: RGB, *, window: int | None = None, b
     return WindowTokens(torch.cat(tokens), corners, patch, (image.shape[0], image.shape[1]))
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Features of painted pixels.
-
-    Attributes
-    ----------
-    features
-        float32 (N, D).
-    values
-        Class value of each.
-    strokes
-        Which stroke each belongs to; numbers are unique within all that is learned from.
-    points
-        Index of the painted pixel that each was taken at, in the order they were given.
-    """
-
-    features: Floats
-    values: Integers
-    strokes: Integers
-    points: Integers
-
-    def where(self, chosen: NDArray[np.bool_] | Integers) -> Self:
-        """Return some of the samples."""
-        return replace(
-            self,
-            features=self.features[chosen],
-            values=self.values[chosen],
-            strokes=self.strokes[chosen],
-            points=self.points[chosen],
-        )
-
-    @classmethod
-    def join(cls, parts: list[Samples]) -> Samples:
-        """Return all samples of `parts`; strokes of different parts are different strokes."""
-        offset, strokes = 0, []
-        for part in parts:
-            strokes.append(part.strokes + offset)
-            offset += int(part.strokes.max(initial=-1)) + 1
-        return Samples(
-            np.concatenate([part.features for part in parts]),
-            np.concatenate([part.values for part in parts]),
-            np.concatenate(strokes),
-            np.concatenate([part.points for part in parts]),
-        )
-
-
 def sample(field: WindowTokens, positions: Floats, values: Integers, strokes: Integers) -> Samples:
     """Return the features of painted pixels, from every window that sees them.
 
@@ -202,7 +154,7 @@ def _interpolated(tokens: Tensor, positions: Floats, patch: int) -> Floats:
     return found[0, :, 0].T.contiguous().numpy()
 
 
-def classifier(samples: Samples, values: list[int], method: str) -> tuple[Classifier, LinearHead | None]:
+def classifier(samples: Samples, values: list[int], method: Method) -> tuple[Classifier, LinearHead | None]:
     """Return what turns features (N, D) into logits (N, C) of the class `values`, and the linear head if it is one.
 
     Raises
@@ -246,7 +198,7 @@ def blend(field: WindowTokens, classify: Classifier) -> Floats:
     return sums[:, : shape[0], : shape[1]].numpy()
 
 
-def agreement(samples: Samples, values: list[int], method: str) -> dict[int, float]:
+def agreement(samples: Samples, values: list[int], method: Method) -> dict[int, float]:
     """Return per class the share of painted pixels that a head gets right which has not seen their stroke.
 
     Strokes are dealt into at most :data:`FOLDS` parts; each part is answered by a head fitted to the others. Whole strokes are

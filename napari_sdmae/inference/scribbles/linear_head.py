@@ -10,37 +10,17 @@ at the penalty of 0.1. Several blocks together, or windows of two and four times
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from napari_sdmae.inference.scribbles.samples import Floats, LinearHead
+
 PENALTY = 0.1
 """L2 penalty on standardised weights beside a mean loss of at most log C."""
 
-Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class LinearHead:
-    """Logits of C classes: ``features @ weight.T + bias``.
-
-    Attributes
-    ----------
-    weight, bias
-        float32 (C, D) and (C,), for features as they are: the standardisation of the fit is folded in.
-    """
-
-    weight: Floats
-    bias: Floats
-
-    def logits(self, features: Floats) -> Floats:
-        """Return the logits (N, C) of features (N, D)."""
-        found: Floats = features @ self.weight.T + self.bias
-        return found
 
 
 def fit_linear_head(features: Floats, classes: Indices, count: int, penalty: float = PENALTY) -> LinearHead:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sdmae.io.images.field import (
     RGB,
     FieldError,
     Grid,
     Region,
-    as_rgb,
     check_patches,
     check_size_of,
     fit_to_patches,
@@ -206,14 +204,6 @@ def open_picture(path: Path, region: Region | None = None, mpp: float | None = N
         If the file cannot be used, or the region does not lie inside the image.
     """
     whole = FilePicture(path, mpp, which)
-    return whole if region is None else Part(whole, region)
-
-
-def picture_of(image: NDArray[np.generic] | str | Picture, region: Region | None = None) -> Picture:
-    """Return what an answer is asked about, pixels, a file or a picture that is open, or a region of it."""
-    if isinstance(image, str):
-        return open_picture(Path(image), region)
-    whole = ArrayPicture(as_rgb(image)) if isinstance(image, np.ndarray) else image
     return whole if region is None else Part(whole, region)
 
 

@@ -7,7 +7,7 @@ a head folder, whose encoder is meant.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -70,6 +70,10 @@ class ModelInfo:
     mpp: float | None
     target_normalisation: str | None
     has_decoder: bool
+
+    def to_dict(self) -> dict[str, str | int | float | None]:
+        """Return all attributes as plain values, for JSON and the metadata of layers."""
+        return asdict(self) | {"folder": str(self.folder)}
 
 
 def shipped_models() -> list[str]:

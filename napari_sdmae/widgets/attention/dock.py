@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 import time
-from functools import partial
 from itertools import product
 from typing import Any
 
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.layers.base import KEY, Field
+from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis
+from napari_sdmae.layers.base import Field, layer_id
 from napari_sdmae.widgets.attention.controls import AttentionControls
 from napari_sdmae.widgets.attention.statistics import HINT, as_html, table
-from napari_sdmae.widgets.attention.view import KEYS, Shown, View, attention_layers, places, question
+from napari_sdmae.widgets.attention.view import KEYS, Shown, View, attention_layers, attention_request, places
 from napari_sdmae.widgets.base.dock import Dock, say
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
@@ -25,7 +25,8 @@ from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
 from napari_sdmae.widgets.canvas.pointer import Pointer
 from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, show_layers
 from napari_sdmae.widgets.inputs.model import ModelInput
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import AttentionRequest, DevicesRequest, WorkerError
 
 SLOTS = ("a", "b")
 
@@ -51,7 +52,7 @@ class AttentionWidget(Dock):
         self._places: list[Field] = []
         self._arrangement: list[tuple[tuple[int, int], bool]] = []
         self._waiting: dict[str, Shown] = {}
-        self._bases: dict[tuple[str, int], Any] = {}
+        self._colours: dict[tuple[str, int], ColourBasis] = {}
         self._asked_at = 0.0
         self._pointer = Pointer(self, napari_viewer, self._point_at)
         self._worker = query_worker()
@@ -110,29 +111,34 @@ class AttentionWidget(Dock):
         for slot, model in models.items():
             assert model.info is not None
             view = self.view.fitted(model.info.depth, model.info.heads)
-            self.standing.ask(
-                asked,
-                partial(self._question, taken, view, model.folder, self._query),
-                partial(self._receive, slot, asked, view, model.folder),
-                partial(self._fail, taken),
-                purpose=f"map {slot}",
-                live=live,
-            )
+            self._submit(slot, asked, view, model.folder, live)
         self._enable()
 
-    def _question(self, taken: Taken, view: View, model: str, query: tuple[float, float] | None) -> dict[str, Any]:
-        basis = self._bases.get((model, view.block)) if self.controls.keep_colours.isChecked() else None
-        return question(view, model, taken.pixels, query, mpp=taken.field.mpp, device=preference("device"), basis=basis)
+    def _submit(self, slot: str, asked: Asked, view: View, model: str, live: bool) -> None:
+        taken, query, keep, device = asked.taken, self._query, self.controls.keep_colours.isChecked(), preference("device")
+
+        def request() -> AttentionRequest:
+            colours = self._colours.get((model, view.block)) if keep else None
+            return attention_request(view, model, taken.pixels, query, mpp=taken.field.mpp, device=device, colours=colours)
+
+        self.standing.submit(
+            asked,
+            request,
+            lambda now, result: self._receive(slot, asked, view, model, now, result),
+            lambda error: self._fail(taken, error),
+            purpose=f"map {slot}",
+            live=live,
+        )
 
     def _choices(self) -> tuple[Any, ...]:
         return tuple((slot, model.identity) for slot, model in self._models().items())
 
-    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: Taken, answer: dict[str, Any]) -> None:
-        self._waiting[slot] = Shown(slot, taken.field, view, answer)
-        if answer.get("pca_basis") is not None:
-            self._bases[model, view.block] = answer["pca_basis"]
+    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: Taken, result: AttentionResult) -> None:
+        self._waiting[slot] = Shown(slot, taken.field, view, result)
+        if result.colours is not None:
+            self._colours[model, view.block] = result.colours
         if slot == "a" and view.pointed:
-            self._query = answer["query"]
+            self._query = result.query
         if set(self._waiting) == set(self._models()):
             self._draw(asked, taken)
 
@@ -147,7 +153,7 @@ class AttentionWidget(Dock):
             look_at(self._viewer, [layer for layer in drawn if isinstance(layer, Image)])
         self._arrangement = arrangement
         milliseconds = (time.perf_counter() - self._asked_at) * 1000
-        self.standing.show(asked, (shown, milliseconds), [attributes["metadata"][KEY]["id"] for _, attributes, _ in layers])
+        self.standing.show(asked, (shown, milliseconds), [layer_id(layer) for layer in layers])
 
     def _prefix(self, taken: Taken) -> str:
         return f"{taken.field.source.id}/{KEYS}"
@@ -160,15 +166,15 @@ class AttentionWidget(Dock):
             if not self.standing.waiting("map a"):
                 say(self.controls.state, self.standing.note)
             return
-        shown, milliseconds = current.answer
-        titles = [one.answer["model"]["name"] if len(shown) > 1 else "" for one in shown]
-        numbers = [as_html(*table(one.answer), title) for title, one in zip(titles, shown, strict=True)]
+        shown, milliseconds = current.content
+        titles = [one.result.model.name if len(shown) > 1 else "" for one in shown]
+        numbers = [as_html(*table(one.result), title) for title, one in zip(titles, shown, strict=True)]
         say(self.controls.numbers, "".join(numbers))
         self.controls.numbers.setToolTip(HINT)
-        warnings = [line for one in shown for line in one.answer.get("warnings", [])]
+        warnings = [line for one in shown for line in one.result.warnings]
         say(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
 
-    def _fail(self, taken: Taken, failure: Failure) -> None:
+    def _fail(self, taken: Taken, failure: WorkerError) -> None:
         self._waiting = {}
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
@@ -201,8 +207,8 @@ class AttentionWidget(Dock):
         current = self.standing.current
         if self._taken is not None and self._taken.layer is not self.controls.image.layer:
             self._taken = current.asked.taken if current is not None else None
-            self._query = current.answer[0][0].answer["query"] if current is not None else None
-            self._places = places(current.answer[0]) if current is not None else []
+            self._query = current.content[0][0].result.query if current is not None else None
+            self._places = places(current.content[0]) if current is not None else []
         self._enable()
 
     def _look_changed(self) -> None:
@@ -258,4 +264,4 @@ class AttentionWidget(Dock):
     def _warm(self) -> None:
         """Let the worker import torch while a person is still choosing."""
         if self.controls.model.info is not None:
-            self._worker.ask({"kind": "devices"}, lambda _: None, lambda _: None, user=self, purpose="warm")
+            self._worker.submit(DevicesRequest(), lambda _: None, lambda _: None, user=self, purpose="warm")

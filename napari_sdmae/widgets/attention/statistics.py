@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+
+from napari_sdmae.inference.attention.result import AttentionMap, AttentionResult
 
 HINT = (
     "Entropy: 0 when all attention is on one patch, at most the number in brackets when it is even. "
@@ -17,43 +19,41 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def distances(statistics: Mapping[str, Any]) -> tuple[list[float], str]:
+def distances(result: AttentionResult) -> tuple[list[float], str]:
     """Return the mean attention distance of each head and its unit, µm where the scale is known."""
-    for key, unit in (("distance_um", "µm"), ("distance_px", "px")):
-        if statistics.get(key):
-            return [float(value) for value in statistics[key]], unit
-    return [], ""
+    pixels, mpp = result.map.distance_px, result.mpp
+    if not pixels:
+        return [], ""
+    return ([value * mpp for value in pixels], "µm") if mpp else (list(pixels), "px")
 
 
-def table(answer: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return heading and rows of the numbers of one attention answer; no rows for methods that have none."""
-    statistics = answer["statistics"]
-    if answer.get("variance"):
-        shares = zip(("red", "green", "blue"), answer["variance"], strict=True)
+def table(result: AttentionResult) -> tuple[list[str], list[list[str]]]:
+    """Return heading and rows of the numbers of a map; no rows for methods that have none."""
+    if result.variance:
+        shares = zip(("red", "green", "blue"), result.variance, strict=True)
         return ["", "Variance"], [[colour, f"{share:.0%}"] for colour, share in shares]
-    if statistics.get("entropy") is None:
+    if not result.map.entropy:
         return [], []
-    lengths, unit = distances(statistics)
-    most = number(statistics.get("entropy_max"))
+    lengths, unit = distances(result)
+    most = number(math.log(result.map.grid.count))
     heading = ["Head", f"Entropy\n(≤ {most})", "Gini", *([f"Distance\n({unit})"] if unit else [])]
     return heading, [
         [name, number(entropy), number(gini), *([number(length, 1)] if unit else [])]
-        for name, entropy, gini, length in _lines(answer, lengths)
+        for name, entropy, gini, length in _lines(result.map, lengths)
     ]
 
 
-def _lines(answer: Mapping[str, Any], lengths: Sequence[float]) -> list[tuple[str, float | None, float | None, float | None]]:
-    statistics, head = answer["statistics"], answer.get("head")
-    length: float | None
-    if isinstance(statistics["entropy"], Sequence):
-        each: Sequence[float | None] = lengths or [None] * len(statistics["entropy"])
-        several = zip(statistics["entropy"], statistics["gini"], each, strict=True)
+def _lines(found: AttentionMap, lengths: Sequence[float]) -> list[tuple[str, float, float, float | None]]:
+    if found.head == "grid":
+        each: Sequence[float | None] = lengths or [None] * len(found.entropy)
+        several = zip(found.entropy, found.gini, each, strict=True)
         return [(f"h{index + 1}", *values) for index, values in enumerate(several)]
-    if isinstance(head, int):
-        name, length = f"h{head + 1}", lengths[head] if lengths else None
+    if isinstance(found.head, int):
+        name, length = f"h{found.head + 1}", lengths[found.head] if lengths else None
     else:
-        name, length = ("mean" if head == "mean" and lengths else "all"), sum(lengths) / len(lengths) if lengths else None
-    return [(name, statistics["entropy"], statistics["gini"], length)]
+        name = "mean" if found.head == "mean" and lengths else "all"
+        length = sum(lengths) / len(lengths) if lengths else None
+    return [(name, found.entropy[0], found.gini[0], length)]
 
 
 def as_html(heading: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:

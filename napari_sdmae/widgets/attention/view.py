@@ -1,20 +1,19 @@
-"""What is asked about attention and how the answer is shown: pure functions between controls, worker and layers."""
+"""What is requested about attention and how the result is shown: pure functions between controls, worker and layers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.base import Device
+from napari_sdmae.inference.attention.result import NOTE, AttentionResult, ColourBasis, Head, Method
 from napari_sdmae.layers.base import Field, LayerData, attributes, beside, derived, mosaic, placed, query_marker, robust_limits
-
-Method = Literal["received", "query", "rollout", "pca", "similarity"]
-Head = int | Literal["mean", "grid"]
-Answer = Mapping[str, Any]
+from napari_sdmae.worker.protocol import AttentionRequest
 
 METHODS: dict[Method, tuple[str, str]] = {
     "received": ("Attention received", "How much attention each patch gets from all, on average. Sums to 1 over the picture."),
@@ -31,6 +30,14 @@ GAP = 2
 """Patches between the maps of a grid of heads: room for the name of each."""
 TISSUE_DETAIL = 8
 """Pixels of tissue kept per patch under a grid of heads."""
+
+
+class Parameters(TypedDict):
+    """Which map, as request and command line name it."""
+
+    method: Method
+    block: int
+    head: Head
 
 
 @dataclass(frozen=True)
@@ -70,33 +77,32 @@ class View:
         return f"{words} b{self.block}{head}"
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Block and head as question and command line count them: from 0."""
-        head = self.head - 1 if isinstance(self.head, int) else self.head
+    def parameters(self) -> Parameters:
+        """Block and head as request and command line count them: from 0."""
+        head: Head = self.head - 1 if isinstance(self.head, int) else self.head
         return {"method": self.method, "block": self.block - 1, "head": head}
 
 
-def question(
+def attention_request(
     view: View,
     model: str,
     pixels: NDArray[np.uint8],
     query: tuple[float, float] | None,
     *,
     mpp: float | None,
-    device: str = "auto",
-    basis: Any = None,
-) -> dict[str, Any]:
-    """Return the question for the query worker (kind ``attention`` of ``inference.queries``)."""
-    return {
-        "kind": "attention",
-        "model": model,
-        "image": pixels,
-        "query": query if view.pointed else None,
-        "mpp": mpp,
-        "device": device,
-        "pca_basis": basis if view.method == "pca" else None,
+    device: Device = "auto",
+    colours: ColourBasis | None = None,
+) -> AttentionRequest:
+    """Return the request for the map that `view` shows; `query` and `colours` only where its method uses them."""
+    return AttentionRequest(
+        model=model,
+        image=pixels,
+        query=query if view.pointed else None,
+        mpp=mpp,
+        colours=colours if view.method == "pca" else None,
+        device=device,
         **view.parameters,
-    }
+    )
 
 
 def places(shown: Sequence[Shown]) -> list[Field]:
@@ -116,21 +122,21 @@ def _columns(count: int) -> int:
 
 @dataclass(frozen=True)
 class Shown:
-    """One answered question: the map of one model. `slot` is "a", or "b" for the model compared with."""
+    """The map of one model. `slot` is "a", or "b" for the model compared with."""
 
     slot: str
     field: Field
     view: View
-    answer: Answer
+    result: AttentionResult
 
     @property
     def values(self) -> NDArray[Any]:
         """The map, (rows, columns[, 3]), or of all heads (heads, rows, columns)."""
-        return np.asarray(self.answer["values"])
+        return self.result.map.values
 
 
 def attention_layers(shown: Sequence[Shown], pixels: NDArray[np.uint8], *, opacity: float, interpolation: str) -> list[LayerData]:
-    """Return all layers of one or two answers on one colour scale, tissue first, marker last."""
+    """Return all layers of one or two results on one colour scale, tissue first, marker last."""
     view, fields = shown[0].view, places(shown)
     compared = len(shown) > 1
     limits = robust_limits(*(one.values for one in shown), from_zero=view.method != "similarity")
@@ -141,22 +147,23 @@ def attention_layers(shown: Sequence[Shown], pixels: NDArray[np.uint8], *, opaci
         style |= {"contrast_limits": limits, "colormap": "turbo"}
     layers = [layer for one, field in zip(shown, fields, strict=True) for layer in _of_model(one, field, pixels, compared, style)]
     if view.pointed and not view.grid:
-        answer, moved = shown[0].answer, [field for field in fields if field.origin != shown[0].field.origin]
-        layers.append(query_marker([shown[0].field, *moved], answer["query"], answer["scale"]))
+        result, moved = shown[0].result, [field for field in fields if field.origin != shown[0].field.origin]
+        assert result.query is not None, "a pointed method has a query"
+        layers.append(query_marker([shown[0].field, *moved], result.query, result.cell))
     return layers
 
 
 def _of_model(one: Shown, field: Field, pixels: NDArray[np.uint8], compared: bool, style: Mapping[str, Any]) -> list[LayerData]:
     """Return tissue (beside the picture only), map and labels of one model at `field`."""
-    answer, view = one.answer, one.view
-    title = view.title + (f" · {answer['model']['name']}" if compared else "")
+    result, view = one.result, one.view
+    title = view.title + (f" · {result.model.name}" if compared else "")
     provenance = {
-        "model": answer["model"],
-        "parameters": view.parameters | {"query": answer["query"]},
-        "statistics": answer["statistics"],
-        "note": answer["note"],
+        "model": result.model.to_dict(),
+        "parameters": {**view.parameters, "query": result.query},
+        "statistics": result.statistics,
+        "note": NOTE,
     }
-    cell, first, values = answer["scale"], answer["translate"], one.values
+    cell, first, values = result.cell, result.first, one.values
     key = f"{KEYS}{'colours' if view.method == 'pca' else 'map'}/{one.slot}"
     columns = _columns(len(values)) if view.grid else 1
     layers = [_tissue(one, field, pixels, columns, compared)] if field.origin != one.field.origin else []
@@ -172,7 +179,7 @@ def _of_model(one: Shown, field: Field, pixels: NDArray[np.uint8], compared: boo
 def _tissue(one: Shown, field: Field, pixels: NDArray[np.uint8], columns: int, compared: bool) -> LayerData:
     """Return the picture again under maps that lie beside it, once per head, with less detail the more heads."""
     rows, width = one.values.shape[1:3] if one.view.grid else one.values.shape[:2]
-    cell = one.answer["scale"]
+    cell = one.result.cell
     detail = min(int(cell[0]), TISSUE_DETAIL) if one.view.grid else int(cell[0])
     step = cell[0] / detail
     picks = [
@@ -183,7 +190,7 @@ def _tissue(one: Shown, field: Field, pixels: NDArray[np.uint8], columns: int, c
     count = len(one.values) if one.view.grid else 1
     if count > 1:
         picture, _ = mosaic(np.broadcast_to(picture, (count, *picture.shape)), columns, GAP * detail)
-    what = f"tissue for {one.answer['model']['name']}" if compared else "tissue for the heads"
+    what = f"tissue for {one.result.model.name}" if compared else "tissue for the heads"
     return derived(field, picture, what, f"{KEYS}tissue/{one.slot}", {}, cell=(step, step), first=((step - 1) / 2,) * 2, rgb=True)
 
 

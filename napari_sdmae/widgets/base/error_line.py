@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.widgets.base.text import Banner, TextDialog
-from napari_sdmae.widgets.worker_client import Failure
+from napari_sdmae.worker.protocol import ErrorCode, WorkerError
 
 
 class FailureLine(QWidget):
@@ -16,7 +16,7 @@ class FailureLine(QWidget):
         self.banner = Banner("error", self)
         self.button = QPushButton("Details…", self)
         self.button.setToolTip("Show the full error message.")
-        self.failure: Failure | None = None
+        self.failure: WorkerError | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.banner)
@@ -24,7 +24,7 @@ class FailureLine(QWidget):
         self.button.clicked.connect(lambda: self.details().show())
         self.hide()
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: WorkerError) -> None:
         """Show `failure`."""
         self.failure = failure
         self.banner.show_text(failure.line)
@@ -33,7 +33,7 @@ class FailureLine(QWidget):
 
     def say(self, line: str) -> None:
         """Show `line`, a problem that needs no further details."""
-        self.fail(Failure(line, ""))
+        self.fail(WorkerError(ErrorCode.INVALID, line))
 
     def clear(self) -> None:
         """Hide."""

@@ -1,4 +1,4 @@
-"""No answer outlives its question: the one rule by which docks show, hide and drop answers (docs/decisions/0064)."""
+"""No result outlives its request: the one rule by which docks show, hide and drop results (docs/decisions/0064)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.canvas.crops import overlap
 from napari_sdmae.widgets.canvas.layer_region import Taken
 from napari_sdmae.widgets.canvas.show_layers import restore_layers, withdraw_layers
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import Request, ResultT, WorkerError
 
 CHANGES = ("set_data", "data", "scale", "translate", "rotate", "shear", "affine", "units")
 """Events of a picture's layer after which it is looked at again; napari also sends the first when a slider moves."""
@@ -24,7 +25,7 @@ PAUSE = 100
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question: the pixels, what was chosen beside them (model, settings), and other layers that it needs (strokes)."""
+    """What a request is about: the pixels, what was chosen (model, settings), and other layers that it needs (strokes)."""
 
     taken: Taken
     choices: Hashable
@@ -33,20 +34,20 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An answer on the canvas: its question, what the dock keeps of it, and the ids of its layers."""
+    """A result on the canvas: what was asked, what the dock keeps of it, and the ids of its layers."""
 
     asked: Asked
-    answer: Any
+    content: Any
     ids: frozenset[str]
 
 
 class Standing(QObject):
-    """Asks the worker for one dock, and keeps canvas and dock true.
+    """Submits the requests of one dock to the worker, and keeps canvas and dock true.
 
-    An answer stands while its picture is in the viewer with the same pixels at the same place and scale, and model and settings
-    are those it was asked with. A question that falls before it is answered is dropped, with its answer or failure. Layers of an
-    answer that fell are hidden and marked, and come back if it stands again; so are those of another picture that lie over the
-    one that is chosen.
+    A result stands while its picture is in the viewer with the same pixels at the same place and scale, and model and settings
+    are those it was requested with. A request that falls before its result comes is dropped, with its result or failure. Layers
+    of a result that fell are hidden and marked, and come back if it stands again; so are those of another picture that lie over
+    the one that is chosen.
 
     Parameters
     ----------
@@ -57,9 +58,9 @@ class Standing(QObject):
     chosen
         Returns the image layer chosen in the dock.
     choices
-        Returns what is chosen beside it, equal while the same question would be asked.
+        Returns what is chosen beside it, equal while the same request would be submitted.
     dock
-        The widget that asks.
+        The widget that submits.
     failure
         Where it shows what went wrong; cleared when another picture, model or setting is chosen.
     kept
@@ -67,7 +68,7 @@ class Standing(QObject):
 
     Notes
     -----
-    ``changed()`` when an answer came to stand or ceased to: the dock says what is true of :attr:`current`.
+    ``changed()`` when a result came to stand or ceased to: the dock says what is true of :attr:`current`.
     """
 
     changed = Signal()
@@ -100,48 +101,48 @@ class Standing(QObject):
         self._timer.timeout.connect(self.check)
         connect_while_alive(self, viewer.layers.events.removed, lambda _event=None: self.check())
 
-    def ask(
+    def submit(
         self,
         asked: Asked,
-        question: Any,
-        on_answer: Callable[[Taken, Any], None],
-        on_error: Callable[[Failure], None],
+        request: Callable[[], Request[ResultT]],
+        on_result: Callable[[Taken, ResultT], None],
+        on_error: Callable[[WorkerError], None],
         *,
         purpose: str,
         live: bool = False,
     ) -> None:
-        """Ask `question`; the answer comes with the pixels, called as their layer is then, unless the question fell meanwhile."""
+        """Submit `request`; the result comes with the pixels, called as their layer is then, unless it fell meanwhile."""
 
-        def receive(answer: Any) -> None:
+        def receive(result: ResultT) -> None:
             if self._settle(purpose, asked):
-                on_answer(asked.taken.renamed(), answer)
+                on_result(asked.taken.renamed(), result)
 
-        def fail(failure: Failure) -> None:
+        def fail(error: WorkerError) -> None:
             if self._settle(purpose, asked):
-                on_error(failure)
+                on_error(error)
 
         self._note = ""
         self._situation = id(self._chosen()), self._choices()
         self._watch(asked.taken.layer)
         self._pending[purpose] = asked
-        self._worker.ask(question, receive, fail, user=self._dock, purpose=purpose, live=live)
+        self._worker.submit(request, receive, fail, user=self._dock, purpose=purpose, live=live)
 
     def cancel(self, purpose: str) -> None:
-        """Stop computing an answer; what was shown before stays."""
+        """Stop computing a result; what was shown before stays."""
         self._pending.pop(purpose, None)
         self._worker.cancel(self._dock, purpose)
         self._note = "Cancelled."
         self.changed.emit()
 
-    def show(self, asked: Asked, answer: Any, ids: Sequence[str]) -> None:
-        """Know that the answer to `asked` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
+    def show(self, asked: Asked, content: Any, ids: Sequence[str]) -> None:
+        """Know that the result for `asked` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
         source = asked.taken.field.source.id
-        self._shown[source] = Shown(asked, answer, frozenset(ids))
+        self._shown[source] = Shown(asked, content, frozenset(ids))
         withdraw_layers(self._viewer, f"{source}/{self._keys}", ids)
         self.check()
 
     def withdraw(self, source: str, note: str = "") -> None:
-        """Take back what is shown and awaited of the picture `source`: a new question about it failed, or cannot be asked."""
+        """Take back what is shown and awaited of the picture `source`: a new request about it failed, or cannot be made."""
         self._shown.pop(source, None)
         for purpose in [one for one, asked in self._pending.items() if asked.taken.field.source.id == source]:
             del self._pending[purpose]
@@ -151,30 +152,30 @@ class Standing(QObject):
         self.changed.emit()
 
     def waiting(self, purpose: str) -> bool:
-        """Tell whether an answer is awaited."""
+        """Return whether a result is awaited."""
         return purpose in self._pending
 
     @property
     def current(self) -> Shown | None:
-        """The answer about the chosen picture, if there is one that stands."""
+        """The result for the chosen picture, if there is one that stands."""
         shown = self.newest
         return shown if shown is not None and not self._fault(shown.asked) else None
 
     @property
     def newest(self) -> Shown | None:
-        """The answer about the chosen picture that came last, whether it stands or not."""
+        """The result for the chosen picture that came last, whether it stands or not."""
         layer = self._chosen()
         return None if layer is None else self._shown.get(str(layer.unique_id))
 
     @property
     def note(self) -> str:
-        """Why there is no answer about the chosen picture any more, or an empty text."""
+        """Why there is no result for the chosen picture any more, or an empty text."""
         shown = self.newest
         fault = "" if shown is None else self._fault(shown.asked)
         return self._note or (f"Out of date: {fault}." if fault else "")
 
     def check(self) -> None:
-        """Drop the questions, and hide the answers, that do not stand; bring back those that do again."""
+        """Drop the requests, and hide the results, that do not stand; bring back those that do again."""
         self._timer.stop()
         situation = id(self._chosen()), self._choices()
         if situation != self._situation:
@@ -184,7 +185,7 @@ class Standing(QObject):
             if fault := self._fault(asked):
                 del self._pending[purpose]
                 self._worker.forget(self._dock, purpose)
-                self._note = f"The answer is dropped: {fault} meanwhile."
+                self._note = f"The result is dropped: {fault} meanwhile."
         for source, shown in list(self._shown.items()):
             self._show_or_hide(source, shown)
         self.changed.emit()
@@ -200,7 +201,7 @@ class Standing(QObject):
             del self._shown[source]
 
     def _fault(self, asked: Asked) -> str:
-        """Return why a question does not stand, or an empty text."""
+        """Return why a request does not stand, or an empty text."""
         return self._lost(asked) or ("" if asked.choices == self._choices() else "the model or a setting was changed")
 
     def _lost(self, asked: Asked) -> str:
@@ -217,7 +218,7 @@ class Standing(QObject):
         return chosen is not None and chosen is not layer and overlap(chosen, layer) > 0
 
     def _settle(self, purpose: str, asked: Asked) -> bool:
-        """Tell whether an outcome is wanted; of a drag also that of an earlier question."""
+        """Tell whether an outcome is wanted; of a drag also that of an earlier request."""
         if self._pending.get(purpose) is not asked:
             return not self._fault(asked)
         self.check()  # may drop it

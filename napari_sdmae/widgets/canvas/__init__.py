@@ -1,1 +1,1 @@
-"""The viewer's layers: reading regions of them, showing answers, drawing on them."""
+"""The viewer's layers: reading regions of them, showing results, drawing on them."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import LabelClass, make_classes
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import class_of_in, classes_in, plugin_metadata
 from napari_sdmae.widgets.canvas.crops import Pair, Pieces, Plane, image_shape, label_data, overlap, planes_of, sampled
 
 Floats = NDArray[np.float64]
@@ -118,8 +118,7 @@ def _renamed(classes: Sequence[LabelClass], names: Sequence[str]) -> tuple[Label
 
 
 def _known_classes(layer: Any) -> tuple[LabelClass, ...]:
-    entries = layer.metadata.get(KEY, {}).get("classes", ())
-    return tuple(one if isinstance(one, LabelClass) else LabelClass.model_validate(one) for one in entries)
+    return classes_in(plugin_metadata(layer))
 
 
 def _painted_slices(layer: Any) -> list[tuple[int, ...]]:
@@ -139,8 +138,7 @@ def _painted(plane: Plane, task: str, edge: int) -> Iterator[LabelledPicture]:
     labels = label_data(plane.pair.labels)[plane.label_index]
     rows, columns = np.flatnonzero(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
     box = (rows[0] - 0.5, columns[0] - 0.5, rows[-1] + 0.5, columns[-1] + 0.5)
-    class_of: Mapping[int, int] = plane.pair.labels.metadata.get(KEY, {}).get("class_of", {}) if task == "instances" else {}
-    class_of = {int(number): int(value) for number, value in class_of.items()}
+    class_of = class_of_in(plugin_metadata(plane.pair.labels)) if task == "instances" else {}
     for piece in Pieces(plane, box, MARGIN[task], edge):
         inside = sampled(labels, plane, piece)
         if not inside.any():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
 from napari_sdmae.labels.label_map import LabelClass, colour_of
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import class_of_in, classes_in, plugin_metadata, update_metadata
 
 SHOWN = "shown"
 EIGHT = np.ones((3, 3), int)
@@ -29,41 +29,31 @@ EIGHT = np.ones((3, 3), int)
 
 def has_meaning(layer: Labels) -> bool:
     """Tell whether the labels of `layer` are of known classes."""
-    return bool(mark_of(layer).get("classes"))
+    return bool(plugin_metadata(layer).get("classes"))
 
 
 def has_objects(layer: Labels) -> bool:
     """Tell whether each label is one object, not a class."""
-    return bool(mark_of(layer).get("instances", False))
+    return bool(plugin_metadata(layer).get("instances", False))
 
 
 def classes_of(layer: Labels) -> tuple[LabelClass, ...]:
     """Return the classes that `layer` knows."""
-    return tuple(LabelClass.model_validate(one) for one in mark_of(layer).get("classes", ()))
+    return classes_in(plugin_metadata(layer))
 
 
 def class_value(layer: Labels, label: int) -> int:
     """Return the class value of a label; of an object without one, that of the first class."""
     if not has_objects(layer):
         return label
-    known = {int(key): int(value) for key, value in mark_of(layer).get("class_of", {}).items()}
+    known = class_of_in(plugin_metadata(layer))
     classes = classes_of(layer)
     return known.get(label, classes[0].value if classes else 1)
 
 
-def mark_of(layer: Any) -> dict[str, Any]:
-    """Return what this plugin wrote into a layer's metadata."""
-    return dict(layer.metadata.get(KEY, {}))
-
-
-def write_mark(layer: Any, **values: Any) -> None:
-    """Keep `values` in a layer's metadata."""
-    layer.metadata = {**layer.metadata, KEY: mark_of(layer) | values}
-
-
 def signature(layer: Labels) -> int:
     """Return a number that is another one whenever a label or an object's class is: 13 ms for 4096 × 4096 labels."""
-    class_of = mark_of(layer).get("class_of", {})
+    class_of = plugin_metadata(layer).get("class_of", {})
     pairs = np.stack([np.fromiter(some, np.int64, len(class_of)) for some in (class_of.keys(), class_of.values())])
     classes = np.ascontiguousarray(pairs[:, np.argsort(pairs[0])])
     return zlib.crc32(np.ascontiguousarray(plane_of(layer)).data, zlib.crc32(classes.data))
@@ -71,19 +61,19 @@ def signature(layer: Labels) -> int:
 
 def keep_as_shown(layer: Labels) -> None:
     """Remember the labels as they came, to tell later whether a person has changed them."""
-    write_mark(layer, **{SHOWN: signature(layer)})
+    update_metadata(layer, **{SHOWN: signature(layer)})
 
 
 def is_corrected(layer: Labels) -> bool:
     """Tell whether a person has changed the labels since they came; a stroke that was undone is none."""
-    shown = mark_of(layer).get(SHOWN)
+    shown = plugin_metadata(layer).get(SHOWN)
     return shown is not None and shown != signature(layer)
 
 
 def set_aside(layer: Labels) -> None:
     """Make corrected labels a layer of their own, which no later answer replaces."""
     layer.name = f"{layer.name} (corrected)"
-    write_mark(layer, id=f"corrected/{layer.unique_id}", name=layer.name)
+    update_metadata(layer, id=f"corrected/{layer.unique_id}", name=layer.name)
 
 
 def plane_of(layer: Labels) -> NDArray[Any]:
@@ -94,7 +84,7 @@ def plane_of(layer: Labels) -> NDArray[Any]:
 
 def new_object(layer: Labels, value: int) -> int:
     """Return a label that is not in use yet, made an object of class `value` and chosen to paint with."""
-    used = [int(plane_of(layer).max(initial=0)), *(int(label) for label in mark_of(layer).get("class_of", {}))]
+    used = [int(plane_of(layer).max(initial=0)), *class_of_in(plugin_metadata(layer))]
     label = max(used) + 1
     set_class(layer, label, value)
     layer.selected_label = label
@@ -103,8 +93,7 @@ def new_object(layer: Labels, value: int) -> int:
 
 def set_class(layer: Labels, label: int, value: int) -> None:
     """Say that the object `label` is of class `value`, and give it that class's colour."""
-    class_of = {int(key): int(one) for key, one in mark_of(layer).get("class_of", {}).items()}
-    write_mark(layer, class_of=class_of | {label: value})
+    update_metadata(layer, class_of=class_of_in(plugin_metadata(layer)) | {label: value})
     _colour(layer, {label: value})
 
 

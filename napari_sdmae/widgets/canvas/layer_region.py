@@ -1,4 +1,4 @@
-"""Which pixels of an image layer a question is about: pure decisions, then one read."""
+"""Which pixels of an image layer a request is about: pure decisions, then one read."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.intensity import UnknownKind, as_rgb8
-from napari_sdmae.layers.base import KEY, Source
+from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
+from napari_sdmae.layers.base import Source
 
 Colours = Literal["colour", "grey"]
 COLOUR_NAMES = ("c", "ch", "channel", "channels", "rgb", "colour", "color")
@@ -130,12 +131,12 @@ def _colour_axis(leading: Sequence[int], names: Sequence[str]) -> int | None:
 
 def meant(layer: Any) -> Colours:
     """Return how a person wants a doubtful axis of `layer` to be taken; colours unless it was said otherwise."""
-    return "grey" if layer.metadata.get(KEY, {}).get("planes") == "grey" else "colour"
+    return "grey" if plugin_metadata(layer).get("planes") == "grey" else "colour"
 
 
 def mean(layer: Any, colours: Colours) -> None:
     """Keep with `layer` how its doubtful axis is meant."""
-    layer.metadata = {**layer.metadata, KEY: layer.metadata.get(KEY, {}) | {"planes": colours}}
+    update_metadata(layer, planes=colours)
 
 
 def taken_text(layer: Any, picture: LayerPicture, index: Sequence[int]) -> str:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
-from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
+from napari_sdmae.layers.base import LayerData
 from napari_sdmae.widgets.canvas.edit_labels import is_corrected, set_aside
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
@@ -69,12 +70,12 @@ def look_at(viewer: Any, layers: Iterable[Layer]) -> None:
 
 def find_layer(viewer: Any, identity: str) -> Layer | None:
     """Return the layer whose ``metadata["sdmae"]["id"]`` is `identity`, or None."""
-    return next((layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("id") == identity), None)
+    return next((layer for layer in viewer.layers if plugin_metadata(layer).get("id") == identity), None)
 
 
 def is_shown(layer: Layer | None) -> bool:
     """Tell whether `layer` is there and says what is true."""
-    return layer is not None and not layer.metadata.get(KEY, {}).get("withdrawn", False)
+    return layer is not None and not plugin_metadata(layer).get("withdrawn", False)
 
 
 def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> None:
@@ -85,7 +86,7 @@ def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> Non
     image layers are removed and others added (docs/decisions/0064).
     """
     for layer in viewer.layers:
-        mark = layer.metadata.get(KEY, {})
+        mark = plugin_metadata(layer)
         identity = mark.get("id", "")
         if not identity.startswith(prefix) or identity in keep or mark.get("withdrawn"):
             continue
@@ -100,10 +101,10 @@ def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> Non
 def restore_layers(viewer: Any, identities: Collection[str]) -> None:
     """Show the layers `identities` again where they were withdrawn: their answer is true after all."""
     for layer in viewer.layers:
-        mark = layer.metadata.get(KEY, {})
+        mark = plugin_metadata(layer)
         if mark.get("id") in identities and mark.get("withdrawn"):
             mark = {name: value for name, value in mark.items() if name not in ("withdrawn", "visible")}
-            layer.visible = layer.metadata[KEY].get("visible", True)
+            layer.visible = layer.metadata[METADATA_KEY].get("visible", True)
             _rename(layer, mark, mark["name"].removesuffix(OUTDATED))
 
 
@@ -112,7 +113,7 @@ def _rename(layer: Layer, mark: dict[str, Any], name: str) -> None:
     if layer.name == mark["name"]:
         layer.name = name
         mark = mark | {"name": layer.name}
-    layer.metadata = {**layer.metadata, KEY: mark}
+    layer.metadata = {**layer.metadata, METADATA_KEY: mark}
 
 
 def next_limits(current: Limits, given: Limits | None, new: Limits | None) -> Limits | None:
@@ -123,7 +124,7 @@ def next_limits(current: Limits, given: Limits | None, new: Limits | None) -> Li
 
 
 def _show(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> Layer:
-    layer = find_layer(viewer, attributes["metadata"][KEY]["id"])
+    layer = find_layer(viewer, attributes["metadata"][METADATA_KEY]["id"])
     if layer is not None and not _same_kind(layer, data, attributes, kind):
         viewer.layers.remove(layer)
         layer = None
@@ -146,7 +147,7 @@ def _same_kind(layer: Layer, data: Any, attributes: dict[str, Any], kind: str) -
 
 
 def _update(layer: Layer, data: Any, attributes: dict[str, Any]) -> None:
-    before = layer.metadata[KEY]
+    before = layer.metadata[METADATA_KEY]
     untouched = layer.name == before["name"]
     visible = bool(before.get("visible", True)) if before.get("withdrawn") else layer.visible
     layer.visible = True  # of a hidden layer napari keeps the view of the old data: fewer points raise an IndexError
@@ -190,9 +191,9 @@ def _mark(layer: Layer, attributes: dict[str, Any], name: str | None = None) -> 
 
     napari changes a name that is taken, so the name is read back.
     """
-    mark = attributes["metadata"][KEY] | {"name": layer.name if name is None else name}
+    mark = attributes["metadata"][METADATA_KEY] | {"name": layer.name if name is None else name}
     if "opacity" in attributes:
         mark["opacity"] = attributes["opacity"]
     if "contrast_limits" in attributes:
         mark["limits"] = tuple(attributes["contrast_limits"])
-    return {**layer.metadata, KEY: mark}
+    return {**layer.metadata, METADATA_KEY: mark}

@@ -28,7 +28,7 @@ class FinetuneWidget(RunDock):
     napari_viewer
         The viewer whose labels are taken, and that shows validation images.
     worker
-        Who answers questions about the images; by default the one of this viewer process.
+        The client of the query worker; by default the one of this viewer process.
     """
 
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:

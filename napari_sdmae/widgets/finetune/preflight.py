@@ -7,18 +7,18 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.config.finetune import FinetuneConfig, Part
+from napari_sdmae.data.labelled.inspect import LabelledInspection, ScaleRange
 from napari_sdmae.humanize import count, sentence
 from napari_sdmae.widgets.base.number_table import NumbersTable
 from napari_sdmae.widgets.base.text import Banner, TextDialog, text_label
 from napari_sdmae.widgets.finetune.readiness import FoundLabels
 from napari_sdmae.widgets.runs.preflight import device_line
-from napari_sdmae.widgets.worker_client import Failure, QueryWorker
+from napari_sdmae.widgets.worker_client import QueryWorker
+from napari_sdmae.worker.protocol import DevicesRequest, DevicesResult, ErrorCode, InspectLabelledRequest, WorkerError
 
 WAIT_MS = 500  # after the last change of a setting
-PARTS = {"train": "train", "validation": "select", "test": "test"}
-SINGLE = "single images were kept apart"
-"""In a warning: what was to be kept together could not be."""
+PARTS: dict[Part, str] = {"train": "train", "validation": "select", "test": "test"}
 
 
 class LabelledPreflight(QWidget):
@@ -36,7 +36,7 @@ class LabelledPreflight(QWidget):
         self._worker = worker
         self._config: FinetuneConfig | None = None
         self._asked: dict[str, Any] = {}
-        self._devices: dict[str, Any] | None = None
+        self._devices: DevicesResult | None = None
         self.checking = False
         self.found: FoundLabels | None = None
         self.failed = ""
@@ -65,7 +65,7 @@ class LabelledPreflight(QWidget):
         relevant = {name: getattr(config, name) for name in ("task", "data", "labels", "image_mpp", "seed")}
         if relevant != self._asked:
             self._asked = relevant
-            self._worker.forget(self, "inspect_labelled")  # an answer about other images must not be taken for one about these
+            self._worker.forget(self, "inspect_labelled")  # a result about other images must not be taken for one about these
             self._become(checking=True)
             self._timer.start()
 
@@ -76,43 +76,52 @@ class LabelledPreflight(QWidget):
 
     def _ask(self) -> None:
         assert self._config is not None
-        question = {"kind": "inspect_labelled", "settings": self._config.model_dump(mode="json")}
-        self._worker.ask(question, self._inspected, self._failed, user=self, purpose="inspect_labelled")
+        request = InspectLabelledRequest(self._config)
+        self._worker.submit(request, self._inspected, self._failed, user=self, purpose="inspect_labelled")
 
-    def _inspected(self, answer: dict[str, Any]) -> None:
-        if answer["problem"]:
-            self._become(checking=False, failed=sentence(answer["problem"]))
-            return
-        self.unusable = [(str(file), str(reason)) for file, reason in answer["unusable"]]
-        images = {part: int(answer["parts"][part]["images"]) for part in PARTS}
-        self._become(checking=False, found=FoundLabels(**images, unusable=len(self.unusable)), answer=answer)
+    def _inspected(self, found: LabelledInspection) -> None:
+        self.unusable = list(found.unusable)
+        train, validation, test = (found.parts[part].images for part in PARTS)
+        self._become(checking=False, found=FoundLabels(train, validation, test, len(self.unusable)), inspection=found)
         if self._devices is None:
-            self._worker.ask({"kind": "devices"}, self._know_devices, lambda failure: None, user=self, purpose="devices")
+            self._worker.submit(DevicesRequest(), self._show_devices, lambda _: None, user=self, purpose="devices")
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: WorkerError) -> None:
+        if failure.code is ErrorCode.UNUSABLE_DATA:  # which stays so until other images or settings are chosen
+            self._become(checking=False, failed=sentence(failure.line))
+            return
         self._asked = {}
         self._become(checking=False, failed=failure.line)
 
     def _become(
-        self, *, checking: bool, found: FoundLabels | None = None, failed: str = "", answer: dict[str, Any] | None = None
+        self,
+        *,
+        checking: bool,
+        found: FoundLabels | None = None,
+        failed: str = "",
+        inspection: LabelledInspection | None = None,
     ) -> None:
         self.checking, self.found, self.failed = checking, found, failed
-        self.summary.setText("Looking at the labelled images…" if checking else failed or (summary(answer) if answer else ""))
+        self.summary.setText(
+            "Looking at the labelled images…" if checking else failed or (summary(inspection) if inspection else "")
+        )
         self.summary.setVisible(bool(self.summary.text()))
-        self.numbers.show_texts(amounts(answer) if answer else {})
-        self.warning.show_text("\n".join(sentence(line) for line in answer["warnings"]) if answer else "")
+        self.numbers.show_texts(amounts(inspection) if inspection else {})
+        self.warning.show_text("\n".join(sentence(line) for line in inspection.warnings) if inspection else "")
         self.list_button.setVisible(bool(found and found.unusable))
         self._show_device()
         self.changed.emit()
 
-    def _know_devices(self, answer: dict[str, Any]) -> None:
-        self._devices = answer
+    def _show_devices(self, devices: DevicesResult) -> None:
+        self._devices = devices
         self._show_device()
 
     def _show_device(self) -> None:
-        known = self._devices is not None and self._config is not None and self.found is not None
-        self.device_note.setText(device_line(self._devices, self._config.device) if known else "")  # type: ignore[arg-type, union-attr]
-        self.device_note.setVisible(known)
+        line = ""
+        if self._devices is not None and self._config is not None and self.found is not None:
+            line = device_line(self._devices, self._config.device)
+        self.device_note.setText(line)
+        self.device_note.setVisible(bool(line))
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -123,23 +132,24 @@ class LabelledPreflight(QWidget):
         self.list_button.clicked.connect(self.show_unusable)
 
 
-def summary(answer: dict[str, Any]) -> str:
+def summary(found: LabelledInspection) -> str:
     """Return what was found, in words."""
-    unusable = len(answer["unusable"])
-    lines = [f"{answer['images']:,} labelled images" + (f", {unusable:,} more cannot be used" if unusable else "")]
-    parts = ", ".join(f"{answer['parts'][part]['images']:,} to {words}" for part, words in PARTS.items())
-    together = answer["grouped_by"] and not any(SINGLE in line for line in answer["warnings"])
-    lines.append(parts + (f"; each {answer['grouped_by']} on one side" if together else ""))
-    scale = answer["mpp"]
-    low, high = scale["smallest"], scale["largest"]
-    known = (
-        "unknown" if low is None else f"{low:.3g} µm/px" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} µm/px"
-    )
-    lines.append(f"Scale: {known}" + (f", of {scale['unknown']:,} images unknown" if scale["unknown"] and low else ""))
-    return "\n".join([*lines, f"{sentence(answer['amount'])} of each class:"])
+    unusable = len(found.unusable)
+    lines = [f"{found.images:,} labelled images" + (f", {unusable:,} more cannot be used" if unusable else "")]
+    parts = ", ".join(f"{found.parts[part].images:,} to {words}" for part, words in PARTS.items())
+    lines.append(parts + (f"; each {found.grouped_by} on one side" if found.grouped_by else ""))
+    return "\n".join([*lines, f"Scale: {_scale(found.mpp)}", f"{sentence(found.amount)} of each class:"])
 
 
-def amounts(answer: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _scale(mpp: ScaleRange) -> str:
+    low, high = mpp.smallest, mpp.largest
+    if low is None or high is None:
+        return "unknown"
+    known = f"{low:.3g} µm/px" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} µm/px"
+    return known + (f", of {mpp.unknown:,} images unknown" if mpp.unknown else "")
+
+
+def amounts(found: LabelledInspection) -> dict[str, dict[str, str]]:
     """Return how much of each class is in each part: pixels, objects or images."""
-    parts = [(words, answer["parts"][part]["amounts"]) for part, words in PARTS.items()]
-    return {one["name"]: {words: count(given[one["name"]]) for words, given in parts} for one in answer["classes"]}
+    parts = [(words, found.parts[part].amounts) for part, words in PARTS.items()]
+    return {one.name: {words: count(given[one.name]) for words, given in parts} for one in found.classes}

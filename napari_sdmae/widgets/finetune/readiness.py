@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FoundLabels:
-    """The pre-flight's answer: usable images of each part, and how many cannot be used."""
+    """The result of the pre-flight: usable images of each part, and how many cannot be used."""
 
     train: int
     validation: int

@@ -10,7 +10,7 @@ from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.dock import narrow_combo
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.canvas.command_line import NotRepeatable
@@ -22,7 +22,7 @@ WHOLE, VIEW = "Whole picture", "Current view"
 
 def is_source(layer: Layer) -> bool:
     """Tell whether `layer` is a picture of its own, not one that this plugin derived from another."""
-    return isinstance(layer, Image) and "id" not in layer.metadata.get(KEY, {})
+    return isinstance(layer, Image) and "id" not in plugin_metadata(layer)
 
 
 class ImageInput(QObject):
@@ -71,7 +71,7 @@ class ImageInput(QObject):
     @staticmethod
     def file_of(layer: Any) -> str:
         """Return the file `layer` was read from, or an empty text."""
-        return str(layer.metadata.get(KEY, {}).get("file") or layer.source.path or "") if layer is not None else ""
+        return str(plugin_metadata(layer).get("file") or layer.source.path or "") if layer is not None else ""
 
     def choose(self, layer: Layer) -> None:
         """Choose `layer`."""

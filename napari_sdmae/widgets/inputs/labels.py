@@ -7,7 +7,7 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.dock import narrow_combo
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.inputs.image import fill_box
@@ -48,4 +48,4 @@ class LabelsInput(QObject):
 
 def _usable(layer: Any) -> bool:
     """Tell whether `layer` is a Labels layer that says what is true."""
-    return isinstance(layer, Labels) and not layer.metadata.get(KEY, {}).get("withdrawn", False)
+    return isinstance(layer, Labels) and not plugin_metadata(layer).get("withdrawn", False)

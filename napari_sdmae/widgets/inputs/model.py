@@ -112,7 +112,7 @@ class ModelInput(QWidget):
             self.choose(holder(path))
 
     def used(self) -> None:
-        """Put the model first in the list of recent ones: a question about it was asked."""
+        """Put the model first in the list of recent ones: a request was submitted for it."""
         remember_recent(self._recent, self.model)
 
     def refresh(self) -> None:

@@ -25,7 +25,7 @@ class PretrainWidget(RunDock):
     napari_viewer
         The viewer that shows the probe tiles.
     worker
-        Who answers questions about the images; by default the one of this viewer process.
+        The client of the query worker; by default the one of this viewer process.
     """
 
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:

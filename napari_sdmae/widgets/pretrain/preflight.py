@@ -9,17 +9,28 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.data.tiles.inspect import Inspection
 from napari_sdmae.widgets.base.text import TextDialog, text_label
 from napari_sdmae.widgets.pretrain.readiness import Found
 from napari_sdmae.widgets.runs.contact_sheet import Picture, contact_sheet
 from napari_sdmae.widgets.runs.preflight import device_line
-from napari_sdmae.widgets.worker_client import Failure, QueryWorker
+from napari_sdmae.widgets.worker_client import QueryWorker
+from napari_sdmae.worker.protocol import (
+    ContactSheetRequest,
+    ContactSheetResult,
+    DevicesRequest,
+    DevicesResult,
+    InspectRequest,
+    TrainingMemoryRequest,
+    TrainingMemoryResult,
+    WorkerError,
+)
 
 WAIT_MS = 500  # after the last change of a setting
 TILES = 8
 IMAGES = ("data", "tiles")
 MEMORY = ("model", "loss", "batch_size", "micro_batch", "mask_ratio", "device", "precision")
-"""Settings on which the two answers depend: changing another asks nothing."""
+"""Settings on which the two results depend: changing another submits nothing."""
 SHEET = (*IMAGES, "model", "mask_ratio", "augmentation", "seed")
 """Settings on which the contact sheet depends."""
 
@@ -54,7 +65,7 @@ class Preflight(QWidget):
         self.sheet_note = text_label(parent=self)
         self.device_note = text_label(parent=self)
         self.memory_note = text_label(parent=self)
-        self._devices: dict[str, Any] | None = None
+        self._devices: DevicesResult | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MS)
@@ -77,7 +88,7 @@ class Preflight(QWidget):
             self._forget_sheet()
         if relevant != self._asked:
             self._asked = relevant
-            self._worker.forget(self, "inspect")  # an answer about other images must not be taken for one about these
+            self._worker.forget(self, "inspect")  # a result about other images must not be taken for one about these
             self._become(checking=True, found=None)
             self._timer.start()
         elif self.found is not None and _chosen(config, MEMORY) != self._estimated:
@@ -92,10 +103,10 @@ class Preflight(QWidget):
             return
         self.sheet_button.setEnabled(False)
         self.sheet_note.setText("Drawing tiles…")
-        question = {"kind": "contact_sheet", "settings": self._config.model_dump(mode="json"), "tiles": TILES, "seed": self._draw}
+        request = ContactSheetRequest(self._config, TILES, self._draw)
         self._draw += 1
         self._drawn = _chosen(self._config, SHEET)
-        self._worker.ask(question, self._show_sheet, self._sheet_failed, user=self, purpose="contact_sheet")
+        self._worker.submit(request, self._show_sheet, self._sheet_failed, user=self, purpose="contact_sheet")
 
     def show_unusable(self) -> None:
         """List the files that cannot be used."""
@@ -107,15 +118,14 @@ class Preflight(QWidget):
         if self.found is not None:
             self._ask_memory()
             return
-        question = {"kind": "inspect", "settings": self._config.model_dump(mode="json")}
-        self._worker.ask(question, self._inspected, self._failed, user=self, purpose="inspect")
+        self._worker.submit(InspectRequest(self._config), self._inspected, self._failed, user=self, purpose="inspect")
 
-    def _inspected(self, answer: dict[str, Any]) -> None:
-        self.unusable = [(str(file), str(reason)) for file, reason in answer["unusable"]]
-        found = Found(answer["images"], len(self.unusable), answer["tiles"])
-        self._become(checking=False, found=found, summary=answer["summary"])
+    def _inspected(self, inspection: Inspection) -> None:
+        self.unusable = inspection.unusable
+        found = Found(inspection.images, len(self.unusable), inspection.tiles)
+        self._become(checking=False, found=found, summary=inspection.summary())
         if self._devices is None:
-            self._worker.ask({"kind": "devices"}, self._show_devices, lambda failure: None, user=self, purpose="devices")
+            self._worker.submit(DevicesRequest(), self._show_devices, lambda _: None, user=self, purpose="devices")
         self._ask_memory()
 
     def _ask_memory(self) -> None:
@@ -123,22 +133,18 @@ class Preflight(QWidget):
         assert self._config is not None
         assert self.found is not None
         self._estimated = _chosen(self._config, MEMORY)
-        question = {
-            "kind": "training_memory",
-            "settings": self._config.model_dump(mode="json"),
-            "tiles": self.found.tiles or None,
-        }
-        self._worker.ask(question, self._show_memory, self._memory_failed, user=self, purpose="training_memory")
+        request = TrainingMemoryRequest(self._config, self.found.tiles or None)
+        self._worker.submit(request, self._show_memory, self._memory_failed, user=self, purpose="training_memory")
 
-    def _show_memory(self, answer: dict[str, Any]) -> None:
-        self.memory_note.setText(answer["line"])
+    def _show_memory(self, result: TrainingMemoryResult) -> None:
+        self.memory_note.setText(result.line)
         self._show()
 
-    def _memory_failed(self, failure: Failure) -> None:
+    def _memory_failed(self, failure: WorkerError) -> None:
         self.memory_note.setText(failure.line)
         self._show()
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: WorkerError) -> None:
         self._asked = {}
         self._become(checking=False, found=None, failed=failure.line)
 
@@ -164,17 +170,17 @@ class Preflight(QWidget):
             self.sheet_note.setText("")
         self.sheet_note.setVisible(bool(self.sheet_note.text()))
 
-    def _show_devices(self, answer: dict[str, Any]) -> None:
-        self._devices = answer
+    def _show_devices(self, devices: DevicesResult) -> None:
+        self._devices = devices
         self._show()
 
-    def _show_sheet(self, answer: dict[str, Any]) -> None:
+    def _show_sheet(self, result: ContactSheetResult) -> None:
         self.sheet_button.setEnabled(True)
         self.sheet_button.setText("Show other tiles")
         if not self.found:
             return
-        self.sheet.show_array(contact_sheet(answer["tiles"], answer["masked"]))
-        self.sheet_note.setText(f"{answer['tile_size']} px tiles, below each what the encoder is shown of it.")
+        self.sheet.show_array(contact_sheet(result.tiles, result.masked))
+        self.sheet_note.setText(f"{result.tile_size} px tiles, below each what the encoder is shown of it.")
         self._show()
 
     def _forget_sheet(self) -> None:
@@ -186,7 +192,7 @@ class Preflight(QWidget):
         self.sheet_note.setText("")
         self._show()
 
-    def _sheet_failed(self, failure: Failure) -> None:
+    def _sheet_failed(self, failure: WorkerError) -> None:
         self.sheet_button.setEnabled(True)
         self.sheet_note.setText(failure.line)
         self._show()

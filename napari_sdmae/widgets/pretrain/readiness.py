@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Found:
-    """The pre-flight's answer: images that can be used, files that cannot, tiles left after the tissue filter."""
+    """The result of the pre-flight: images that can be used, files that cannot, tiles left after the tissue filter."""
 
     images: int
     unusable: int

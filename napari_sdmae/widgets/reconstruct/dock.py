@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.layers.base import KEY, Field, LayerData, beside, derived, robust_limits
+from napari_sdmae.layers.base import Field, LayerData, beside, derived, layer_id, robust_limits
 from napari_sdmae.notices import reconstruction_note
 from napari_sdmae.widgets.base.dock import Dock, form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
@@ -25,28 +26,39 @@ from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, show_la
 from napari_sdmae.widgets.forms.editors import FloatBox, IntBox
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
-from napari_sdmae.widgets.worker_client import Failure
+from napari_sdmae.worker.protocol import ReconstructRequest, ReconstructResult, WorkerError
 
 KEYS = "reconstruct/"
 PICTURES = ("masked", "reconstruction", "error")
 NOTE = "Visible patches show the input. Not a medical device."
 
 
-def reconstruction_layers(field: Field, answer: dict[str, Any], side_by_side: bool) -> list[LayerData]:
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """A result on its field, and the line that is shown with it."""
+
+    taken: Taken
+    result: ReconstructResult
+    line: str
+
+
+def reconstruction_layers(field: Field, result: ReconstructResult, side_by_side: bool) -> list[LayerData]:
     """Return masked, reconstruction and error as layers: on the picture, or beside it from left to right."""
+    how = result.model.target_normalisation
     provenance = {
-        "model": answer["model"],
-        "note": answer["note"],
-        "parameters": {name: answer[name] for name in ("mask_ratio", "seed", "target_normalisation")},
+        "model": result.model.to_dict(),
+        "note": reconstruction_note(how),
+        "parameters": {"mask_ratio": result.mask_ratio, "seed": result.seed, "target_normalisation": how},
     }
+    arrays: tuple[NDArray[Any], ...] = result.masked, result.reconstruction, result.error
     layers = []
-    for place, name in enumerate(PICTURES, start=1):
+    for place, (name, pixels) in enumerate(zip(PICTURES, arrays, strict=True), start=1):
         style: dict[str, Any] = (
-            {"rgb": True} if name != "error" else {"colormap": "inferno", "contrast_limits": robust_limits(answer["error"])}
+            {"rgb": True} if name != "error" else {"colormap": "inferno", "contrast_limits": robust_limits(pixels)}
         )
         style |= {} if side_by_side else {"visible": name == "reconstruction"}
         where = beside(field, place) if side_by_side else field
-        layers.append(derived(where, answer[name], name, f"{KEYS}{name}", provenance, **style))
+        layers.append(derived(where, pixels, name, f"{KEYS}{name}", provenance, **style))
     return layers
 
 
@@ -125,12 +137,13 @@ class ReconstructWidget(Dock):
         self.failure.clear()
         self._enable()
         say(self.state, "Reconstructing…")
-        asked = Asked(taken, self._choices())
-        self.standing.ask(
+        asked, start = Asked(taken, self._choices()), time.perf_counter()
+        folder, mask_ratio, seed, device = self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")
+        self.standing.submit(
             asked,
-            partial(_question, taken, self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")),
-            partial(self._receive, asked, time.perf_counter()),
-            partial(self._fail, taken),
+            lambda: ReconstructRequest(folder, taken.pixels, mask_ratio, seed, device),
+            lambda now, result: self._receive(asked, now, result, time.perf_counter() - start),
+            lambda error: self._fail(taken, error),
             purpose="reconstruct",
         )
 
@@ -164,44 +177,39 @@ class ReconstructWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return self.model.identity, self.mask_ratio.get(), self.seed.get()
 
-    def _receive(self, asked: Asked, asked_at: float, taken: Taken, answer: dict[str, Any]) -> None:
-        lines = [
-            f"Mean error of the hidden pixels: {answer['mean_error']:.3f} (0 to 1). "
-            f"Done in {time.perf_counter() - asked_at:.1f} s.",
-            *answer.get("warnings", []),
-        ]
-        ids = self._draw(taken, answer)
-        self.standing.show(asked, (taken, answer, "\n".join(lines)), ids)
+    def _receive(self, asked: Asked, taken: Taken, result: ReconstructResult, seconds: float) -> None:
+        line = f"Mean error of the hidden pixels: {result.mean_error:.3f} (0 to 1). Done in {seconds:.1f} s."
+        shown = Reconstructed(taken, result, line)
+        self.standing.show(asked, shown, self._draw(shown))
 
     def _tell(self) -> None:
         """Say what is true of the chosen picture."""
         shown = self.standing.current
         if not self.standing.waiting("reconstruct"):
-            say(self.state, self.standing.note if shown is None else shown.answer[2])
+            say(self.state, self.standing.note if shown is None else shown.content.line)
 
-    def _draw(self, taken: Taken, answer: dict[str, Any], look: bool = False) -> list[str]:
-        layers = reconstruction_layers(taken.field, answer, self.side_by_side.isChecked())
+    def _draw(self, one: Reconstructed, look: bool = False) -> list[str]:
         side_by_side = self.side_by_side.isChecked()
-        found = [find_layer(self._viewer, attributes["metadata"][KEY]["id"]) for _, attributes, _ in layers]
-        look = look or (side_by_side and None in found)
+        layers = reconstruction_layers(one.taken.field, one.result, side_by_side)
+        missing = any(find_layer(self._viewer, layer_id(layer)) is None for layer in layers)
         shown = show_layers(self._viewer, layers)
-        if look:  # they came or went beside the picture: mostly off screen
-            look_at(self._viewer, [*shown, *([] if taken.field.width else [taken.layer])])
-        return [layer.metadata[KEY]["id"] for layer in shown]
+        if look or (side_by_side and missing):  # they came or went beside the picture: mostly off screen
+            look_at(self._viewer, [*shown, *([] if one.taken.field.width else [one.taken.layer])])
+        return [layer_id(layer) for layer in layers]
 
     def _rearrange(self, side_by_side: bool) -> None:
         """Move the pictures; on top of each other only one can be seen."""
-        shown = self.standing.current
-        if shown is None:
+        current = self.standing.current
+        if current is None:
             return
-        taken, answer, _ = shown.answer
-        self._draw(taken, answer, look=True)
+        shown: Reconstructed = current.content
+        self._draw(shown, look=True)
         for name in PICTURES:
-            layer = find_layer(self._viewer, f"{taken.field.source.id}/{KEYS}{name}")
+            layer = find_layer(self._viewer, f"{shown.taken.field.source.id}/{KEYS}{name}")
             if layer is not None:
                 layer.visible = side_by_side or name == "reconstruction"
 
-    def _fail(self, taken: Taken, failure: Failure) -> None:
+    def _fail(self, taken: Taken, failure: WorkerError) -> None:
         self.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
@@ -223,14 +231,3 @@ class ReconstructWidget(Dock):
             self.command_line.show_command("" if reason else self.command())
         except NotRepeatable as error:
             self.command_line.show_command("", str(error))
-
-
-def _question(taken: Taken, model: str, mask_ratio: float, seed: int, device: str) -> dict[str, Any]:
-    return {
-        "kind": "reconstruct",
-        "model": model,
-        "image": taken.pixels,
-        "mask_ratio": mask_ratio,
-        "seed": seed,
-        "device": device,
-    }

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from napari_sdmae.layers.base import KEY, LayerData
+from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
+from napari_sdmae.layers.base import LayerData
 from napari_sdmae.layers.previews import PREVIEW_GAP, preview_layers
 from napari_sdmae.widgets.canvas.show_layers import restore_layers, show_layers, withdraw_layers
 
@@ -35,7 +36,7 @@ class PreviewLayers:
         """Show the previews of `run` from now on, in the layers that it already has in the viewer; hide those of another run."""
         if run != self._run:
             withdraw_layers(self._viewer, f"{self._run}/")
-            restore_layers(self._viewer, [layer.metadata[KEY]["id"] for layer in self._layers_of(run)])
+            restore_layers(self._viewer, [layer.metadata[METADATA_KEY]["id"] for layer in self._layers_of(run)])
         self._run = run
         self._made = set(self._layers())
 
@@ -70,10 +71,10 @@ class PreviewLayers:
                 layer.name = plain + FAILED if failed else plain
 
     def _layers(self) -> dict[str, Any]:
-        return {layer.metadata[KEY]["preview"]: layer for layer in self._layers_of(self._run)}
+        return {layer.metadata[METADATA_KEY]["preview"]: layer for layer in self._layers_of(self._run)}
 
     def _layers_of(self, run: Path) -> list[Any]:
-        marks = ((layer.metadata.get(KEY, {}), layer) for layer in self._viewer.layers)
+        marks = ((plugin_metadata(layer), layer) for layer in self._viewer.layers)
         return [layer for mark, layer in marks if mark.get("run") == str(run) and "preview" in mark]
 
     def _free_row(self) -> float:
@@ -90,4 +91,4 @@ class PreviewLayers:
 
 
 def _name(layer: LayerData) -> str:
-    return str(layer[1]["metadata"][KEY]["preview"])
+    return str(layer[1]["metadata"][METADATA_KEY]["preview"])

@@ -1,4 +1,4 @@
-"""The controls of the Scribbles dock widget. They ask nothing themselves.
+"""The controls of the Scribbles dock widget. They submit nothing themselves.
 
 *Detail 2×* shows the encoder the picture enlarged, as nuclei are about as small as a patch: Dice 0.776 and 0.817 (4 + 4 and 12
 + 12 strokes) against 0.719 and 0.767, for 1.0 s of encoding instead of 0.4 s. 3× gave 0.785 and 0.796 for 2.5 s; four shifted
@@ -7,10 +7,11 @@ passes +0.006. The saved head states half the µm/px, which is all that predicti
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sdmae.inference.scribbles.samples import Method
 from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
@@ -20,11 +21,19 @@ from napari_sdmae.widgets.inputs.class_list import ClassList
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
-METHODS = {"linear": "Linear", "knn": "k-NN"}
+METHODS: dict[Method, str] = {"linear": "Linear", "knn": "k-NN"}
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"
 DISCLAIMER = "A quick look from a few strokes. Not a medical device."
+
+
+class ScribbleOptions(TypedDict):
+    """What is requested in addition to the strokes."""
+
+    method: Method
+    detail: int
+    probabilities: bool
 
 
 class ScribbleControls(QWidget):
@@ -77,13 +86,13 @@ class ScribbleControls(QWidget):
         return self.model.info.mpp if self.model.info else None
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What is asked of the model beside the strokes."""
+    def options(self) -> ScribbleOptions:
+        """What is requested in addition to the strokes."""
         shown = self.probability_of is not None
         return {"method": self.method.get(), "detail": self.detail.get(), "probabilities": shown}
 
     def used(self) -> None:
-        """Remember model and options: a question was asked."""
+        """Remember model and options: a request was submitted."""
         self.model.used()
         remember("scribbles.method", self.method.get())
         remember("scribbles.detail", self.detail.get())

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_sdmae.layers.base import KEY, Field
+from napari_sdmae.labels.serialization import plugin_metadata
+from napari_sdmae.layers.base import Field, layer_id
 from napari_sdmae.widgets.base.dock import Dock, say
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.preferences import preference, remember
 from napari_sdmae.widgets.base.standing import Asked, Shown, Standing
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.canvas.edit_labels import mark_of
 from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken, source_text, take
 from napari_sdmae.widgets.canvas.show_layers import active_layer, show_layers
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.controls import ScribbleControls
-from napari_sdmae.widgets.scribbles.save import ScribbleKeeper
+from napari_sdmae.widgets.scribbles.save import ScribbleKeeper, Segmented
 from napari_sdmae.widgets.scribbles.stroke_layers import StrokeDesk
 from napari_sdmae.widgets.scribbles.stroke_memory import StrokeMemory
-from napari_sdmae.widgets.scribbles.view import ANSWER, agreement_line, answer_layers, question, seen_with
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.scribbles.view import ANSWER, agreement_line, result_layers, seen_with
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import DevicesRequest, ScribbleRequest, ScribbleResult, WorkerError
 
 PURPOSE = "scribble"
 PAINTED = "The strokes have changed: press Segment."
@@ -116,7 +116,7 @@ class ScribblesWidget(Dock):
     def adopt(self) -> None:
         """Take the Labels layer that is selected in the viewer as strokes on the chosen picture."""
         layer, field = active_layer(self._viewer), self._whole()
-        if not isinstance(layer, Labels) or field is None or ANSWER in mark_of(layer).get("id", ""):
+        if not isinstance(layer, Labels) or field is None or ANSWER in plugin_metadata(layer).get("id", ""):
             self.controls.failure.say("Select the Labels layer with your strokes in the layer list first.")
             return
         try:
@@ -146,21 +146,32 @@ class ScribblesWidget(Dock):
         seen = seen_with(info, controls.detail.get(), taken.field.mpp)
         more = self.memory.elsewhere(seen, taken.field, self.desk.layers)
         self._taken, self._elsewhere = taken, strokes.paint_count(layer) - len(painted.values)
-        if len({*painted.values.tolist(), *(value for part in more for value in part["values"].tolist())}) < 2:
+        if len({*painted.values.tolist(), *(value for part in more for value in part.values.tolist())}) < 2:
             self.standing.withdraw(taken.field.source.id, TWO)
             return
         controls.used()
         controls.failure.clear()
         if not live:
             say(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
-        options = {"classes": [one.model_dump() for one in classes], **controls.options, "device": preference("device")}
         self._fresh = True
-        asked = Asked(taken, self._choices(), (layer,))
-        self.standing.ask(
+        asked, start = Asked(taken, self._choices(), (layer,)), time.perf_counter()
+        folder, options, device = controls.model.folder, controls.options, preference("device")
+        self.standing.submit(
             asked,
-            partial(question, taken, controls.model.folder, painted, more, options),
-            partial(self._receive, asked, layer, painted, seen, time.perf_counter()),
-            partial(self._fail, taken),
+            lambda: ScribbleRequest(
+                model=folder,
+                image=taken.pixels,
+                positions=painted.positions,
+                values=painted.values,
+                strokes=painted.strokes,
+                classes=tuple(classes),
+                more=tuple(more),
+                mpp=taken.field.mpp,
+                device=device,
+                **options,
+            ),
+            lambda now, result: self._receive(asked, layer, painted, seen, time.perf_counter() - start, now, result),
+            lambda error: self._fail(taken, error),
             purpose=PURPOSE,
         )
 
@@ -170,15 +181,14 @@ class ScribblesWidget(Dock):
         layer: Labels,
         painted: strokes.Painted,
         seen: Any,
-        asked_at: float,
+        seconds: float,
         taken: Taken,
-        answer: dict[str, Any],
+        result: ScribbleResult,
     ) -> None:
-        self.memory.keep(seen, taken.field, layer, painted, answer["samples"])
-        seconds = time.perf_counter() - asked_at
-        once = "" if answer["cached"] else " The next stroke takes less: the field is known now."
-        told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *answer.get("warnings", [])])
-        self.standing.show(asked, (taken, answer, told), self._draw(taken, answer))
+        self.memory.keep(seen, taken.field, layer, painted, result.samples)
+        once = "" if result.cached else " The next stroke takes less: the field is known now."
+        told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *result.warnings])
+        self.standing.show(asked, Segmented(taken, result, told), self._draw(taken, result))
 
     def _choices(self) -> tuple[Any, ...]:
         controls = self.controls
@@ -190,25 +200,25 @@ class ScribblesWidget(Dock):
         if shown is None or not self._fresh:
             say(controls.agreement, "")
         else:
-            say(controls.agreement, agreement_line(shown.answer[1], controls.classes.classes))
+            say(controls.agreement, agreement_line(shown.content.result, controls.classes.classes))
         if not self.standing.waiting(PURPOSE):
             painted = "" if controls.live.isChecked() else PAINTED
-            say(controls.state, self.standing.note if shown is None else shown.answer[2] if self._fresh else painted)
+            say(controls.state, self.standing.note if shown is None else shown.content.lines if self._fresh else painted)
         self._enable()
 
-    def _draw(self, taken: Taken, answer: dict[str, Any]) -> list[str]:
+    def _draw(self, taken: Taken, result: ScribbleResult) -> list[str]:
         source = source_text(self.controls.image.file_of(taken.layer), taken.layer)
-        layers = answer_layers(taken.field, answer, self.controls.classes.classes, self.controls.probability_of, source)
+        layers = result_layers(taken.field, result, self.controls.classes.classes, self.controls.probability_of, source)
         show_layers(self._viewer, layers)
         self.desk.bring_to_top()
-        return [attributes["metadata"][KEY]["id"] for _, attributes, _ in layers]
+        return [layer_id(layer) for layer in layers]
 
     def _draw_again(self, shown: Shown) -> None:
-        """Show the answer with the names, colours and probability that are wanted now."""
-        taken, answer, _ = shown.answer
-        self.standing.show(shown.asked, shown.answer, self._draw(taken, answer))
+        """Show the result with the names, colours and probability that are wanted now."""
+        segmented: Segmented = shown.content
+        self.standing.show(shown.asked, segmented, self._draw(segmented.taken, segmented.result))
 
-    def _fail(self, taken: Taken, failure: Failure) -> None:
+    def _fail(self, taken: Taken, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
@@ -262,7 +272,7 @@ class ScribblesWidget(Dock):
         self.standing.check()
 
     def _seen_otherwise(self) -> None:
-        """Take an answer back that another model, classifier or detail gave; ask anew where nothing has to be encoded for it."""
+        """Take back the result of another model, classifier or detail; submit anew where nothing has to be encoded for it."""
         before = self.standing.newest
         self.standing.check()
         if before is not None and self.standing.current is None:
@@ -274,7 +284,7 @@ class ScribblesWidget(Dock):
         shown = self.standing.current
         if shown is None:
             return
-        if self.controls.probability_of is None or shown.answer[1]["probabilities"] is not None:
+        if self.controls.probability_of is None or shown.content.result.probabilities is not None:
             self._draw_again(shown)
         elif self._usable():
             self.segment(live=True)
@@ -289,8 +299,8 @@ class ScribblesWidget(Dock):
         self.controls.fit_scale(whole is None or whole.source.mpp is not None)
         self.controls.enable(whole is not None and self.desk.on_picture(whole) is not None)
         shown = self.standing.current
-        self.keeper.enable(None if shown is None else shown.answer[:2], counts)
+        self.keeper.enable(None if shown is None else shown.content, counts)
 
     def _warm(self) -> None:
         """Let the worker import torch while a person is still painting."""
-        self._worker.ask({"kind": "devices"}, lambda _: None, lambda _: None, user=self, purpose="warm")
+        self._worker.submit(DevicesRequest(), lambda _: None, lambda _: None, user=self, purpose="warm")

@@ -7,9 +7,10 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
+from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.base import Field
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
-from napari_sdmae.widgets.canvas.edit_labels import classes_of, mark_of
+from napari_sdmae.widgets.canvas.edit_labels import classes_of
 from napari_sdmae.widgets.canvas.show_layers import active_layer, add_layer
 from napari_sdmae.widgets.inputs.class_list import ClassList
 from napari_sdmae.widgets.scribbles import strokes
@@ -52,7 +53,7 @@ class StrokeDesk(QObject):
 
     def on_picture(self, field: Field) -> Labels | None:
         """Return the strokes layer on the picture of `field`: the active one, else the topmost; None if there is none."""
-        mine = [layer for layer in self.layers if mark_of(layer)["strokes_on"] == field.source.id]
+        mine = [layer for layer in self.layers if plugin_metadata(layer)["strokes_on"] == field.source.id]
         active = active_layer(self._viewer)
         return next((layer for layer in mine if layer is active), mine[0] if mine else None)
 

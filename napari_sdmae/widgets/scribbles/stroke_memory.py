@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_sdmae.inference.scribbles.samples import Samples
+from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.base import Field
-from napari_sdmae.widgets.canvas.edit_labels import mark_of
 from napari_sdmae.widgets.scribbles.strokes import Painted, still_painted
 
 MOST = 32
 """Fields remembered for each way of seeing."""
 PER_CLASS = 500
 """Samples of a class remembered of a field, evenly chosen: a megabyte for a ViT-S."""
-
-Samples = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +33,20 @@ class _Part:
 
 
 class StrokeMemory:
-    """Samples of answered fields by what they were seen with (model, detail, scale) and by field.
+    """Samples of segmented fields by what they were seen with (model, detail, scale) and by field.
 
-    The worker keeps nothing: what it answered is sent again with the next question, so that a new worker knows it too.
+    The worker keeps nothing: its samples are sent again with the next request, so that a new worker has them too.
     """
 
     def __init__(self) -> None:
         self._parts: dict[Hashable, dict[Hashable, _Part]] = {}
 
     def keep(self, seen: Hashable, field: Field, layer: Labels, painted: Painted, samples: Samples) -> None:
-        """Remember the `samples` that the answer to a question about the `painted` pixels of `field` came with."""
+        """Remember the `samples` that came with the result for the `painted` pixels of `field`."""
         samples = _thinned(samples)
         parts = self._parts.setdefault(seen, {})
         parts.pop(field.key, None)
-        parts[field.key] = _Part(layer, painted.places[samples["points"]], samples)
+        parts[field.key] = _Part(layer, painted.places[samples.points], samples)
         while len(parts) > MOST:
             parts.pop(next(iter(parts)))
 
@@ -62,21 +60,19 @@ class StrokeMemory:
             fresh = _still(part, field) & ~np.isin(part.places, told.get(id(part.layer), np.zeros(0, np.int64)))
             told[id(part.layer)] = np.concatenate([told.get(id(part.layer), part.places[:0]), part.places])
             if fresh.any():
-                found.append({name: array[fresh] for name, array in part.samples.items()})
+                found.append(part.samples.where(fresh))
         return found
 
 
 def _thinned(samples: Samples) -> Samples:
-    values = samples["values"]
-    groups = [np.flatnonzero(values == value) for value in np.unique(values)]
+    groups = [np.flatnonzero(samples.values == value) for value in np.unique(samples.values)]
     kept = [group[np.linspace(0, len(group) - 1, min(len(group), PER_CLASS)).round().astype(np.int64)] for group in groups]
-    chosen = np.concatenate([*kept, np.zeros(0, np.int64)]).astype(np.int64)
-    return {name: array[chosen] for name, array in samples.items()}
+    return samples.where(np.concatenate([*kept, np.zeros(0, np.int64)]).astype(np.int64))
 
 
 def _still(part: _Part, field: Field) -> NDArray[np.bool_]:
-    values = part.samples["values"]
-    if mark_of(part.layer).get("strokes_on") == field.source.id:
+    values = part.samples.values
+    if plugin_metadata(part.layer).get("strokes_on") == field.source.id:
         return still_painted(part.layer, field, part.places, values)
     same: NDArray[np.bool_] = np.asarray(part.layer.data).ravel()[part.places] == values
     return same

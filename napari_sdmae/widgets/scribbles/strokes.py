@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected
 
 from napari_sdmae.labels.label_map import LabelClass, colour_of
+from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
 from napari_sdmae.layers.base import Field, Source, attributes, placed
-from napari_sdmae.widgets.canvas.edit_labels import EIGHT, classes_of, mark_of, write_mark
+from napari_sdmae.widgets.canvas.edit_labels import EIGHT, classes_of
 
 STROKES = "scribbles/strokes"
 """What the keys of strokes layers start with."""
@@ -57,7 +58,7 @@ def new_strokes(field: Field, classes: Sequence[LabelClass]) -> Labels:
         **placed(field),
         opacity=0.9,
     )
-    write_mark(layer, name=layer.name)
+    update_metadata(layer, name=layer.name)
     layer.brush_size = BRUSH
     show_classes(layer, classes)
     return layer
@@ -65,7 +66,7 @@ def new_strokes(field: Field, classes: Sequence[LabelClass]) -> Labels:
 
 def is_strokes(layer: Any) -> bool:
     """Tell whether `layer` is a strokes layer of this plugin."""
-    return isinstance(layer, Labels) and "strokes_on" in mark_of(layer)
+    return isinstance(layer, Labels) and "strokes_on" in plugin_metadata(layer)
 
 
 def adopt(layer: Labels, field: Field) -> tuple[LabelClass, ...]:
@@ -85,7 +86,7 @@ def adopt(layer: Labels, field: Field) -> tuple[LabelClass, ...]:
             f"{MOST_CLASSES} classes. Choose a layer whose values are classes."
         )
     named = {one.value: one for one in classes_of(layer)}
-    write_mark(layer, strokes_on=field.source.id, adopted=True, instances=False)
+    update_metadata(layer, strokes_on=field.source.id, adopted=True, instances=False)
     return tuple(named.get(value, LabelClass(value=value, name=f"Class {value}", colour=colour_of(value))) for value in values)
 
 
@@ -97,7 +98,7 @@ def strokes_layers(viewer: Any) -> list[Labels]:
 def find_strokes(viewer: Any, field: Field) -> Labels | None:
     """Return the strokes layer of the field's source that covers the whole field, or None."""
     for layer in strokes_layers(viewer):
-        mark = mark_of(layer)
+        mark = plugin_metadata(layer)
         if mark["strokes_on"] == field.source.id and (mark.get("adopted") or _covers(layer, field)):
             return layer
     return None
@@ -107,7 +108,7 @@ def show_classes(layer: Labels, classes: Sequence[LabelClass]) -> None:
     """Give the strokes the colours of `classes`, and keep them with the layer."""
     layer.colormap = colours(classes)
     layer.features = {"index": [0, *(one.value for one in classes)], "class": ["", *(one.name for one in classes)]}
-    write_mark(layer, classes=[one.model_dump() for one in classes])
+    update_metadata(layer, classes=[one.model_dump() for one in classes])
 
 
 def colours(classes: Sequence[LabelClass]) -> DirectLabelColormap:

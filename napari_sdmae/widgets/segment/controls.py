@@ -1,8 +1,8 @@
-"""The upper part of the Segment dock: head, picture and options. It asks nothing itself."""
+"""The upper part of the Segment dock: head, picture and options. It submits nothing itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -21,10 +21,19 @@ MAPPED: tuple[Task, ...] = ("segmentation", "instances")
 """Tasks whose heads give probabilities for every pixel."""
 
 
-class SegmentControls(QWidget):
-    """Head, image, region and options, the button that asks, and what became of it.
+class SegmentOptions(TypedDict, total=False):
+    """What is requested in addition to the picture; what is left out does not concern the task of the head."""
 
-    Emits ``changed`` when another question would be asked.
+    probabilities: bool
+    measured: bool
+    cell_expansion_um: float
+    smallest_um2: float
+
+
+class SegmentControls(QWidget):
+    """Head, image, region and options, the button that segments, and what became of it.
+
+    Emits ``changed`` when another request would be submitted.
     """
 
     changed = Signal()
@@ -65,9 +74,9 @@ class SegmentControls(QWidget):
         return self.head.head.mpp if self.head.head else None
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What is asked of the head beside the picture."""
-        options: dict[str, Any] = {"probabilities": self.task in MAPPED and self.probabilities.isChecked()}
+    def options(self) -> SegmentOptions:
+        """What is requested in addition to the picture."""
+        options: SegmentOptions = {"probabilities": self.task in MAPPED and self.probabilities.isChecked()}
         if self.task == "classification":
             options |= {"measured": False}  # the shape of a tile says nothing of the tissue
         if self.task == "instances":
@@ -84,13 +93,13 @@ class SegmentControls(QWidget):
         return arguments
 
     def used(self) -> None:
-        """Remember head and options: a question was asked."""
+        """Remember head and options: a request was submitted."""
         self.head.used()
         remember("segment.probabilities", self.probabilities.isChecked())
         remember("segment.expand", self.expand.get())
 
     def busy(self, busy: bool) -> None:
-        """Show that an answer is on its way."""
+        """Show that a result is on its way."""
         self.cancel.setVisible(busy)
 
     def reason(self) -> str:

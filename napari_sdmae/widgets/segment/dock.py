@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.contributions.readers import labels_at
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.layers.base import layer_id
 from napari_sdmae.widgets.base.dialogs import ask_replace_corrected
 from napari_sdmae.widgets.base.dock import Dock, say
 from napari_sdmae.widgets.base.help import add_help
@@ -26,8 +25,8 @@ from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, show_l
 from napari_sdmae.widgets.inputs.head import is_head
 from napari_sdmae.widgets.segment.controls import SegmentControls
 from napari_sdmae.widgets.segment.label_panel import LabelDesk
-from napari_sdmae.widgets.segment.view import KEYS, LABELS, answer_layers, question, summary
-from napari_sdmae.widgets.worker_client import Failure
+from napari_sdmae.widgets.segment.view import KEYS, LABELS, result_layers, summary
+from napari_sdmae.worker.protocol import SegmentRequest, SegmentResult, WorkerError
 
 PURPOSE = "segment"
 
@@ -86,12 +85,13 @@ class SegmentWidget(Dock):
         controls.used()
         controls.failure.clear()
         say(controls.state, "Segmenting…")
-        asked = Asked(taken, self._choices())
-        self.standing.ask(
+        asked, start = Asked(taken, self._choices()), time.perf_counter()
+        folder, options, device = controls.head.folder, controls.options, preference("device")
+        self.standing.submit(
             asked,
-            partial(question, taken, controls.head.folder, controls.options, preference("device")),
-            partial(self._receive, asked, time.perf_counter()),
-            partial(self._fail, taken),
+            lambda: SegmentRequest(folder, taken.pixels, mpp=taken.field.mpp, device=device, **options),
+            lambda now, result: self._receive(asked, now, result, time.perf_counter() - start),
+            lambda error: self._fail(taken, error),
             purpose=PURPOSE,
         )
         self._tell()
@@ -116,17 +116,16 @@ class SegmentWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return self.controls.head.identity, tuple(sorted(self.controls.options.items()))
 
-    def _receive(self, asked: Asked, asked_at: float, taken: Taken, answer: dict[str, Any]) -> None:
+    def _receive(self, asked: Asked, taken: Taken, result: SegmentResult, seconds: float) -> None:
         file = self.controls.image.file_of(taken.layer)
-        layers = answer_layers(taken.field, answer, source_text(file, taken.layer))
+        layers = result_layers(taken.field, result, source_text(file, taken.layer))
         shown = show_layers(self._viewer, layers)
         labels = next(layer for layer in shown if isinstance(layer, Labels))
         edit.keep_as_shown(labels)
         self.desk.show_labels(labels, taken)
-        told = summary(answer, time.perf_counter() - asked_at)
-        self.standing.show(asked, told, [layer.metadata[KEY]["id"] for layer in shown])
+        self.standing.show(asked, summary(result, seconds), [layer_id(layer) for layer in layers])
 
-    def _fail(self, taken: Taken, failure: Failure) -> None:
+    def _fail(self, taken: Taken, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
@@ -134,7 +133,7 @@ class SegmentWidget(Dock):
         """Say what is true of the chosen picture."""
         waiting, shown = self.standing.waiting(PURPOSE), self.standing.current
         if not waiting:
-            say(self.controls.state, self.standing.note if shown is None else shown.answer)
+            say(self.controls.state, self.standing.note if shown is None else shown.content)
         self.controls.busy(waiting)
         self.desk.refresh()
         self._enable()

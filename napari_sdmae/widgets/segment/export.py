@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sdmae.io.labels.registry import check_target
-from napari_sdmae.labels.serialization import label_map_from_answer
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
 from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
 from napari_sdmae.widgets.base.dock import say
@@ -24,7 +24,8 @@ from napari_sdmae.widgets.canvas.show_layers import show_layers
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.segment import label_requests as jobs
 from napari_sdmae.widgets.segment.export_form import ExportForm, Wanted
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import ErrorCode, ExportResult, ImportRequest, WorkerError
 
 FILTER = "Labels (*.geojson *.geojson.gz *.json *.tif *.tiff *.png zarr.json);;All files (*)"
 
@@ -80,16 +81,21 @@ class ExportDesk(QObject):
         try:
             check_target(wanted.path, wanted.format)
         except OSError as error:
-            self._failed(Failure(str(error), ""))
+            self._failed(WorkerError(ErrorCode.INVALID, str(error)))
             return
         overwrite = wanted.path.exists()
         if overwrite and not ask_overwrite(form, f"“{wanted.path.name}”"):
             say(form.state, "Nothing was written.")
             return
-        question = partial(jobs.export_question, jobs.snapshot(layer), wanted.path, wanted.options | {"overwrite": overwrite})
+        labels, signature = jobs.snapshot(layer), edit.signature(layer)
         self._begin("Writing…")
-        signature = edit.signature(layer)
-        self._ask("export", question, partial(self._exported, layer, wanted, signature))
+        self._worker.submit(
+            lambda: jobs.export_request(labels, wanted.path, wanted.options, overwrite=overwrite),
+            lambda result: self._exported(layer, wanted, signature, result),
+            self._failed,
+            user=form,
+            purpose="export",
+        )
 
     def open(self, path: Path) -> None:
         """Show the labels in the file or folder `path` on the chosen image."""
@@ -97,14 +103,20 @@ class ExportDesk(QObject):
         image = self._image.layer
         path = next((one for one in (path, *path.parents) if one.name.endswith(".zarr")), path)
         self._begin("Reading…")
-        self._ask("open", {"kind": "import_labels", "path": str(path)}, partial(self._opened, path, image))
+        self._worker.submit(
+            ImportRequest(path),
+            lambda label_map: self._opened(path, image, label_map),
+            self._failed,
+            user=self._form,
+            purpose="open",
+        )
 
     def command(self) -> str:
         """Return the command that writes these labels, from the file they are in; empty where there is none."""
         layer, wanted = self._layer, self._form.wanted
         if layer is None or wanted is None:
             return ""
-        mark = edit.mark_of(layer)
+        mark = plugin_metadata(layer)
         file = str(mark.get("file", ""))
         if file in ("", str(wanted.path)) or mark.get("file_signature") != edit.signature(layer):
             return ""
@@ -132,37 +144,33 @@ class ExportDesk(QObject):
         say(self._form.state, text)
         self.enable()
 
-    def _ask(self, purpose: str, question: Any, on_answer: Callable[[dict[str, Any]], None]) -> None:
-        self._worker.ask(question, on_answer, self._failed, user=self._form, purpose=purpose)
-
-    def _exported(self, layer: Labels, wanted: Wanted, signature: int, answer: dict[str, Any]) -> None:
+    def _exported(self, layer: Labels, wanted: Wanted, signature: int, result: ExportResult) -> None:
         self._writing = False
         self._form.used()
-        names = ", ".join(Path(file).name for file in answer["files"])
-        say(self._form.state, f"Written to {Path(answer['files'][0]).parent}: {names} ({answer['seconds']:.1f} s).")
+        names = ", ".join(file.name for file in result.files)
+        say(self._form.state, f"Written to {result.files[0].parent}: {names} ({result.seconds:.1f} s).")
         if self._form.readable(wanted.format):
-            edit.write_mark(layer, file=str(wanted.path), file_signature=signature)
+            update_metadata(layer, file=str(wanted.path), file_signature=signature)
         self.enable()
 
-    def _opened(self, path: Path, image: Any, answer: dict[str, Any]) -> None:
+    def _opened(self, path: Path, image: Any, label_map: LabelMap) -> None:
         self._writing = False
-        label_map = label_map_from_answer(answer)
         try:
             if image is None or image not in self._viewer.layers:
                 raise FieldError("Open the picture to which these labels belong, and choose it above.")
             field = jobs.place_in(label_map, image, self._viewer.dims.point)
         except FieldError as error:
-            self._failed(Failure(str(error), ""))
+            self._failed(WorkerError(ErrorCode.INVALID, str(error)))
             return
         (layer,) = show_layers(self._viewer, [labels_layer(label_map, field, key=f"opened/{path}", what=path.name)])
         assert isinstance(layer, Labels)
         edit.keep_as_shown(layer)
-        edit.write_mark(layer, file=str(path), file_signature=edit.signature(layer))
-        say(self._form.state, "\n".join([f"Opened {path.name}.", *answer.get("warnings", [])]))
+        update_metadata(layer, file=str(path), file_signature=edit.signature(layer))
+        say(self._form.state, f"Opened {path.name}.")
         self._show(layer)
         self.enable()
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: WorkerError) -> None:
         self._writing = False
         say(self._form.state, "")
         self._form.failure.fail(failure)

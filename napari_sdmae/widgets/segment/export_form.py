@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_sdmae.io.labels.geojson.write import ObjectType
 from napari_sdmae.io.labels.registry import FORMATS
 from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
 from napari_sdmae.widgets.base.error_line import FailureLine
@@ -18,12 +19,20 @@ from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.forms.editors import TextEdit
 
 FORMAT = "segment.format"
-OBJECT_TYPES: tuple[tuple[str, str | None], ...] = (
+OBJECT_TYPES: tuple[tuple[str, ObjectType | None], ...] = (
     ("Automatic", None),
     ("Annotations", "annotation"),
     ("Detections", "detection"),
     ("Cells", "cell"),
 )
+
+
+class ExportOptions(TypedDict):
+    """Format, and for GeoJSON what the labels become in QuPath and the slide whose bounds are subtracted."""
+
+    format: str
+    object_type: ObjectType | None
+    bounds: str | None
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,12 @@ class Wanted:
 
     path: Path
     format: str
-    object_type: str | None = None
+    object_type: ObjectType | None = None
     bounds: str | None = None
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Format and options as the worker is asked for them."""
+    def options(self) -> ExportOptions:
+        """Format and options as the worker gets them."""
         return {"format": self.format, "object_type": self.object_type, "bounds": self.bounds}
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.labels.label_map import LabelMap
-from napari_sdmae.labels.serialization import label_map_from_answer
+from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.labels import label_features
 from napari_sdmae.widgets.base.collapsible import Fold
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
 from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
-from napari_sdmae.widgets.base.preferences import output_folder, preference
+from napari_sdmae.widgets.base.preferences import output_folder
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
 from napari_sdmae.widgets.inputs.image import ImageInput
@@ -27,7 +26,8 @@ from napari_sdmae.widgets.segment.export import ExportDesk
 from napari_sdmae.widgets.segment.export_form import ExportForm
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
 from napari_sdmae.widgets.segment.table_link import TableLink
-from napari_sdmae.widgets.worker_client import Failure, query_worker
+from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import ErrorCode, WorkerError
 
 
 class LabelDesk(QWidget):
@@ -86,16 +86,20 @@ class LabelDesk(QWidget):
         try:
             taken = self._pixels(layer, label_map)
         except FieldError as error:
-            self._not_measured(layer, Failure(str(error), ""))
+            self._not_measured(layer, WorkerError(ErrorCode.INVALID, str(error)))
             return
         if layer is self.labels.layer:
             self.measuring.clear()
             self.table.wait("Measuring…")
         self._under_way.add(layer)
         signature = edit.signature(layer)
-        question = partial(jobs.measure_question, label_map, taken, preference("device"))
-        answered, failed = partial(self._measured, layer, signature), partial(self._not_measured, layer)
-        self._worker.ask(question, answered, failed, user=self, purpose=f"measure {layer.unique_id}")
+        self._worker.submit(
+            lambda: jobs.measure_request(label_map, taken),
+            lambda measured: self._measured(layer, signature, measured),
+            lambda error: self._not_measured(layer, error),
+            user=self,
+            purpose=f"measure {layer.unique_id}",
+        )
 
     def save_corrections(self, *, replace: bool = False) -> None:
         """Write picture and labels as training data, beside the file of the picture."""
@@ -103,20 +107,26 @@ class LabelDesk(QWidget):
         if layer is None:
             return
         self.saving.clear()
-        label_map = jobs.label_map_of(layer)
-        folder = self.corrections.folder.get() or self._folder(layer)
+        label_map, metadata = jobs.label_map_of(layer), plugin_metadata(layer)
+        folder = Path(self.corrections.folder.get() or self._folder(layer))
         try:
             if not jobs.is_correction_of_pixels(layer):
                 raise FieldError("Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO.")
-            taken = self._pixels(layer, label_map)
-            if taken is None:
+            pixels = self._pixels(layer, label_map)
+            if pixels is None:
                 raise FieldError("Open the picture to which these labels belong, and choose it above.")
         except FieldError as error:
             self.saving.say(str(error))
             return
         say(self.corrections.state, "Saving…")
-        question = partial(jobs.save_question, label_map, taken, edit.mark_of(layer), folder, replace)
-        self._worker.ask(question, self._saved, self._not_saved, user=self, purpose="save")
+        taken = pixels
+        self._worker.submit(
+            lambda: jobs.corrections_request(label_map, taken, metadata, folder, replace),
+            lambda file: self._saved(file, folder),
+            self._not_saved,
+            user=self,
+            purpose="save",
+        )
 
     def _export(self) -> None:
         """Write the labels, once their measurements are those of the labels as they are now."""
@@ -144,26 +154,25 @@ class LabelDesk(QWidget):
             return None
         return jobs.pixels_under(label_map, self._image.layer, self._viewer.dims.point)
 
-    def _measured(self, layer: Labels, signature: int, answer: dict[str, Any]) -> None:
+    def _measured(self, layer: Labels, signature: int, measured: LabelMap) -> None:
         if signature != edit.signature(layer):
             self.measure(layer)  # what was measured is not what is there
             return
-        layer.features = label_features(label_map_from_answer(answer))  # the link shows them
+        layer.features = label_features(measured)  # the link shows them
         self._no_longer_measuring(layer)
 
-    def _not_measured(self, layer: Labels, failure: Failure) -> None:
+    def _not_measured(self, layer: Labels, failure: WorkerError) -> None:
         layer.features = layer.features.iloc[:0]  # old measurements of new labels would be wrong
         if layer is self.labels.layer:
             self.measuring.fail(failure)
         self._no_longer_measuring(layer)
 
-    def _saved(self, answer: dict[str, Any]) -> None:
-        text = f"Saved as {Path(answer['file']).stem} in {answer['folder']}. Fine-tune reads this folder."
-        say(self.corrections.state, text)
+    def _saved(self, file: Path, folder: Path) -> None:
+        say(self.corrections.state, f"Saved as {file.stem} in {folder}. Fine-tune reads this folder.")
 
-    def _not_saved(self, failure: Failure) -> None:
+    def _not_saved(self, failure: WorkerError) -> None:
         say(self.corrections.state, "")
-        if "are saved already" in failure.line:
+        if failure.code is ErrorCode.ALREADY_SAVED:
             if ask_overwrite(self, "A correction of this part of the picture"):
                 self.save_corrections(replace=True)
             return

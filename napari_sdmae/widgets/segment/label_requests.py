@@ -1,31 +1,29 @@
-"""What is asked of the worker about the labels of a layer: measuring, writing, reading. Pure functions that return questions."""
+"""What is requested about the labels of a layer: measuring, writing, corrections. Pure functions that return requests."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels
 
-from napari_sdmae import __version__
 from napari_sdmae.labels.label_map import LabelMap
-from napari_sdmae.labels.serialization import label_map_to_answer
+from napari_sdmae.labels.serialization import classes_in, plugin_metadata
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import layer_label_map
-from napari_sdmae.widgets.canvas.edit_labels import mark_of, plane_of
+from napari_sdmae.widgets.canvas.edit_labels import plane_of
 from napari_sdmae.widgets.canvas.layer_region import Box, FieldError, Taken, take
-
-Question = dict[str, Any]
+from napari_sdmae.widgets.segment.export_form import ExportOptions
+from napari_sdmae.worker.protocol import ExportRequest, MeasureRequest, SaveCorrectionsRequest
 
 
 def snapshot(layer: Labels) -> Callable[[], LabelMap]:
     """Return what makes the label map that `layer` shows now: a copy of its labels, as a person may paint on.
 
-    The rest is left for the thread that asks the worker: of fifty thousand objects it takes a while.
+    The rest is left for the thread of the worker: of fifty thousand objects it takes a while.
     """
     kept = ("metadata", "features", "name", "scale", "translate", "units", "colormap")
     attributes = {name: getattr(layer, name) for name in kept}
@@ -74,22 +72,22 @@ def place_in(label_map: LabelMap, image: Any, point: Sequence[float]) -> Field:
     return Field(source, origin, (height, width), label_map.step, taken.field.index, edge)
 
 
-def measure_question(label_map: LabelMap, taken: Taken | None, device: str) -> Question:
-    """Return the question that measures labels again; without a picture the stains are left out."""
-    asked: Question = {"kind": "measure", "label_map": label_map_to_answer(label_map), "device": device}
-    if taken is None:
-        return asked
-    height, width = taken.pixels.shape[:2]
-    return asked | {"image": taken.pixels, "region": (0, 0, height, width)}
+def measure_request(label_map: LabelMap, taken: Taken | None) -> MeasureRequest:
+    """Return the request that measures labels again; without a picture the stains are left out."""
+    return MeasureRequest(label_map, None if taken is None else taken.pixels)
 
 
-def export_question(taken: Callable[[], LabelMap], path: Path, options: Mapping[str, Any]) -> Question:
-    """Return the question that writes the labels of a :func:`snapshot` to `path`."""
-    return {"kind": "export_labels", "label_map": label_map_to_answer(taken()), "path": str(path), **options}
+def export_request(
+    labels: Callable[[], LabelMap], path: Path, options: ExportOptions, *, overwrite: bool = False
+) -> ExportRequest:
+    """Return the request that writes the labels of a :func:`snapshot` to `path`."""
+    return ExportRequest(labels(), path, overwrite=overwrite, **options)
 
 
-def save_question(label_map: LabelMap, taken: Taken, mark: Mapping[str, Any], folder: Path, replace: bool) -> Question:
-    """Return the question that writes a picture and its corrected labels as training data.
+def corrections_request(
+    label_map: LabelMap, taken: Taken, metadata: Mapping[str, Any], folder: Path, replace: bool
+) -> SaveCorrectionsRequest:
+    """Return the request that writes a picture and its corrected labels as training data.
 
     Raises
     ------
@@ -98,27 +96,15 @@ def save_question(label_map: LabelMap, taken: Taken, mark: Mapping[str, Any], fo
     """
     if taken.field.size != label_map.labels.shape:
         raise FieldError("The labels are coarser than the picture. Segment a smaller region, and correct that.")
-    classes = mark.get("head_classes") or [one.model_dump() for one in label_map.classes]
-    about = {
-        "source": label_map.source,
-        "origin": list(label_map.origin),
-        "step": label_map.step,
-        "mpp": label_map.mpp,
-        "head": mark.get("head"),
-        "corrected": datetime.now(UTC).isoformat(timespec="seconds"),
-        "written_by": f"napari-sdmae {__version__}",
-    }
-    return {
-        "kind": "save_corrections",
-        "label_map": label_map_to_answer(label_map),
-        "image": taken.pixels,
-        "folder": str(folder),
-        "name": correction_name(label_map, taken.layer.name),
-        "classes": classes,
-        "provenance": about,
-        "slide": Path(label_map.source).stem,
-        "replace": replace,
-    }
+    return SaveCorrectionsRequest(
+        label_map=label_map,
+        image=taken.pixels,
+        folder=folder,
+        name=correction_name(label_map, taken.layer.name),
+        classes=classes_in({"classes": metadata.get("head_classes", ())}) or label_map.classes,
+        head=metadata.get("head"),
+        replace=replace,
+    )
 
 
 def correction_name(label_map: LabelMap, layer_name: str) -> str:
@@ -132,7 +118,7 @@ def correction_name(label_map: LabelMap, layer_name: str) -> str:
 
 def source_file(layer: Labels) -> str:
     """Return the file of the picture to which the labels of `layer` belong, or an empty text where it has none."""
-    source = str(mark_of(layer).get("source", ""))
+    source = str(plugin_metadata(layer).get("source", ""))
     return source if source and Path(source).is_file() else ""
 
 
@@ -151,4 +137,4 @@ def corrections_folder(file: str, instances: bool, results: Path) -> Path:
 
 def is_correction_of_pixels(layer: Labels) -> bool:
     """Tell whether the labels of `layer` can be learned from: tiles and boxes are not drawn along what they mean."""
-    return mark_of(layer).get("task") not in ("classification", "detection")
+    return plugin_metadata(layer).get("task") not in ("classification", "detection")

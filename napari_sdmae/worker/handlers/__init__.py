@@ -1,1 +1,1 @@
-"""One module for each group of questions; each loads torch only if it computes."""
+"""One module for each group of requests; each loads torch only if it computes."""

@@ -1,84 +1,77 @@
-"""The answers of the warm worker about files of labels: export, reading back, corrections as training data.
+"""Files of labels: export, reading back, corrections as training data.
 
-Like those of :mod:`napari_sdmae.worker.handlers.views`, questions and answers are plain values and NumPy arrays. torch is not
-needed. They are asked of the worker as writing 50,000 outlines keeps Python busy for seconds, in which a viewer would stand
+torch is not needed. The worker does it as writing 50,000 outlines keeps Python busy for seconds, in which a viewer would stand
 still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from napari_sdmae import __version__
 from napari_sdmae.data.labelled.corrections import add_correction
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.io.labels import registry as files
-from napari_sdmae.labels.label_map import LabelClass
-from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
-
-Answer = dict[str, Any]
+from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.worker.protocol.labels import ExportRequest, ExportResult, ImportRequest, SaveCorrectionsRequest
 
 
-def export_labels(
-    label_map: Mapping[str, Any],
-    path: str,
-    format: str | None = None,
-    object_type: str | None = None,
-    bounds: str | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-) -> Answer:
-    """Write labels to `path`; see :func:`napari_sdmae.io.labels.registry.export_labels`. Returns ``files`` and ``seconds``."""
+def export_labels(request: ExportRequest) -> ExportResult:
+    """Write labels to a file or folder; see :func:`napari_sdmae.io.labels.registry.export_labels`."""
     start = perf_counter()
-    options: dict[str, Any] = {"object_type": object_type, "bounds": bounds}
-    given = {name: value for name, value in options.items() if value is not None}
-    written = files.export_labels(label_map_from_answer(label_map), Path(path), format=format, overwrite=overwrite, **given)
-    return {"files": [str(one) for one in written], "seconds": perf_counter() - start}
+    written = files.export_labels(
+        request.label_map,
+        request.path,
+        format=request.format,
+        object_type=request.object_type,
+        bounds=request.bounds,
+        overwrite=request.overwrite,
+    )
+    return ExportResult(tuple(written), perf_counter() - start)
 
 
-def import_labels(path: str, device: str = "auto") -> Answer:
-    """Return the label map in a file or folder that was exported, or that QuPath wrote."""
-    return label_map_to_answer(files.import_labels(Path(path)))
+def import_labels(request: ImportRequest) -> LabelMap:
+    """Return the labels in a file or folder."""
+    return files.import_labels(request.path)
 
 
-def save_corrections(
-    label_map: Mapping[str, Any],
-    image: NDArray[np.uint8],
-    folder: str,
-    name: str,
-    classes: Sequence[Mapping[str, Any]],
-    provenance: Mapping[str, Any],
-    slide: str = "",
-    replace: bool = False,
-    device: str = "auto",
-) -> Answer:
+def save_corrections(request: SaveCorrectionsRequest) -> Path:
     """Add a picture with its corrected labels to a labelled folder, as :mod:`napari_sdmae.data.labelled.corrections` does.
-
-    Where the classes have one of value 0, unlabelled pixels are of it; else they are not learned.
 
     Raises
     ------
     ValueError
         If the picture is not as large as the labels.
+    AlreadySavedError
+        If there is a correction of this name, which is not to be replaced.
     """
-    corrected = label_map_from_answer(label_map)
-    known = [LabelClass.model_validate(one) for one in classes]
-    background = any(one.value == 0 for one in known)
+    labels = request.label_map
     picture = LabelledPicture(
-        name, np.asarray(image), corrected.labels, dict(corrected.class_of), slide=slide, mpp=corrected.label_mpp
+        request.name,
+        request.image,
+        labels.labels,
+        dict(labels.class_of),
+        slide=Path(labels.source).stem,
+        mpp=labels.label_mpp,
     )
-    written = add_correction(
+    background = any(one.value == 0 for one in request.classes)
+    provenance = {
+        "source": labels.source,
+        "origin": list(labels.origin),
+        "step": labels.step,
+        "mpp": labels.mpp,
+        "head": request.head,
+        "corrected": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written_by": f"napari-sdmae {__version__}",
+    }
+    return add_correction(
         picture,
-        Path(folder),
-        known,
-        task="instances" if corrected.instances else "segmentation",
-        unpainted=None if background or corrected.instances else 255,
+        request.folder,
+        request.classes,
+        task="instances" if labels.instances else "segmentation",
+        unpainted=None if background or labels.instances else 255,
         provenance=provenance,
-        replace=replace,
+        replace=request.replace,
     )
-    return {"file": str(written), "folder": folder}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +35,10 @@ from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels.registry import import_labels
 from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.models.heads.sliding_window import starts
 from napari_sdmae.training.finetuning.evaluate import predict_boxes
-from napari_sdmae.worker import protocol
+from napari_sdmae.worker.protocol import MeasureRequest, SegmentRequest, WorkerError, handle
 
 RGB = NDArray[np.uint8]
 TILE = 64
@@ -494,58 +492,34 @@ def test_a_result_larger_than_the_disk_is_refused_before_anything_is_computed() 
         empty((2**32 - 1, 2**32 - 1), np.int32)  # more bytes than 64 bits count
 
 
-def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin: RGB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_segments_as_predict_does(tmp_path: Path, skin: RGB, monkeypatch: pytest.MonkeyPatch) -> None:
     save_head(tmp_path / "head", head("segmentation", 3))
-    question = {
-        "kind": "segment",
-        "head": str(tmp_path / "head"),
-        "image": skin,
-        "mpp": 0.5,
-        "device": "cpu",
-        "precision": "fp32",
-    }
-    answer = pickle.loads(pickle.dumps(protocol.answer({**question, "region": (10, 20, 100, 120), "probabilities": True})))
-    found = label_map_from_answer(answer)
-    expected = predict(head("segmentation", 3), skin, mpp=0.5, region=(10, 20, 100, 120), probabilities=True)
-    np.testing.assert_array_equal(found.labels, expected.label_map.labels)
-    assert found.origin == (10.0, 20.0)
-    assert found.classes == expected.label_map.classes
-    assert set(found.measurements) >= {"label", "area (µm²)", "haematoxylin OD", "probability"}
+    request = SegmentRequest(str(tmp_path / "head"), skin[:100, :120], mpp=0.5, device="cpu", precision="fp32")
+    found = pickle.loads(pickle.dumps(handle(replace(request, probabilities=True))))
+    expected = predict(head("segmentation", 3), skin[:100, :120], mpp=0.5, probabilities=True)
+    np.testing.assert_array_equal(found.label_map.labels, expected.label_map.labels)
+    assert found.label_map.classes == expected.label_map.classes
+    assert set(found.label_map.measurements) >= {"label", "area (µm²)", "haematoxylin OD", "probability"}
     assert expected.probabilities is not None
-    np.testing.assert_allclose(answer["probabilities"] / 255, expected.probabilities.astype(float), atol=3e-3)
-    assert answer["channels"] == ["kind 0", "kind 1", "kind 2"]
-    assert answer["task"] == "segmentation"
-    assert "not a medical device" in answer["note"]
-    assert answer["head"]["metrics"] == {}
+    np.testing.assert_allclose(found.probabilities / 255, expected.probabilities.astype(float), atol=3e-3)
+    assert found.channels == ("kind 0", "kind 1", "kind 2")
+    assert (found.head.task, found.head_name, found.head.metrics) == ("segmentation", "head", {})
     monkeypatch.setattr("napari_sdmae.worker.cache.load_head", lambda *_: pytest.fail("the head was in memory"))
-    np.testing.assert_array_equal(label_map_from_answer(protocol.answer(question)).classes, found.classes)
+    assert handle(request).label_map.classes == found.label_map.classes
 
 
-def test_the_worker_measures_labels_corrected_by_hand(tmp_path: Path) -> None:
+def test_the_worker_measures_labels_corrected_by_hand() -> None:
     picture, truth = discs(120, [(40, 40, 12), (80, 80, 10)])
-    labels = LabelMap(truth, make_classes(["nucleus"], 1), instances=True, class_of={1: 1, 2: 1}, mpp=0.5, origin=(0.0, 0.0))
-    answer = protocol.answer({"kind": "measure", "label_map": label_map_to_answer(labels), "image": picture})
-    table = label_map_from_answer(answer).measurements
+    labels = LabelMap(truth, make_classes(["nucleus"], 1), instances=True, class_of={1: 1, 2: 1}, mpp=0.5, origin=(30.0, 50.0))
+    table = handle(MeasureRequest(labels, picture)).measurements
     np.testing.assert_allclose(table["area (µm²)"], [(truth == 1).sum() * 0.25, (truth == 2).sum() * 0.25])
-    path = tmp_path / "large.tif"
-    tifffile.imwrite(path, np.pad(picture, [(30, 10), (50, 5), (0, 0)]), photometric="rgb", tile=(64, 64))
-    moved = label_map_to_answer(labels) | {"origin": (30.0, 50.0)}
-    again = label_map_from_answer(protocol.answer({"kind": "measure", "label_map": moved, "path": str(path)})).measurements
-    np.testing.assert_allclose(again["haematoxylin OD"], table["haematoxylin OD"])
-    np.testing.assert_allclose(again["centroid x (px)"], table["centroid x (px)"] + 50)
-    alone = protocol.answer({"kind": "measure", "label_map": label_map_to_answer(labels)})
-    assert "haematoxylin OD" not in alone["measurements"]
+    assert "haematoxylin OD" in table
+    assert "haematoxylin OD" not in handle(MeasureRequest(labels)).measurements
 
 
-def test_the_worker_describes_a_head_and_says_what_is_wrong(tmp_path: Path, model_folder: Path) -> None:
-    save_head(tmp_path / "head", head("instances", 2))
-    told = protocol.answer({"kind": "head_info", "head": str(tmp_path / "head")})
-    assert (told["task"], told["mpp"], told["tile_size"], told["name"]) == ("instances", 0.5, TILE, "head")
-    assert [one["name"] for one in told["classes"]] == ["kind 0", "kind 1"]
-    with pytest.raises(protocol.QueryError, match="without a head"):
-        protocol.answer({"kind": "head_info", "head": str(model_folder)})
-    with pytest.raises(protocol.QueryError, match="neither image nor path"):
-        protocol.answer({"kind": "segment", "head": str(tmp_path / "head")})
+def test_the_worker_says_what_is_no_head(skin: RGB, model_folder: Path) -> None:
+    with pytest.raises(WorkerError, match="without a head"):
+        handle(SegmentRequest(str(model_folder), skin))
 
 
 def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.MonkeyPatch, skin: RGB) -> None:
@@ -565,25 +539,6 @@ def test_bf16_is_taken_where_a_probe_shows_that_it_pays(monkeypatch: pytest.Monk
     assert exact is not None
     assert coarse is not None
     assert 0 < np.abs(exact.astype(float) - coarse.astype(float)).max() < 0.03
-
-
-def test_label_maps_survive_the_way_between_processes() -> None:
-    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
-    whole = LabelMap(
-        labels, make_classes(["a", "b"], 1), True, {1: 2}, 0.5, (3.5, 4.0), 2.0, "x.tif", labels // 2, {"label": np.arange(3)}
-    )
-    back = label_map_from_answer(pickle.loads(pickle.dumps(label_map_to_answer(whole))))
-    for name, value in asdict(whole).items():
-        np.testing.assert_equal(asdict(back)[name], value)
-    with pytest.raises(ValueError, match="labels"):
-        label_map_from_answer({"instances": True})
-
-
-def test_the_viewer_can_read_answers_without_torch() -> None:
-    code = (
-        "import sys, napari_sdmae.labels.serialization, napari_sdmae.worker.handlers.segment; assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_the_example_exports_what_qupath_reads(tmp_path: Path, tissue: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,15 @@ from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.checkpoints.load import load_encoder
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models.heads.sliding_window import predict_windows
-from napari_sdmae.worker.protocol import QueryError, answer
+from napari_sdmae.worker.cache import MODEL_CACHE
+from napari_sdmae.worker.protocol import (
+    SaveScribblesRequest,
+    ScribbleRequest,
+    ScribbleResult,
+    SegmentRequest,
+    WorkerError,
+    handle,
+)
 
 RGB = NDArray[np.uint8]
 
@@ -150,11 +158,16 @@ def strokes() -> dict[str, Any]:
     return {"positions": np.array(places, np.float32), "values": np.array(values), "strokes": np.array(numbers)}
 
 
-CLASSES = [one.model_dump() for one in make_classes(["epidermis", "fat", "stroma"], first=1)]
+CLASSES = make_classes(["epidermis", "fat", "stroma"], first=1)
 
 
-def question(model: Path, field: RGB, **more: Any) -> dict[str, Any]:
-    return {"kind": "scribble", "model": str(model), "image": field, "classes": CLASSES, **strokes(), **more}
+def scribble(model: Path, field: RGB, **more: Any) -> ScribbleResult:
+    return handle(ScribbleRequest(**{"model": str(model), "image": field, "classes": CLASSES, **strokes(), **more}))
+
+
+def save(model: Path, result: ScribbleResult, folder: Path, **more: Any) -> Path:
+    assert result.head is not None
+    return handle(SaveScribblesRequest(folder, str(model), result.head, CLASSES, **more))
 
 
 def test_samples_are_what_interpolation_draws(model_folder: Path, field: RGB) -> None:
@@ -176,37 +189,27 @@ def test_samples_are_what_interpolation_draws(model_folder: Path, field: RGB) ->
 
 
 def test_the_map_is_that_of_the_linear_head(model_folder: Path, field: RGB, tmp_path: Path) -> None:
-    told = answer(question(model_folder, field, mpp=0.5, probabilities=True))
-    assert set(np.unique(told["labels"])) <= {1, 3}
-    assert told["labels"].shape == field.shape[:2]
-    assert told["channels"] == [1, 3]
-    saved = answer(
-        {
-            "kind": "save_scribbles",
-            "folder": str(tmp_path / "head"),
-            "model": str(model_folder),
-            "head": told["head"],
-            "classes": CLASSES,
-            "provenance": {"source": "skin"},
-        }
-    )
-    head = load_head(saved["folder"])
+    told = scribble(model_folder, field, mpp=0.5, probabilities=True)
+    assert set(np.unique(told.label_map.labels)) <= {1, 3}
+    assert told.label_map.labels.shape == field.shape[:2]
+    assert told.channels == (1, 3)
+    head = load_head(save(model_folder, told, tmp_path / "head", source="skin", strokes={1: 2}))
+    assert head.spec.provenance["strokes"] == {"1": 2}
     assert [one.name for one in head.spec.classes] == ["epidermis", "stroma"]
     assert (head.spec.mpp, head.spec.head.decoder, head.spec.provenance["source"]) == (0.5, "linear", "skin")
     probabilities = predict_windows(head, field)["probabilities"]
-    np.testing.assert_allclose(told["probabilities"] / 255, probabilities, atol=0.003)
+    np.testing.assert_allclose(told.probabilities / 255, probabilities, atol=0.003)
     drawn = np.array([1, 3])[probabilities.argmax(0)]
-    assert (drawn == told["labels"]).mean() > 0.9995
+    assert (drawn == told.label_map.labels).mean() > 0.9995
 
 
 @pytest.mark.parametrize("detail", [1, 2])
 def test_prediction_with_the_saved_head_says_the_same(model_folder: Path, field: RGB, tmp_path: Path, detail: int) -> None:
-    told = answer(question(model_folder, field, mpp=0.4, detail=detail))
-    assert told["head"]["mpp"] == pytest.approx(0.4 / detail)
-    folder = str(tmp_path / "head")
-    answer({"kind": "save_scribbles", "folder": folder, "model": str(model_folder), "head": told["head"], "classes": CLASSES})
-    segmented = answer({"kind": "segment", "head": folder, "image": field, "mpp": 0.4, "measured": False, "precision": "fp32"})
-    assert (segmented["labels"] == told["labels"]).mean() > 0.999
+    told = scribble(model_folder, field, mpp=0.4, detail=detail)
+    assert told.head.mpp == pytest.approx(0.4 / detail)
+    folder = save(model_folder, told, tmp_path / "head")
+    segmented = handle(SegmentRequest(str(folder), field, mpp=0.4, measured=False, precision="fp32"))
+    assert (segmented.label_map.labels == told.label_map.labels).mean() > 0.999
 
 
 def test_the_blend_is_that_of_every_pixel_by_itself(model_folder: Path, field: RGB) -> None:
@@ -235,52 +238,44 @@ def test_the_blend_is_that_of_every_pixel_by_itself(model_folder: Path, field: R
 
 def test_strokes_elsewhere_still_count(model_folder: Path, field: RGB) -> None:
     """What was painted in one field is learned from in another, where only one class is painted."""
-    first = answer(question(model_folder, field))
+    first = scribble(model_folder, field)
     beside = np.ascontiguousarray(field[:, ::-1])
     alone = strokes()
     only = {name: array[alone["values"] == 1] for name, array in alone.items()}
-    with pytest.raises(QueryError, match="only one class is painted"):
-        answer(question(model_folder, beside, **only))
-    told = answer(question(model_folder, beside, **only, more=[first["samples"]]))
-    assert told["channels"] == [1, 3]
-    assert told["counts"] == {1: 4, 2: 0, 3: 2}
-    assert told["few"] == [2]
+    with pytest.raises(WorkerError, match="only one class is painted"):
+        scribble(model_folder, beside, **only)
+    told = scribble(model_folder, beside, **only, more=(first.samples,))
+    assert told.channels == (1, 3)
+    assert told.counts == {1: 4, 2: 0, 3: 2}
+    assert told.few == (2,)
 
 
 def test_a_warm_field_is_not_encoded_again(model_folder: Path, field: RGB) -> None:
-    answer({"kind": "release"})
-    assert not answer(question(model_folder, field))["cached"]
-    assert answer(question(model_folder, field, method="knn"))["cached"]
-    answer({"kind": "release"})
-    assert not answer(question(model_folder, field))["cached"]
+    MODEL_CACHE.clear()
+    assert not scribble(model_folder, field).cached
+    assert scribble(model_folder, field, method="knn").cached
+    MODEL_CACHE.clear()
+    assert not scribble(model_folder, field).cached
 
 
 def test_nearest_neighbours_answer_and_cannot_be_saved(model_folder: Path, field: RGB) -> None:
-    told = answer(question(model_folder, field, method="knn"))
-    assert told["head"] is None
+    told = scribble(model_folder, field, method="knn")
+    assert told.head is None
     given = strokes()
     rows, columns = given["positions"].astype(int).T
-    assert (told["labels"][rows, columns] == given["values"]).mean() > 0.9
+    assert (told.label_map.labels[rows, columns] == given["values"]).mean() > 0.9
 
 
 def test_a_full_folder_is_not_overwritten(model_folder: Path, field: RGB, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    told = answer(question(model_folder, field))
-    with pytest.raises(QueryError, match="not empty"):
-        answer(
-            {
-                "kind": "save_scribbles",
-                "folder": str(tmp_path),
-                "model": str(model_folder),
-                "head": told["head"],
-                "classes": CLASSES,
-            }
-        )
+    told = scribble(model_folder, field)
+    with pytest.raises(WorkerError, match="not empty"):
+        save(model_folder, told, tmp_path)
 
 
 def test_finer_detail_needs_the_scale(model_folder: Path, field: RGB) -> None:
-    with pytest.raises(QueryError, match="known scale"):
-        answer(question(model_folder, field, detail=2))
+    with pytest.raises(WorkerError, match="known scale"):
+        scribble(model_folder, field, detail=2)
 
 
 def test_the_fit_does_not_wait_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:

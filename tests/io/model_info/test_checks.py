@@ -23,7 +23,7 @@ from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, l
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import check_numbers, default_model, find_model, model_info, resembles_model
 from napari_sdmae.models import SDMAE
-from napari_sdmae.worker.cache import Memory
+from napari_sdmae.worker.cache import ModelCache
 
 NAN, INF = float("nan"), float("inf")
 SIZES: dict[str, Any] = {"encoder_width": 24, "encoder_depth": 2, "encoder_heads": 2, "decoder_width": 24, "decoder_depth": 1}
@@ -168,7 +168,7 @@ def test_a_config_with_a_byte_order_mark_is_read(copied: Callable[[str], Path]) 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_changed_file_is_read_again_whatever_its_date(name: str, copied: Callable[[str], Path]) -> None:
     """As where a folder is restored from a copy with the dates of before."""
-    folder, memory = copied("timm"), Memory()
+    folder, memory = copied("timm"), ModelCache()
     before = memory.encoder(model_info(folder), "cpu")
     assert memory.encoder(model_info(folder), "cpu") is before
     dates = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

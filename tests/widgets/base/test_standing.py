@@ -4,14 +4,20 @@ The worker is played, so that a test says when the answer comes. All events are 
 canvas, which takes the time, and those that were once wrong in a real window.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
+from napari_sdmae.inference.attention.result import AttentionMap, AttentionResult
+from napari_sdmae.inference.scribbles.samples import LinearHead, Samples, ScribbleHead
+from napari_sdmae.io.images.field import Grid
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import ModelInfo
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.labels.serialization import label_map_to_answer
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
 from napari_sdmae.widgets.attention import dock as attention
 from napari_sdmae.widgets.base import standing
 from napari_sdmae.widgets.reconstruct.dock import ReconstructWidget
@@ -19,7 +25,19 @@ from napari_sdmae.widgets.scribbles import dock as scribbles
 from napari_sdmae.widgets.scribbles import save
 from napari_sdmae.widgets.segment import export, label_panel
 from napari_sdmae.widgets.segment.dock import SegmentWidget
-from napari_sdmae.widgets.worker_client import Failure
+from napari_sdmae.worker.protocol import (
+    AttentionRequest,
+    ErrorCode,
+    ImportRequest,
+    MeasureRequest,
+    ReconstructRequest,
+    ReconstructResult,
+    ScribbleRequest,
+    ScribbleResult,
+    SegmentRequest,
+    SegmentResult,
+    WorkerError,
+)
 
 pytestmark = pytest.mark.gui
 RGB = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
@@ -32,9 +50,9 @@ class PlayedWorker:
     def __init__(self):
         self.asked = {}
 
-    def ask(self, question, on_answer, on_error, *, user, purpose="", live=False):
+    def submit(self, request, on_result, on_error, *, user, purpose="", live=False):
         if purpose != "warm":
-            self.asked[purpose] = question() if callable(question) else question, on_answer, on_error
+            self.asked[purpose] = request() if callable(request) else request, on_result, on_error
 
     def forget(self, user, purpose=""):
         self.asked.pop(purpose, None)
@@ -44,53 +62,61 @@ class PlayedWorker:
     def answer(self, failure=None):
         """Answer all questions that are open; return how many there were."""
         asked, self.asked = self.asked, {}
-        for question, on_answer, on_error in asked.values():
-            on_answer(ANSWERS[question["kind"]](question)) if failure is None else on_error(failure)
+        for request, on_result, on_error in asked.values():
+            on_result(RESULTS[type(request)](request)) if failure is None else on_error(failure)
         return len(asked)
 
 
-def attention_answer(question):
-    return {
-        "values": np.ones((4, 6), np.float32),
-        "scale": (16, 16),
-        "translate": (7.5, 7.5),
-        "query": (23.5, 7.5),
-        "model": {"name": question["model"]},
-        "statistics": {"entropy": 1.0, "gini": 0.5, "entropy_max": 2.0},
-        "note": "",
-    }
+def model_called(model):
+    return ModelInfo(model, model, False, Path(model), "vit", 64, 16, 3, 3, None, "patch", has_decoder=True)
 
 
-def reconstruction_answer(question):
-    pictures = dict.fromkeys(("masked", "reconstruction"), question["image"])
-    about = {"model": question["model"], "note": "", "target_normalisation": None, "mean_error": 0.25}
-    about |= {name: question[name] for name in ("mask_ratio", "seed")}
-    return pictures | about | {"error": np.zeros(question["image"].shape[:2], np.float32)}
+def attention_result(request):
+    values, numbers = np.ones((4, 6), np.float32), {"entropy": (1.0,), "gini": (0.5,)}
+    found = AttentionMap(values, Grid(4, 6, 16), request.method, request.block, request.head, (1, 0), **numbers)
+    return AttentionResult(found, model_called(request.model), blocks=3, heads=3, downsample=1)
 
 
-def labels_answer(question):
-    classes = make_classes(["one", "two"], 1)
-    answer = label_map_to_answer(LabelMap(LABELS[: question["image"].shape[0], : question["image"].shape[1]], classes))
-    return answer | {"probabilities": None, "channels": [1, 2], "note": "", "task": "segmentation"}
+def reconstruction_result(request):
+    error, model = np.zeros(request.image.shape[:2], np.float32), model_called(request.model)
+    return ReconstructResult(request.image, request.image, error, 0.25, request.mask_ratio, request.seed, model, {})
 
 
-def scribble_answer(question):
-    samples = {"points": np.arange(2), "values": np.array([1, 2]), "features": np.zeros((2, 3))}
-    about = {"method": "linear", "detail": 1, "agreement": {1: 1.0, 2: 1.0}, "counts": {1: 2, 2: 2}, "few": [], "cached": True}
-    return labels_answer(question) | about | {"samples": samples, "head": {}, "model": {"folder": question["model"]}}
+def labels_of(request):
+    return LabelMap(LABELS[: request.image.shape[0], : request.image.shape[1]], make_classes(["one", "two"], 1))
 
 
-def segment_answer(question):
-    head = {"folder": question["head"], "name": "a head", "classes": []}
-    return labels_answer(question) | {"head": head, "boxes": []}
+def scribble_result(request):
+    values = np.array([1, 2])
+    samples, head = Samples(np.zeros((2, 3), np.float32), values, values, np.arange(2)), LinearHead(np.zeros((2, 3)), np.zeros(2))
+    return ScribbleResult(
+        label_map=labels_of(request),
+        probabilities=None,
+        channels=(1, 2),
+        samples=samples,
+        head=ScribbleHead(head, (1, 2), None),
+        method="linear",
+        detail=1,
+        agreement={1: 1.0, 2: 1.0},
+        counts={1: 2, 2: 2},
+        few=(),
+        cached=True,
+        model=model_called(request.model),
+        note="",
+    )
 
 
-ANSWERS = {
-    "attention": attention_answer,
-    "reconstruct": reconstruction_answer,
-    "scribble": scribble_answer,
-    "segment": segment_answer,
-    "measure": lambda question: question["label_map"],
+def segment_result(request):
+    about = {"head": read_head_spec(request.head), "head_name": "a head", "head_folder": request.head, "precision": "fp32"}
+    return SegmentResult(labels_of(request), None, ("one", "two"), (), **about, seen_mpp=None, warnings=(), seconds={})
+
+
+RESULTS = {
+    AttentionRequest: attention_result,
+    ReconstructRequest: reconstruction_result,
+    ScribbleRequest: scribble_result,
+    SegmentRequest: segment_result,
+    MeasureRequest: lambda request: request.label_map,
 }
 
 
@@ -139,8 +165,12 @@ class Played:
 
     def answered(self, layer):
         """Names of the layers that say something about `layer` now."""
-        of_dock = (one for one in self.viewer.layers if one.metadata.get(KEY, {}).get("id", "").startswith(f"{layer.unique_id}/"))
-        return [one.name for one in of_dock if not one.metadata[KEY].get("withdrawn") and "strokes_on" not in one.metadata[KEY]]
+        of_dock = (one for one in self.viewer.layers if plugin_metadata(one).get("id", "").startswith(f"{layer.unique_id}/"))
+        return [
+            one.name
+            for one in of_dock
+            if not one.metadata[METADATA_KEY].get("withdrawn") and "strokes_on" not in one.metadata[METADATA_KEY]
+        ]
 
     def settle(self):
         """Let the look at pixels that is due after a moment happen now."""
@@ -209,7 +239,7 @@ def test_what_happens_before_the_answer_drops_it(played):
         happen(played, layer)
         played.settle()
         if played.title == "Attention" and event == "another model":  # asked at once of the other
-            assert [question["model"] for question, *_ in played.worker.asked.values()] == [str(played.models[1])]
+            assert [request.model for request, *_ in played.worker.asked.values()] == [str(played.models[1])]
             played.worker.asked.clear()
         played.worker.answer()
         assert played.answered(layer) == [], event
@@ -284,12 +314,12 @@ def test_another_picture_has_an_answer_of_its_own(played):
 def test_a_failure_of_a_question_that_fell_is_not_shown(played):
     layer = played.begin()
     played.viewer.layers.remove(layer)
-    played.worker.answer(Failure("out of memory", ""))
+    played.worker.answer(WorkerError(ErrorCode.OUT_OF_MEMORY, "out of memory"))
     assert played.failure.failure is None
     layer = played.begin()
     played.worker.answer()
     played.ask()
-    played.worker.answer(Failure("out of memory", ""))
+    played.worker.answer(WorkerError(ErrorCode.OUT_OF_MEMORY, "out of memory"))
     assert played.failure.failure.line == "out of memory"
     assert played.answered(layer) == []
     played.model.choose(played.models[1])
@@ -361,10 +391,10 @@ def test_labels_that_a_person_corrected_stay_when_their_picture_goes(segmented):
 def test_measurements_of_other_labels_are_not_shown(segmented):
     played, _, labels = segmented
     played.widget.desk.measure(labels)
-    first = played.worker.asked[f"measure {labels.unique_id}"][0]["label_map"]["labels"]
+    first = played.worker.asked[f"measure {labels.unique_id}"][0].label_map.labels
     labels.data[:5, :5] = 3
     played.worker.answer()
-    again = played.worker.asked[f"measure {labels.unique_id}"][0]["label_map"]["labels"]
+    again = played.worker.asked[f"measure {labels.unique_id}"][0].label_map.labels
     assert (again != first).any(), "asked again of the labels as they are"
 
 
@@ -382,9 +412,9 @@ def test_opened_labels_lie_on_the_picture_they_were_opened_for(segmented, tmp_pa
     other = played.viewer.add_image(RGB, translate=(4000, 0))
     played.widget.desk.exporting.open(tmp_path / "a.geojson")
     played.image.choose(other)
-    question, on_answer, _ = played.worker.asked.pop("open")
-    assert question["kind"] == "import_labels"
-    on_answer(label_map_to_answer(LabelMap(LABELS, make_classes(["one", "two"], 1))))
+    request, on_result, _ = played.worker.asked.pop("open")
+    assert request == ImportRequest(tmp_path / "a.geojson")
+    on_result(LabelMap(LABELS, make_classes(["one", "two"], 1)))
     opened = played.widget.desk.labels.layer
     np.testing.assert_allclose(opened.data_to_world((0, 0)), layer.data_to_world((0, 0)))
 
@@ -406,7 +436,7 @@ def test_in_a_real_window(viewer, dock, play, title):
     QApplication.processEvents()
     assert played.answered(layer) == []
     layer = played.begin()
-    (question,) = played.worker.asked.values()
+    (submitted,) = played.worker.asked.values()
     viewer.close()
     QApplication.processEvents()
-    question[1](ANSWERS[question[0]["kind"]](question[0]))
+    submitted[1](RESULTS[type(submitted[0])](submitted[0]))

@@ -5,7 +5,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sdmae.layers.base import KEY, Field, Source, derived, query_marker
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source, derived, query_marker
 from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, next_limits, show_layers, withdraw_layers
 
 
@@ -71,10 +72,10 @@ def test_the_selection_stays(model):
 
 def test_a_withdrawn_layer_is_marked_and_comes_back(model):
     layer, other = show_layers(model, [a_map(model), a_map(model, "other", key="map/b")])
-    identity = layer.metadata[KEY]["id"]
+    identity = layer.metadata[METADATA_KEY]["id"]
     assert find_layer(model, identity) is layer
     for _ in range(2):
-        withdraw_layers(model, identity.removesuffix("a"), {other.metadata[KEY]["id"]})
+        withdraw_layers(model, identity.removesuffix("a"), {other.metadata[METADATA_KEY]["id"]})
     assert (layer.visible, layer.name, is_shown(layer)) == (False, "tile · attention b1 mean (out of date)", False)
     assert other.visible
     show_layers(model, [a_map(model, "attention b2 mean")])

@@ -20,6 +20,7 @@ from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.pretrain.dock import PretrainWidget
 from napari_sdmae.widgets.segment.dock import SegmentWidget
 from napari_sdmae.widgets.worker_client import QueryWorker
+from napari_sdmae.worker.protocol import DevicesRequest
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(240)]
 SECONDS = 1000
@@ -40,7 +41,7 @@ SMALL = {
 def worker(qapp):
     """One worker for all tests; a user that stays keeps its child, which would end with each test's widget."""
     worker, stays = QueryWorker(), QObject()
-    worker.ask({"kind": "devices"}, lambda answer: None, lambda failure: None, user=stays)
+    worker.submit(DevicesRequest(), lambda _: None, lambda _: None, user=stays)
     yield worker
     worker.release()
 

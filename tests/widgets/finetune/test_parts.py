@@ -11,6 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from PIL import Image
 
+from napari_sdmae.data.labelled.inspect import LabelledInspection, PartInspection, ScaleRange
+from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.runs.kind import run_kind
 from napari_sdmae.widgets.base.number_table import NumbersTable
 from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix, row_shares
@@ -214,27 +216,32 @@ def test_a_frame_says_the_class_of_a_tile_and_the_mistake(write, tmp_path):
 
 def test_what_was_found_in_words():
     parts = {
-        part: {"images": images, "amounts": {"benign": images * 700_000, "tumour": images}}
+        part: PartInspection(images, 4, {"benign": images * 700_000, "tumour": images}, {})
         for part, images in (("train", 40), ("validation", 12), ("test", 8))
     }
-    answer = {
-        "images": 60,
-        "unusable": [["a", "b"]],
-        "parts": parts,
-        "grouped_by": "slide",
-        "warnings": [],
-        "mpp": {"smallest": 0.25, "largest": 0.5, "unknown": 2},
-        "classes": CLASSES,
-        "amount": "pixels",
-    }
-    assert summary(answer) == (
+    found = LabelledInspection(
+        task="segmentation",
+        images=60,
+        classes=tuple(LabelClass.model_validate(one) for one in CLASSES),
+        amount="pixels",
+        parts=parts,
+        grouped_by="slide",
+        smallest=(64, 64),
+        largest=(64, 64),
+        mpp=ScaleRange(0.25, 0.5, 2),
+        unusable=(("a", "b"),),
+        warnings=(),
+        notes=(),
+        fingerprint="",
+    )
+    assert summary(found) == (
         "60 labelled images, 1 more cannot be used\n40 to train, 12 to select, 8 to test; each slide on one side\n"
         "Scale: 0.25 to 0.5 µm/px, of 2 images unknown\nPixels of each class:"
     )
-    single = answer | {"warnings": ["all images are of slide 1, so single images were kept apart: the figures say nothing"]}
-    assert "on one side" not in summary(single)
-    assert amounts(answer)["benign"] == {"train": "28.00 M", "select": "8.40 M", "test": "5.60 M"}
-    assert amounts(answer)["tumour"] == {"train": "40", "select": "12", "test": "8"}
+    assert "on one side" not in summary(replace(found, grouped_by=None))
+    assert "Scale: unknown\n" in summary(replace(found, mpp=ScaleRange(None, None, 60)))
+    assert amounts(found)["benign"] == {"train": "28.00 M", "select": "8.40 M", "test": "5.60 M"}
+    assert amounts(found)["tumour"] == {"train": "40", "select": "12", "test": "8"}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.widgets.canvas.layer_region import FieldError
 from napari_sdmae.widgets.inputs.image import VIEW, WHOLE, ImageInput
 
@@ -29,7 +29,7 @@ def test_only_pictures_are_offered_and_the_list_follows_the_viewer(viewer, choos
     with pytest.raises(FieldError, match="Open a picture first"):
         chooser.take()
     first = viewer.add_image(RGB, name="first")
-    viewer.add_image(RGB[..., 0], name="derived", metadata={KEY: {"id": "x"}})
+    viewer.add_image(RGB[..., 0], name="derived", metadata={METADATA_KEY: {"id": "x"}})
     viewer.add_labels(RGB[..., 0], name="labels")
     second = viewer.add_image(RGB, name="second")
     assert listed(chooser.layer_box) == ["second", "first"]

@@ -5,18 +5,16 @@ import pytest
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.data.tiles.inspect import Inspection
+from napari_sdmae.devices.info import DeviceInfo
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
 from napari_sdmae.widgets.pretrain.preflight import Preflight
 from napari_sdmae.widgets.runs.preflight import device_line
+from napari_sdmae.worker.protocol import ContactSheetResult, DevicesResult, TrainingMemoryResult
 
-DEVICES = {
-    "default": "cuda",
-    "threads": 8,
-    "devices": [
-        {"device": "cpu", "name": "AMD EPYC", "memory": None},
-        {"device": "cuda", "name": "NVIDIA H200", "memory": 150_000_000_000},
-    ],
-}
+DEVICES = DevicesResult(
+    (DeviceInfo("cpu", "AMD EPYC", None), DeviceInfo("cuda", "NVIDIA H200", 150_000_000_000)), default="cuda", threads=8
+)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +35,8 @@ class PlayedWorker:
     def __init__(self):
         self.asked = {}
 
-    def ask(self, question, on_answer, on_error, *, user, purpose=""):
-        self.asked[purpose] = question, on_answer
+    def submit(self, request, on_result, on_error, *, user, purpose=""):
+        self.asked[purpose] = request, on_result
 
     def forget(self, user, purpose=""):
         self.asked.pop(purpose, None)
@@ -48,8 +46,9 @@ class PlayedWorker:
             self.asked.pop(purpose)[1](answer)
 
 
-INSPECTED = {"unusable": [], "images": 3, "tiles": 9, "summary": "3 images"}
-SHEET = {"tiles": np.zeros((2, 8, 8, 3), np.uint8), "masked": np.zeros((2, 8, 8, 3), np.uint8), "tile_size": 8}
+INSPECTED = Inspection(3, [], 9, 9, False, 64, None, None, 0, 0, 0, cached=False, problem="")
+TILES = np.zeros((2, 8, 8, 3), np.uint8)
+SHEET = ContactSheetResult(TILES, TILES, np.zeros((2, 1, 1), bool), ("a", "b"), 8, 8)
 
 
 @pytest.mark.gui
@@ -68,7 +67,7 @@ def test_an_answer_about_other_images_is_not_taken_for_one_about_these(qtbot, tm
         assert preflight.checking
         assert preflight.found is None
         preflight._ask()
-        assert worker.asked[purpose][0]["settings"]["data"] == str(tmp_path / "b")
+        assert worker.asked[purpose][0].settings.data == tmp_path / "b"
 
 
 @pytest.mark.gui
@@ -80,7 +79,7 @@ def test_tiles_and_memory_of_other_settings_go(qtbot, tmp_path):
     preflight.check(config)
     preflight._ask()
     worker.answer("inspect", INSPECTED)
-    worker.answer("training_memory", {"line": "needs 2 GB"})
+    worker.answer("training_memory", TrainingMemoryResult(2, 1, "cpu", 0, "needs 2 GB"))
     preflight.show_sheet()
     worker.answer("contact_sheet", SHEET)
     assert (preflight.memory_note.text(), preflight.sheet_note.text()[:4]) == ("needs 2 GB", "8 px")

@@ -19,6 +19,7 @@ from napari_sdmae.widgets.scribbles import save as keeping
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.dock import ScribblesWidget
 from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import SegmentRequest
 
 pytestmark = pytest.mark.gui
 
@@ -287,15 +288,15 @@ def test_a_head_is_saved_that_segments_alike(viewer, ready, qtbot, skin):
     assert [one.name for one in spec.classes] == ["Class 1", "Class 2"]
     assert spec.provenance["strokes"] == {"1": 2, "2": 2}
     told = []
-    query_worker().ask(
-        {"kind": "segment", "head": str(folder), "image": skin, "mpp": 0.5, "measured": False, "precision": "fp32"},
+    query_worker().submit(
+        SegmentRequest(str(folder), skin, mpp=0.5, measured=False, precision="fp32"),
         told.append,
         lambda failure: told.append(failure.line),
         user=ready,
         purpose="test",
     )
     done(qtbot, ready)
-    assert (told[0]["labels"] == named(viewer, "from strokes").data).mean() > 0.999
+    assert (told[0].label_map.labels == named(viewer, "from strokes").data).mean() > 0.999
     ready.controls.save.click()
     done(qtbot, ready)
     assert "my-skin-head-2" in ready.controls.saved.text()

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_sdmae.data.labelled.corrections import add_correction
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.segment.corrections import CorrectionPanel
 
@@ -27,7 +27,9 @@ def painted(viewer, instances=True):
     colours = {0: np.zeros(4), None: np.zeros(4), 1: np.array([1, 0, 0, 1.0]), 2: np.array([0, 1, 0, 1.0])}
     mark = {"id": "a/labels", "name": "nuclei", "classes": CLASSES, "instances": instances}
     mark |= {"class_of": {1: 1, 2: 2}} if instances else {}
-    layer = viewer.add_labels(labels, name="nuclei", metadata={KEY: mark}, colormap=DirectLabelColormap(color_dict=colours))
+    layer = viewer.add_labels(
+        labels, name="nuclei", metadata={METADATA_KEY: mark}, colormap=DirectLabelColormap(color_dict=colours)
+    )
     edit.keep_as_shown(layer)
     return layer
 
@@ -154,7 +156,7 @@ def test_a_layer_set_aside_is_no_longer_replaced(viewer):
     layer = painted(viewer)
     edit.set_aside(layer)
     assert layer.name == "nuclei (corrected)"
-    assert layer.metadata[KEY]["id"].startswith("corrected/")
+    assert layer.metadata[METADATA_KEY]["id"].startswith("corrected/")
 
 
 def picture(name="slide-r0-c0", instances=True):

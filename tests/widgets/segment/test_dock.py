@@ -11,11 +11,13 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.layers.base import KEY, Field, Source
+from napari_sdmae.labels.serialization import METADATA_KEY
+from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.canvas.show_layers import show_layers
 from napari_sdmae.widgets.segment.view import box_layer
 from napari_sdmae.widgets.worker_client import query_worker
+from napari_sdmae.worker.protocol import SegmentRequest
 
 pytestmark = pytest.mark.gui
 RGB = np.asarray(
@@ -53,12 +55,13 @@ def segment(qtbot, widget, head=None):
     return widget.desk.labels.layer
 
 
-def ask(qtbot, widget, **question):
-    """Ask the worker directly."""
-    answers = []
-    query_worker().ask(question, answers.append, answers.append, user=widget, purpose="test")
-    qtbot.waitUntil(lambda: bool(answers), timeout=90000)
-    return answers[0]
+def predicted(qtbot, widget, head, image):
+    """Submit a request to the worker directly."""
+    results = []
+    request = SegmentRequest(str(head), image, mpp=0.5)
+    query_worker().submit(request, results.append, results.append, user=widget, purpose="test")
+    qtbot.waitUntil(lambda: bool(results), timeout=90000)
+    return results[0]
 
 
 def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, head_folders):
@@ -95,8 +98,8 @@ def test_labels_lie_pixel_by_pixel_on_what_they_were_computed_on(viewer, ready, 
     labels = segment(qtbot, ready, head_folders / "segmentation")
     top, left, bottom, right = (0, 0, 128, 192) if region == "Whole picture" else (10, 20, 110, 150)
     crop = np.ascontiguousarray(RGB[top:bottom, left:right])
-    truth = ask(qtbot, ready, kind="segment", head=str(head_folders / "segmentation"), image=crop, mpp=0.5)
-    np.testing.assert_array_equal(labels.data, truth["labels"])
+    truth = predicted(qtbot, ready, head_folders / "segmentation", crop)
+    np.testing.assert_array_equal(labels.data, truth.label_map.labels)
     assert set(np.unique(labels.data)) > {1, 2}
     source = viewer.layers["tile"]
     for layer in [one for one in viewer.layers if one.name.startswith("tile · ")]:
@@ -111,7 +114,7 @@ def test_labels_lie_pixel_by_pixel_on_what_they_were_computed_on(viewer, ready, 
     ]
     total = sum(viewer.layers[f"tile · P({name})"].data for name in ("background", "tumour", "stroma"))
     np.testing.assert_allclose(total, 1, atol=0.01)
-    mark = labels.metadata[KEY]
+    mark = labels.metadata[METADATA_KEY]
     assert mark["origin"] == (top, left)
     assert mark["head_name"] == "segmentation"
     assert [one["name"] for one in mark["classes"]] == ["tumour", "stroma"]
@@ -125,10 +128,10 @@ def test_a_level_of_a_pyramid_is_read_at_the_head_s_scale(viewer, widget, qtbot,
     fine = np.repeat(np.repeat(RGB, 2, 0), 2, 1)
     viewer.add_image([fine, RGB], name="tile", multiscale=True, scale=(0.25, 0.25), units=("µm", "µm"))
     labels = segment(qtbot, widget, head_folders / "segmentation")
-    truth = ask(qtbot, widget, kind="segment", head=str(head_folders / "segmentation"), image=RGB, mpp=0.5)
-    np.testing.assert_array_equal(labels.data, truth["labels"])
+    truth = predicted(qtbot, widget, head_folders / "segmentation", RGB)
+    np.testing.assert_array_equal(labels.data, truth.label_map.labels)
     np.testing.assert_allclose(labels.data_to_world((0, 0)), (0.125, 0.125))
-    mark = labels.metadata[KEY]
+    mark = labels.metadata[METADATA_KEY]
     assert (mark["step"], mark["mpp"]) == (2, pytest.approx(0.25))
 
 
@@ -176,14 +179,14 @@ def test_tiles_are_coloured_by_class_with_a_table_of_probabilities(viewer, ready
 
 def test_boxes_have_class_and_score_and_lie_on_the_picture(viewer, ready, qtbot, head_folders):
     labels = segment(qtbot, ready, head_folders / "detection")
-    truth = ask(qtbot, ready, kind="segment", head=str(head_folders / "detection"), image=RGB, mpp=0.5)["boxes"]
+    truth = predicted(qtbot, ready, head_folders / "detection", RGB).boxes
     boxes = viewer.layers["tile · boxes"]
     assert isinstance(boxes, Shapes)
     assert len(boxes.data) == len(truth) > 0
     for shape, box in zip(boxes.data, truth, strict=True):
-        np.testing.assert_allclose(shape.min(0), np.array([box["top"], box["left"]]) - 0.5, atol=1e-4)
-        np.testing.assert_allclose(shape.max(0), np.array([box["bottom"], box["right"]]) - 0.5, atol=1e-4)
-    np.testing.assert_allclose(boxes.features["score"], [box["score"] for box in truth])
+        np.testing.assert_allclose(shape.min(0), np.array([box.top, box.left]) - 0.5, atol=1e-4)
+        np.testing.assert_allclose(shape.max(0), np.array([box.bottom, box.right]) - 0.5, atol=1e-4)
+    np.testing.assert_allclose(boxes.features["score"], [box.score for box in truth])
     assert ready.controls.state.text().startswith(f"{len(truth):,} boxes: ")  # also those that others cover
     assert set(boxes.features["class"]) <= {"epithelial", "lymphocyte"}
     np.testing.assert_allclose(boxes.data_to_world((0, 0)), viewer.layers["tile"].data_to_world((0, 0)))

@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
-from napari_sdmae.layers.base import KEY
+from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.widgets.segment.measurement_model import MeasurementModel, as_text, sorting
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
 from napari_sdmae.widgets.segment.table_link import MARKER, TableLink, extent_of
@@ -43,7 +43,7 @@ def linked(viewer, dock, qtbot):
         rotate=rotation,
         units=("µm", "µm"),
         features=features(),
-        metadata={KEY: mark},
+        metadata={METADATA_KEY: mark},
     )
     holder = QWidget()
     table = MeasurementTable(holder)

@@ -1,0 +1,62 @@
+"""What viewer and worker say to each other: one frozen request and one result for each kind of work.
+
+Torch-free: the viewer makes the requests and unpickles the results. :func:`handle` finds the handler by the type of the request.
+"""
+
+from napari_sdmae.worker.protocol.base import ErrorCode, Request, ResultT, WorkerError
+from napari_sdmae.worker.protocol.dispatch import HANDLERS, handle
+from napari_sdmae.worker.protocol.labels import (
+    ExportRequest,
+    ExportResult,
+    ImportRequest,
+    MeasureRequest,
+    SaveCorrectionsRequest,
+    SegmentRequest,
+    SegmentResult,
+)
+from napari_sdmae.worker.protocol.pictures import (
+    AttentionRequest,
+    DevicesRequest,
+    DevicesResult,
+    ReconstructRequest,
+    ReconstructResult,
+)
+from napari_sdmae.worker.protocol.scribbles import SaveScribblesRequest, ScribbleRequest, ScribbleResult
+from napari_sdmae.worker.protocol.training import (
+    ContactSheetRequest,
+    ContactSheetResult,
+    InspectLabelledRequest,
+    InspectRequest,
+    TrainingMemoryRequest,
+    TrainingMemoryResult,
+)
+
+__all__ = [
+    "HANDLERS",
+    "AttentionRequest",
+    "ContactSheetRequest",
+    "ContactSheetResult",
+    "DevicesRequest",
+    "DevicesResult",
+    "ErrorCode",
+    "ExportRequest",
+    "ExportResult",
+    "ImportRequest",
+    "InspectLabelledRequest",
+    "InspectRequest",
+    "MeasureRequest",
+    "ReconstructRequest",
+    "ReconstructResult",
+    "Request",
+    "ResultT",
+    "SaveCorrectionsRequest",
+    "SaveScribblesRequest",
+    "ScribbleRequest",
+    "ScribbleResult",
+    "SegmentRequest",
+    "SegmentResult",
+    "TrainingMemoryRequest",
+    "TrainingMemoryResult",
+    "WorkerError",
+    "handle",
+]
