@@ -38,11 +38,12 @@ test-pyqt6: setup  ## the GUI tests with PyQt6
 	$(BIN)/python -m pip install --quiet "PyQt6>=6.7"
 	$(MAKE) test-gui QT=pyqt6
 
-lint: setup  ## ruff, mypy --strict, import-linter
+lint: setup  ## ruff, mypy --strict, import-linter, typos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/typos
 
 format: setup  ## ruff's formatter and safe fixes
 	$(BIN)/ruff check --fix .
