@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml setup.cfg setup.py .ci/setup
 	.ci/setup "$(PYTHON)" "$(VENV)"
 	touch $@
 
-demo: setup  ## the main job on the shipped tissue, in minutes: pictures in demo/, napari when there is a display
+demo: setup  ## first pictures within a minute, then the main job on the shipped tissue, in minutes; napari when there is a display
 	$(BIN)/sdmae demo --output demo
 
 test: setup test-core test-gui  ## every test; the GUI in real windows under Xvfb with PyQt5
@@ -65,8 +65,8 @@ evidence: setup  ## what self-distillation does to the encoder: hours; DATA=fold
 	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \
 		--output runs/evidence
 
-faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 ONLY=kills CASE=name
-	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --only "$(ONLY)" --case "$(CASE)"
+faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 EVERY=8 ONLY=kills CASE=name
+	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --every $(or $(EVERY),1) --only "$(ONLY)" --case "$(CASE)"
 
 clean:  ## build products and caches; the virtual environment stays
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
