@@ -7,8 +7,10 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks gpu evidence faults clean
+.PHONY: help setup demo test test-core test-gui test-pyqt6 lint format wheel bundle bundle-test screenshots benchmarks gpu evidence faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -51,6 +53,12 @@ format: setup  ## ruff's formatter and safe fixes
 
 wheel: setup  ## sdist and wheel in dist/
 	$(BIN)/python -m build
+
+bundle: wheel  ## one zip for a machine without internet, in dist/; TORCH_INDEX= takes the registry's PyTorch, with CUDA on Linux
+	$(BIN)/python bundle/make_bundle.py "$$(ls -t dist/*.whl | head -1)" --torch-index "$(TORCH_INDEX)"
+
+bundle-test: setup  ## install the bundle without a network and open napari with every dock: dist/bundle.png shows it
+	sh bundle/try_bundle.sh "$$(ls -t dist/napari-sdmae-*.zip | head -1)" dist/bundle.png
 
 screenshots: setup  ## the pictures of README and docs, made by the project
 	$(GUI_ENV) $(SCREEN) $(BIN)/python docs/make_screenshots.py
