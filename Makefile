@@ -8,8 +8,10 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1200x24"
 GUI_ENV = QT_API=$(QT) PYTEST_QT_API=$(QT)
 GUI_TESTS := tests/widgets
 
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
 .DEFAULT_GOAL := help
-.PHONY: help setup docs demo test test-core test-gui test-pyqt6 lint format wheel screenshots benchmarks gpu evidence faults clean
+.PHONY: help setup docs demo test test-core test-gui test-pyqt6 lint format wheel bundle bundle-test screenshots benchmarks gpu evidence faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -21,7 +23,7 @@ $(VENV)/.installed: pyproject.toml setup.cfg setup.py .ci/setup
 	.ci/setup "$(PYTHON)" "$(VENV)"
 	touch $@
 
-demo: setup  ## the main job on the shipped tissue, in minutes: pictures in demo/, napari when there is a display
+demo: setup  ## first pictures within a minute, then the main job on the shipped tissue, in minutes; napari when there is a display
 	$(BIN)/sdmae demo --output demo
 
 test: setup test-core test-gui  ## every test; the GUI in real windows under Xvfb with PyQt5
@@ -39,11 +41,12 @@ test-pyqt6: setup  ## the GUI tests with PyQt6
 	$(BIN)/python -m pip install --quiet "PyQt6>=6.7"
 	$(MAKE) test-gui QT=pyqt6
 
-lint: setup  ## ruff, mypy --strict, import-linter
+lint: setup  ## ruff, mypy --strict, import-linter, typos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/typos
 
 format: setup  ## ruff's formatter and safe fixes
 	$(BIN)/ruff check --fix .
@@ -61,6 +64,12 @@ docs: $(DOCS)/.installed  ## the documentation as a site for the browser, withou
 wheel: setup docs  ## sdist and wheel in dist/, with the documentation
 	$(BIN)/python -m build
 
+bundle: wheel  ## one zip for a machine without internet, in dist/; TORCH_INDEX= takes the registry's PyTorch, with CUDA on Linux
+	$(BIN)/python bundle/make_bundle.py "$$(ls -t dist/*.whl | head -1)" --torch-index "$(TORCH_INDEX)"
+
+bundle-test: setup  ## install the bundle without a network and open napari with every dock: dist/bundle.png shows it
+	sh bundle/try_bundle.sh "$$(ls -t dist/napari-sdmae-*.zip | head -1)" dist/bundle.png
+
 screenshots: setup  ## the pictures of README and docs, made by the project
 	$(GUI_ENV) $(SCREEN) $(BIN)/python docs/make_screenshots.py
 
@@ -74,8 +83,8 @@ evidence: setup  ## what self-distillation does to the encoder: hours; DATA=fold
 	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \
 		--output runs/evidence
 
-faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 ONLY=kills CASE=name
-	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --only "$(ONLY)" --case "$(CASE)"
+faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 EVERY=8 ONLY=kills CASE=name
+	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --every $(or $(EVERY),1) --only "$(ONLY)" --case "$(CASE)"
 
 clean:  ## build products and caches; the virtual environment stays
 	rm -rf build dist demo napari_sdmae/site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,13 +1,16 @@
-"""What is in the wheel, and that the sdist builds the same one."""
+"""What is in the wheel, that the sdist builds the same one, and that it works where nothing else of this repository is."""
 
 import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = [f"resources/models/stand-in/{name}" for name in ("README.md", "config.json", "model.safetensors")]
@@ -17,7 +20,7 @@ SITE = ["napari_sdmae/site/index.html", "napari_sdmae/site/guide/segment.html", 
 
 
 def run(*command: str, **options: object) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)  # type: ignore[call-overload]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     return str(result.stdout + result.stderr)
 
@@ -68,11 +71,52 @@ def test_wheel_holds_what_it_should_and_nothing_else(dist: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_installed_wheel_has_a_valid_manifest(dist: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def clean(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the programs of a fresh environment that holds the wheel; what it depends on is the one copy of this environment."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    venv.create(folder, symlinks=os.name != "nt")
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    variables = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", "venv", vars=variables))
+    # A plain line adds a folder without the .pth files in it, so that the editable install of this repository stays out.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (wheel,) = dist.glob("*.whl")
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path), str(wheel))
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    where = run(sys.executable, "-c", "import napari_sdmae.resources as r; print(r.__file__)", env=environment, cwd=tmp_path)
-    assert where.startswith(str(tmp_path))
-    output = run(sys.executable, "-m", "npe2", "validate", "napari-sdmae", env=environment, cwd=tmp_path)
-    assert "valid" in output.lower()
+    run(sys.executable, "-m", "pip", "--python", str(programs / "python"), "install", "--quiet", "--no-deps", str(wheel))
+    return programs
+
+
+def outside() -> dict[str, str]:
+    """Return an environment in which nothing leads to this repository."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
+def test_installed_wheel_describes_itself_and_looks_at_shipped_tissue(clean: Path, tmp_path: Path) -> None:
+    assert "usage: sdmae COMMAND" in run(str(clean / "sdmae"), "--help", env=outside(), cwd=tmp_path)
+    code = "import napari_sdmae.resources as r; print(*r.__path__)"
+    shipped = Path(run(str(clean / "python"), "-c", code, env=outside(), cwd=tmp_path).strip())
+    assert clean.parent in shipped.parents
+    picture = min((shipped / "tissue" / "tiles").rglob("*.jpg"))
+    run(str(clean / "sdmae"), "attention", "tissue-vit-tiny", str(picture), "--output", "maps", env=outside(), cwd=tmp_path)
+    assert {path.suffix for path in (tmp_path / "maps").iterdir()} == {".png", ".tif", ".json"}
+
+
+MANIFEST = """
+from npe2 import PluginManager
+manager = PluginManager()
+manager.discover()
+manifest = manager.get_manifest("napari-sdmae")
+for command in manifest.contributions.commands:
+    manager.commands.get(command.id)
+import napari_sdmae
+print(napari_sdmae.__file__, len(manifest.contributions.commands), len(manifest.contributions.widgets))
+"""
+
+
+def test_installed_wheel_has_a_valid_manifest_whose_commands_can_be_imported(clean: Path, tmp_path: Path) -> None:
+    assert "valid" in run(str(clean / "python"), "-m", "npe2", "validate", "napari-sdmae", env=outside(), cwd=tmp_path).lower()
+    told = run(str(clean / "python"), "-c", MANIFEST, env=outside() | {"QT_QPA_PLATFORM": "offscreen"}, cwd=tmp_path)
+    where, commands, widgets = told.split("\n")[-2].split()
+    assert clean.parent in Path(where).parents
+    declared = yaml.safe_load((ROOT / "napari_sdmae" / "napari.yaml").read_text())["contributions"]
+    assert (int(commands), int(widgets)) == (len(declared["commands"]), len(declared["widgets"]))

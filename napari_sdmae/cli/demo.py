@@ -1,4 +1,4 @@
-"""`sdmae demo`: the main job on the shipped tissue, through the public commands, ending with pictures."""
+"""`sdmae demo`: pictures of the shipped model at once, then the main job on the shipped tissue, through the public commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from importlib import resources
 from pathlib import Path
 
 METHODS = ("received", "rollout", "pca", "similarity")
-REGION = ("256", "256", "512", "512")
+FIRST_METHODS = {"received": "attention", "pca": "token colours"}
+"""What the shipped model shows before anything is trained."""
+HALF_DEPTH = ("--block", "5", "--interpolation", "bilinear")
+"""Where the shipped model tells kinds of tissue apart best (docs/guide/attention.md)."""
+REGION = (256, 256, 512, 512)
+REGION_WORDS = tuple(map(str, REGION))
 NUCLEI = "regions/endometrium_endometrial-polyp.jpg"
 NUCLEI_MPP = "0.25"
 """Assumed µm per pixel of the shipped images of nuclei, which state none: what their nuclei look like."""
@@ -23,13 +28,13 @@ NUCLEI_MPP = "0.25"
 
 @dataclass(frozen=True)
 class Demo:
-    """Pre-train a small SD-MAE on the shipped tissue, interrupt it, resume it, look into it; segment nuclei and export them."""
+    """Look at tissue with the shipped model; pre-train a small one, interrupt it, resume it, look into it; segment nuclei."""
 
     output: Path = Path("demo")
     """Folder for run and pictures; each demo gets a new folder inside."""
-    epochs: int | None = None
-    """Epochs of pre-training; empty: the preset's."""
-    head_epochs: int = 12
+    epochs: int = 4
+    """Epochs of pre-training: enough to see it learn within minutes; the preset has 10."""
+    head_epochs: int = 8
     """Epochs of training the head that finds nuclei."""
     napari: bool = True
     """Open napari on the result when there is a display."""
@@ -45,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     tissue = shipped / "tissue"
     run, image = folder / "run", sorted((tissue / "regions").glob("*.*"))[0]
     start = time.monotonic()
-    code = _train(tissue / "tiles", run, folder / "cache", demo.epochs) or _look(run, image, folder)
+    code = _first_pictures(tissue / NUCLEI, folder / "first-pictures")
+    code = code or _train(tissue / "tiles", run, folder / "cache", demo.epochs) or _look(run, image, folder)
     code = code or _segment(run, shipped / "nuclei", tissue / NUCLEI, folder, demo.head_epochs)
     if code:
         return code
@@ -55,14 +61,35 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _train(data: Path, run: Path, cache: Path, epochs: int | None) -> int:
+def _first_pictures(image: Path, folder: Path) -> int:
+    """Let the shipped model show its attention and token colours, and segment from a few strokes, within a minute."""
+    from napari_sdmae.cli import attention
+    from napari_sdmae.cli.demo_scribbles import scribble_picture
+    from napari_sdmae.io.model_info.info import default_model
+
+    model = default_model()
+    if model is None:  # an installation without models has nothing to show yet
+        return 0
+    for method, shown in FIRST_METHODS.items():
+        words = ("--method", method, *HALF_DEPTH, "--region", *REGION_WORDS)
+        command = _sdmae("attention", model, image, "--output", folder, *words)
+        _say(f"1. The model that comes with the package: {shown}", command)
+        if code := attention.main(command[4:]):  # in this process, which loads PyTorch and the model once for all three
+            return code
+    scribbles = folder / f"{image.stem}-scribbles.png"
+    print("\n1. The same model: gland, stroma and glass from eight strokes, as in the dock Scribbles", flush=True)
+    scribble_picture(model, image, REGION, scribbles)
+    print(scribbles, flush=True)
+    return 0
+
+
+def _train(data: Path, run: Path, cache: Path, epochs: int) -> int:
     """Pre-train, kill the job half-way as a power cut would, and resume it."""
     command = _sdmae(
         "pretrain", "--preset", "cpu-demo", "--data", data, "--output", run, "--tiles.cache", cache, "--tiles.mpp", "0.5"
     )
-    if epochs is not None:
-        command += ["--epochs", str(epochs)]
-    _say("1. Pre-train; killed half-way, as by a power cut", command)
+    command += ["--epochs", str(epochs)]
+    _say("2. Pre-train; killed half-way, as by a power cut", command)
     job = subprocess.Popen(command)
     while job.poll() is None and not _half_way(run):
         time.sleep(0.2)
@@ -71,21 +98,21 @@ def _train(data: Path, run: Path, cache: Path, epochs: int | None) -> int:
         job.wait()
     elif job.returncode:
         return job.returncode
-    _say("2. Resume exactly where the last checkpoint was", _sdmae("resume", run))
+    _say("3. Resume exactly where the last checkpoint was", _sdmae("resume", run))
     return _call(_sdmae("resume", run))
 
 
 def _look(run: Path, image: Path, folder: Path) -> int:
     """Reconstruct a masked region and write its attention maps."""
-    command = _sdmae("reconstruct", run, image, "--output", folder / "reconstruction", "--region", *REGION)
-    _say("3. Masked reconstruction", command)
+    command = _sdmae("reconstruct", run, image, "--output", folder / "reconstruction", "--region", *REGION_WORDS)
+    _say("4. Masked reconstruction", command)
     code = _call(command)
     for method in METHODS:
         query = ["--query", "256", "256"] if method == "similarity" else []
         command = _sdmae(
-            "attention", run, image, "--output", folder / f"attention-{method}", "--method", method, "--region", *REGION
+            "attention", run, image, "--output", folder / f"attention-{method}", "--method", method, "--region", *REGION_WORDS
         )
-        _say(f"4. Attention: {method}", command + query)
+        _say(f"5. Attention: {method}", command + query)
         code = code or _call(command + query)
     return code
 
@@ -96,13 +123,15 @@ def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) ->
     options = ["--preset", "nuclei", "--epochs", str(epochs), "--validate-every", "4", "--preview-every", "4"]
     small = ["--head.width", "32", "--image-mpp", NUCLEI_MPP, "--mpp", NUCLEI_MPP, "--optimizer.warmup-epochs", "1"]
     train = _sdmae("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
-    predict = _sdmae("predict", head, image, "--output", labels, "--mpp", "0.5", "--region", *REGION, "--cell-expansion", "3")
+    predict = _sdmae(
+        "predict", head, image, "--output", labels, "--mpp", "0.5", "--region", *REGION_WORDS, "--cell-expansion", "3"
+    )
     geojson = labels / f"{image.stem}-labels.geojson"
     export = _sdmae("export", geojson, "--output", labels / f"{image.stem}-labels.ome.zarr")
     for title, command in (
-        ("5. Fine-tune a head on outlined nuclei", train),
-        ("6. Segment nuclei: GeoJSON for QuPath, a table in µm, an overlay", predict),
-        ("7. Export: from GeoJSON to OME-Zarr", export),
+        ("6. Fine-tune a head on outlined nuclei", train),
+        ("7. Segment nuclei: GeoJSON for QuPath, a table in µm, an overlay", predict),
+        ("8. Export: from GeoJSON to OME-Zarr", export),
     ):
         _say(title, command)
         if code := _call(command):

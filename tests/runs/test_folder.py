@@ -41,18 +41,18 @@ def test_status_survives_the_disk(run):
 def test_a_status_is_never_seen_half_written(run):
     code = (
         f"from napari_sdmae.runs.folder import *\nrun = RunFolder({str(run.path)!r})\n"
-        "while True: run.write_status(RunStatus(state='running', message='x' * 5000))"
+        "import itertools\n"
+        "for step in itertools.count(): run.write_status(RunStatus(state='running', step=step, message='x' * 5000))"
     )
     writer = subprocess.Popen([sys.executable, "-c", code])
     try:
-        end, seen = time.time() + 1.5, 0
-        while time.time() < end:
-            json.loads(run.status_file.read_bytes())
-            seen += 1
+        seen: set[int] = set()
+        while len(seen) < 100:
+            assert writer.poll() is None
+            seen.add(json.loads(run.status_file.read_bytes())["step"])
     finally:
         writer.kill()
         writer.wait()
-    assert seen > 100
 
 
 def test_a_status_that_cannot_be_replaced_is_written_over(run, monkeypatch):

@@ -32,12 +32,34 @@ if "PYTEST_XDIST_WORKER" in os.environ and sys.platform == "linux":
 
 import napari  # noqa: E402
 import pytest  # noqa: E402
+from pytestqt.qtbot import QtBot  # noqa: E402
 from qtpy.QtCore import QObject, Qt, QTimer  # noqa: E402
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget  # noqa: E402
 
 from napari_sdmae.io.model_info import info  # noqa: E402
 
+HANG_MS = 1_200_000
+"""A limit of a test is what only a hang reaches: busy machines need minutes where others need a second."""
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
+
+
+class PatientBot(QtBot):
+    """Waits for what must come until it hangs, whatever limit a test or pytest-qt gives: no test fails by the clock."""
+
+    def waitUntil(self, callback, *, timeout=HANG_MS):
+        super().waitUntil(callback, timeout=max(timeout, HANG_MS))
+
+    def waitSignal(self, signal, *, timeout=HANG_MS, **how):
+        return super().waitSignal(signal, timeout=max(timeout, HANG_MS), **how)
+
+    def waitExposed(self, widget, *, timeout=HANG_MS):
+        return super().waitExposed(widget, timeout=max(timeout, HANG_MS))
+
+
+@pytest.fixture
+def qtbot(qapp, request) -> PatientBot:
+    """pytest-qt's robot, with our patience."""
+    return PatientBot(request)
 
 
 @pytest.fixture

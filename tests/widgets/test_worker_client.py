@@ -280,5 +280,5 @@ def test_quitting_leaves_no_process_behind(tmp_path):
     script = tmp_path / "app.py"
     script.write_text(SCRIPT)
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=150, env=environment, check=True)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=True)
     assert not psutil.pid_exists(int(done.stdout.split()[0]))

@@ -83,15 +83,15 @@ def test_run_folders_are_named_by_date_and_images_and_never_reused(tmp_path):
 def test_a_job_outlives_the_process_that_launched_it(tmp_path):
     """A launcher starts a job and is killed with its whole process group, as a terminal or a crash would."""
     pidfile = tmp_path / "pid"
-    job = f"import os, time; open({str(pidfile)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    job = f"import os, time; open({str(pidfile)!r}, 'w').write(str(os.getpid())); time.sleep(1800)"
     code = (
         "import sys, time; from pathlib import Path; from napari_sdmae.widgets.runs.job import launch; "
         f"launch([sys.executable, '-c', {job!r}], Path({str(tmp_path / 'run')!r})); time.sleep(60)"
     )
     launcher = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:
-        deadline = time.time() + 30
-        while not (pidfile.exists() and pidfile.read_text()) and time.time() < deadline:
+        while not (pidfile.exists() and pidfile.read_text()):
+            assert launcher.poll() is None
             time.sleep(0.05)
         child = psutil.Process(int(pidfile.read_text()))
         os.killpg(launcher.pid, signal.SIGKILL)
