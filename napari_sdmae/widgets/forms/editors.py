@@ -174,11 +174,11 @@ class Choice(_Modest, QComboBox):
 
     def __init__(self, options: Sequence[Any] | Mapping[Any, str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.offer(options)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.offer(options)
         self.currentIndexChanged.connect(lambda _: self.edited.emit())
 
     def offer(self, options: Sequence[Any] | Mapping[Any, str]) -> None:

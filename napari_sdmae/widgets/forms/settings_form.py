@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
@@ -37,7 +38,7 @@ class SettingsForm(QWidget):
     def __init__(self, model: type[BaseModel], *, skip: Iterable[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         fields = list(fields_of(model, skip=frozenset(skip)))
-        self._model = model
+        self._defaults = defaults_of(model)
         self.widgets: dict[str, ValueWidget[Any]] = {}
         self.editors: dict[str, Editor] = {}
         self.labels: dict[str, QLabel] = {}
@@ -98,7 +99,7 @@ class SettingsForm(QWidget):
         return holder
 
     def _rows(self, fields: list[FormField]) -> QWidget:
-        rows = Rows(self._widget(field) for field in fields)
+        rows = Rows([self._widget(field) for field in fields], self)
         rows.changed.connect(lambda _: self.changed.emit())
         self.labels |= rows.titles
         return rows.native
@@ -106,14 +107,14 @@ class SettingsForm(QWidget):
     def _widget(self, field: FormField) -> ValueWidget[Any]:
         editor = make_editor(field, self)
         if not field.info.is_required():
-            editor.set(default_at(self._model, field.path))
+            editor.set(value_at(self._defaults, field.path))
         unit = f" ({field.unit})" if field.unit else ""  # behind the number it would be cut off in a narrow dock
         widget = value_widget(editor, name=field.key, label=f"{field.title}{unit}", tooltip=field.help)
         self.editors[field.key], self.widgets[field.key] = editor, widget
         return widget
 
 
-def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
+def value_at(settings: Any, path: tuple[str, ...]) -> Any:
     """Return the setting at `path`."""
     value: Any = settings
     for name in path:
@@ -121,9 +122,6 @@ def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
     return value
 
 
-def default_at(model: type[BaseModel], path: tuple[str, ...]) -> Any:
-    """Return the default of the setting at `path`: a group may have other defaults in `model` than by itself."""
-    value: Any = model.model_fields[path[0]].get_default(call_default_factory=True)
-    for name in path[1:]:
-        value = getattr(value, name)
-    return value
+def defaults_of(model: type[BaseModel]) -> Any:
+    """Return the defaults of `model` as attributes: a group may have other defaults in `model` than by itself."""
+    return SimpleNamespace(**{name: info.get_default(call_default_factory=True) for name, info in model.model_fields.items()})

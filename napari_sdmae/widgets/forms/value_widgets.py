@@ -8,16 +8,15 @@ one scrolls, and its container gives labels the width of the longest, which a do
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from magicgui.backends._qtpy import widgets as qt  # the public way builds a widget of its own around each editor
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import ButtonWidget, CategoricalWidget, ContainerWidget, ValueWidget
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
-from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.forms.editors import Choice, NumberList, NumberRow, Switch, TextEdit
 from napari_sdmae.widgets.forms.path_edit import FolderEdit
 
@@ -26,13 +25,18 @@ COLUMNS = (92, 114)  # px, and their proportion, however long a label or an edit
 
 
 class _Backend(qt.QBaseValueWidget):
-    """An editor (``get``, ``set``, ``edited``) behind a magicgui widget."""
+    """An editor (``get``, ``set``, ``edited``) behind a magicgui widget.
+
+    magicgui's event filter, which tells of another parent, is taken off: nothing here needs it, and a call of Python for each
+    event of each editor makes a form open slowly.
+    """
 
     def __init__(self, editor: QWidget, parent: QWidget | None = None) -> None:
         def made(parent: QWidget | None) -> QWidget:
             return editor
 
         qt.QBaseValueWidget.__init__(self, made, "get", "set", "edited", parent=parent)
+        editor.removeEventFilter(self._event_filter)
 
     def _mgui_bind_change_callback(self, callback: Callable[[Any], None]) -> None:
         editor: Any = self._qwidget
@@ -114,6 +118,7 @@ class _RowsBackend(qt.Container):
 
     def __init__(self, layout: str = "vertical", scrollable: bool = False, **kwargs: Any) -> None:
         qt.QBaseWidget.__init__(self, QWidget, **kwargs)
+        self._qwidget.removeEventFilter(self._event_filter)
         self.titles: dict[str, QLabel] = {}
         self._layout = QGridLayout(self._qwidget)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -124,7 +129,9 @@ class _RowsBackend(qt.Container):
 
     def _mgui_insert_widget(self, position: int, widget: Any) -> None:
         """Append a row: settings keep their order."""
-        title = text_label(breakable(widget.label), self._qwidget)
+        title = QLabel(breakable(widget.label), self._qwidget)
+        title.setWordWrap(True)
+        title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         title.setToolTip(widget.tooltip)
         title.setBuddy(widget.native)
         self.titles[widget.name] = title
@@ -136,8 +143,8 @@ class _RowsBackend(qt.Container):
 class Rows(ContainerWidget[Any]):
     """Settings one below the other: each label wraps beside its editor."""
 
-    def __init__(self, widgets: Iterable[ValueWidget[Any]]) -> None:
-        super().__init__(widgets=list(widgets), labels=False, widget_type=_RowsBackend)
+    def __init__(self, widgets: Sequence[ValueWidget[Any]], parent: QWidget) -> None:
+        super().__init__(widgets, labels=False, widget_type=_RowsBackend, parent=parent)
 
     @property
     def titles(self) -> dict[str, QLabel]:
