@@ -38,9 +38,7 @@ class FinetunePage(RunPage):
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
         super().__init__(FinetuneConfig, ["task", "data", "model"], head_preset_names(), parent)
-        self.task = Choice(list(TASKS), self)
-        for index, words in enumerate(TASKS.values()):
-            self.task.setItemText(index, words)
+        self.task = Choice(TASKS, self)
         self.task_note = text_label(DATA["segmentation"], self)
         self.source = LabelledSource(self)
         self.model = ModelInput(self, optional=True)

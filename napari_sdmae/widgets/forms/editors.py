@@ -172,8 +172,11 @@ class Choice(_Modest, QComboBox):
 
     edited = Signal()
 
-    def __init__(self, options: Sequence[Any] | Mapping[Any, str] = (), parent: QWidget | None = None) -> None:
+    def __init__(
+        self, options: Sequence[Any] | Mapping[Any, str] = (), parent: QWidget | None = None, *, tooltip: str = ""
+    ) -> None:
         super().__init__(parent)
+        self.setToolTip(tooltip)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
