@@ -7,7 +7,6 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.inputs.images_source import take_run_or_images
 from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
@@ -31,6 +30,7 @@ class PretrainWidget(RunDock):
         super().__init__(napari_viewer, "pretrain", NewRunPage(worker or query_worker()), RunMonitor())
         accept_drop(self, partial(take_run_or_images, self))
         self.monitor.layers_wanted.connect(self.previews.follow)
+        self.new_run.source.layers_requested.connect(self.take_layers)
 
     def take_layers(self) -> None:
         """Take the image layers selected in the viewer."""
@@ -40,7 +40,3 @@ class PretrainWidget(RunDock):
             self.new_run.source.refuse("No image layer is selected. Select one or more in the layer list.")
             return
         self.new_run.source.take(chosen, self.free_folder(chosen[0].name))
-
-    def restore_settings(self, values: dict[str, Any], preset: str) -> None:
-        """Show the settings used last."""
-        self.new_run.show_settings(PretrainConfig.model_validate(values), preset)
