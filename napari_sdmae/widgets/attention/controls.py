@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 from superqt import QLabeledSlider
 
 from napari_sdmae.widgets.attention.view import BY_HEAD, METHODS, View
@@ -16,7 +16,6 @@ from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
-VALUE_OF_RANGE = QLabeledSlider.EdgeLabelMode.LabelIsValue | QLabeledSlider.EdgeLabelMode.LabelIsRange
 DISCLAIMER = "Attention is not explanation. Not a medical device."
 PIXELS = {"nearest": "One value per patch", "linear": "Smooth (bilinear)"}
 """napari's names of the interpolations, and how people see them."""
@@ -40,12 +39,13 @@ class AttentionControls(QWidget):
         for index, (_, tooltip) in enumerate(METHODS.values()):
             self.method.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.about_method = text_label(parent=self)
-        self.block = _slider(1, 12, VALUE_OF_RANGE)
+        self.block = _slider(QSlider, 1, 12)
+        self.block_label = QLabel(self)
         self.head = Choice(parent=self)
         self.interpolation_box = Choice(
             PIXELS, self, tooltip="The true resolution is one value per patch; smooth only looks finer."
         )
-        self.opacity_slider = _slider(0, 100)
+        self.opacity_slider = _slider(QLabeledSlider, 0, 100)
         self.opacity_slider.setValue(60)
         self.hover = QCheckBox("Follow the pointer", self)
         self.hover.setToolTip("The query patch follows the pointer without pressing a button.")
@@ -101,8 +101,12 @@ class AttentionControls(QWidget):
             self.block.setValue(depth if last else min(self.block.value(), depth))
         numbered = {number: f"Head {number}" for number in range(1, heads + 1)}
         self.head.offer({"mean": "Mean of all heads", "grid": "Every head, side by side"} | numbered)
+        self._count()
 
     def _lay_out(self) -> None:
+        block = QHBoxLayout()
+        block.addWidget(self.block, 1)
+        block.addWidget(self.block_label)
         method = QVBoxLayout()
         for widget in (self.method, self.about_method, self.hover, self.keep_colours):
             method.addWidget(widget)
@@ -111,7 +115,7 @@ class AttentionControls(QWidget):
             ("Model", self.model),
             ("Compare", self.second),
             ("Show", method),
-            ("Block", self.block),
+            ("Block", block),
             ("Head", self.head),
             ("Pixels", self.interpolation_box),
             ("Opacity", self.opacity_slider),
@@ -128,6 +132,7 @@ class AttentionControls(QWidget):
 
     def _connect(self) -> None:
         self.method.edited.connect(self._method_changed)
+        self.block.valueChanged.connect(self._count)
         self.block.valueChanged.connect(lambda _: self.view_changed.emit())
         for choice in (self.method, self.head):
             choice.edited.connect(self.view_changed)
@@ -141,10 +146,12 @@ class AttentionControls(QWidget):
         self.keep_colours.setVisible(view.method == "pca")
         self.head.setEnabled(view.method in BY_HEAD)
 
+    def _count(self, _value: int = 0) -> None:
+        self.block_label.setText(f"{self.block.value()} of {self.block.maximum()}")  # superqt's slider shows no maximum
 
-def _slider(low: int, high: int, mode: Any = QLabeledSlider.EdgeLabelMode.LabelIsValue) -> QLabeledSlider:
-    slider = QLabeledSlider(Qt.Orientation.Horizontal)
-    slider.setEdgeLabelMode(mode)
+
+def _slider(kind: Any, low: int, high: int) -> Any:
+    slider = kind(Qt.Orientation.Horizontal)
     slider.setRange(low, high)
     slider.setValue(high)
     slider.setPageStep(1)

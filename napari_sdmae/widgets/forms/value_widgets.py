@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from magicgui.backends._qtpy import widgets as qt  # the public way builds a widget of its own around each editor
+from magicgui.backends._qtpy import widgets as qt  # what a widget of one's own is built on
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import ButtonWidget, CategoricalWidget, ContainerWidget, ValueWidget
 from qtpy.QtCore import QSignalBlocker
@@ -73,7 +73,8 @@ class SwitchValue(CheckBox):
     """Yes or no."""
 
     def __init__(self, editor: Switch, **kwargs: Any) -> None:
-        ButtonWidget.__init__(self, widget_type=_SwitchBackend, backend_kwargs={"editor": editor}, text="", **kwargs)
+        ButtonWidget.__init__(self, widget_type=_SwitchBackend, backend_kwargs={"editor": editor}, **kwargs)
+        editor.setText("")  # magicgui puts the label there, which stands before it already
 
 
 class ChoiceValue(ComboBox):
