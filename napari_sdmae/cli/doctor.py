@@ -31,6 +31,7 @@ PACKAGES = (
     "magicgui",
     "matplotlib",
     "qtpy",
+    "superqt",
     "PyQt5",
     "PyQt6",
     "PySide6",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from superqt import QLabeledSlider
 
 from napari_sdmae.widgets.attention.view import BY_HEAD, METHODS, View
-from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
+from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.text import CommandLine, text_label
+from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
 DISCLAIMER = "Attention is not explanation. Not a medical device."
-NEAREST, BILINEAR = "nearest", "linear"
+PIXELS = {"nearest": "One value per patch", "linear": "Smooth (bilinear)"}
+"""napari's names of the interpolations, and how people see them."""
 
 
 class AttentionControls(QWidget):
@@ -32,19 +35,17 @@ class AttentionControls(QWidget):
         self.image = ImageInput(viewer, self)
         self.model = ModelInput(self)
         self.second = ModelInput(self, optional=True)
-        self.method = narrow_combo()
-        for method, (title, tooltip) in METHODS.items():
-            self.method.addItem(title, method)
-            self.method.setItemData(self.method.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.method = Choice({method: title for method, (title, _) in METHODS.items()}, self)
+        for index, (_, tooltip) in enumerate(METHODS.values()):
+            self.method.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.about_method = text_label(parent=self)
-        self.block = _slider(1, 12)
+        self.block = _slider(QSlider, 1, 12)
         self.block_label = QLabel(self)
-        self.head = narrow_combo()
-        self.interpolation_box = narrow_combo()
-        self.interpolation_box.addItem("One value per patch", NEAREST)
-        self.interpolation_box.addItem("Smooth (bilinear)", BILINEAR)
-        self.interpolation_box.setToolTip("The true resolution is one value per patch; smooth only looks finer.")
-        self.opacity_slider = _slider(0, 100)
+        self.head = Choice(parent=self)
+        self.interpolation_box = Choice(
+            PIXELS, self, tooltip="The true resolution is one value per patch; smooth only looks finer."
+        )
+        self.opacity_slider = _slider(QLabeledSlider, 0, 100)
         self.opacity_slider.setValue(60)
         self.hover = QCheckBox("Follow the pointer", self)
         self.hover.setToolTip("The query patch follows the pointer without pressing a button.")
@@ -67,7 +68,7 @@ class AttentionControls(QWidget):
     @property
     def view(self) -> View:
         """The map that is wanted."""
-        return View(self.method.currentData(), self.block.value(), self.head.currentData() or "mean")
+        return View(self.method.get(), self.block.value(), self.head.get() or "mean")
 
     @property
     def opacity(self) -> float:
@@ -77,13 +78,13 @@ class AttentionControls(QWidget):
     @property
     def interpolation(self) -> str:
         """Name of the interpolation in napari."""
-        return str(self.interpolation_box.currentData())
+        return str(self.interpolation_box.get())
 
     def choose(self, view: View) -> None:
         """Set method, block and head."""
-        self.method.setCurrentIndex(self.method.findData(view.method))
+        self.method.set(view.method)
         self.block.setValue(view.block)
-        self.head.setCurrentIndex(self.head.findData(view.head))
+        self.head.set(view.head)
 
     def reason(self) -> str:
         """Return why there is nothing to show yet, or an empty text."""
@@ -95,21 +96,11 @@ class AttentionControls(QWidget):
         """Offer the blocks and heads of the chosen model; the last block is chosen when the old one was the last."""
         depth, heads = (self.model.info.depth, self.model.info.heads) if self.model.info else (12, 0)
         last = self.block.value() == self.block.maximum()
-        for widget in (self.block, self.head):
-            widget.blockSignals(True)
-        self.block.setMaximum(depth)
-        self.block.setValue(depth if last else min(self.block.value(), depth))
-        chosen = self.head.currentData()
-        self.head.clear()
-        for title, data in [
-            ("Mean of all heads", "mean"),
-            ("Every head, side by side", "grid"),
-            *((f"Head {number}", number) for number in range(1, heads + 1)),
-        ]:
-            self.head.addItem(title, data)
-        self.head.setCurrentIndex(max(0, self.head.findData(chosen)))
-        for widget in (self.block, self.head):
-            widget.blockSignals(False)
+        with QSignalBlocker(self.block):
+            self.block.setMaximum(depth)
+            self.block.setValue(depth if last else min(self.block.value(), depth))
+        numbered = {number: f"Head {number}" for number in range(1, heads + 1)}
+        self.head.offer({"mean": "Mean of all heads", "grid": "Every head, side by side"} | numbered)
         self._count()
 
     def _lay_out(self) -> None:
@@ -140,14 +131,15 @@ class AttentionControls(QWidget):
         column.addStretch(1)
 
     def _connect(self) -> None:
-        self.method.currentIndexChanged.connect(self._method_changed)
+        self.method.edited.connect(self._method_changed)
         self.block.valueChanged.connect(self._count)
-        for signal in (self.method.currentIndexChanged, self.block.valueChanged, self.head.currentIndexChanged):
-            signal.connect(lambda _: self.view_changed.emit())
-        self.interpolation_box.currentIndexChanged.connect(lambda _: self.look_changed.emit())
+        self.block.valueChanged.connect(lambda _: self.view_changed.emit())
+        for choice in (self.method, self.head):
+            choice.edited.connect(self.view_changed)
+        self.interpolation_box.edited.connect(self.look_changed)
         self.opacity_slider.valueChanged.connect(lambda _: self.look_changed.emit())
 
-    def _method_changed(self, _index: int = 0) -> None:
+    def _method_changed(self) -> None:
         view = self.view
         self.about_method.setText(METHODS[view.method][1])
         self.hover.setVisible(view.pointed)
@@ -155,11 +147,11 @@ class AttentionControls(QWidget):
         self.head.setEnabled(view.method in BY_HEAD)
 
     def _count(self, _value: int = 0) -> None:
-        self.block_label.setText(f"{self.block.value()} of {self.block.maximum()}")
+        self.block_label.setText(f"{self.block.value()} of {self.block.maximum()}")  # superqt's slider shows no maximum
 
 
-def _slider(low: int, high: int) -> QSlider:
-    slider = QSlider(Qt.Orientation.Horizontal)
+def _slider(kind: Any, low: int, high: int) -> Any:
+    slider = kind(Qt.Orientation.Horizontal)
     slider.setRange(low, high)
     slider.setValue(high)
     slider.setPageStep(1)

@@ -1,4 +1,8 @@
-"""A heading that folds what is under it."""
+"""A heading that folds what is under it.
+
+Ours, as superqt's ``QCollapsible`` draws a black arrow on napari's dark theme, leaves folded fields where Tab goes, and indents
+each level by 20 px of a dock of 300.
+"""
 
 from __future__ import annotations
 

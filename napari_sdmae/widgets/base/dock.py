@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QLayout, QScrollArea, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QLayout, QScrollArea, QWidget
 
 WIDTH = 300
 
@@ -17,15 +17,6 @@ def form_layout(rows: Sequence[tuple[str, QWidget | QLayout]]) -> QFormLayout:
     for title, field in rows:
         form.addRow(title, field) if title else form.addRow(field)
     return form
-
-
-def narrow_combo(tooltip: str = "") -> QComboBox:
-    """Return a box that may be narrower than its longest entry."""
-    box = QComboBox()
-    box.setToolTip(tooltip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
-    return box
 
 
 def say(label: QLabel, text: str) -> None:

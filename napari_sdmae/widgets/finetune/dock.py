@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from qtpy.QtWidgets import QMessageBox
 
-from napari_sdmae.config.finetune import FinetuneConfig, Task
+from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
@@ -37,6 +37,7 @@ class FinetuneWidget(RunDock):
         accept_drop(self, partial(take_run_or_images, self))
         add_help(self, "fine-tune")
         self.monitor.layers_wanted.connect(self.previews.follow)
+        self.new_run.source.layers_requested.connect(self.take_layers)
 
     def take_labels(
         self, folder: Path, task: str = "segmentation", model: str | None = None, ignore_value: int | None = None
@@ -75,10 +76,6 @@ class FinetuneWidget(RunDock):
             QMessageBox.information(self, "Segment", f"The dock widget cannot be opened: {error}")
             return
         widget.choose_head(self.watcher.folder.path)
-
-    def restore_settings(self, values: dict[str, Any], preset: str) -> None:
-        """Show the settings used last."""
-        self.new_run.show_settings(FinetuneConfig.model_validate(values), preset)
 
     def follow_theme(self, background: str, foreground: str) -> None:
         """Draw in the colours of the viewer's theme."""

@@ -35,19 +35,17 @@ class FinetunePage(RunPage):
     """Everything before a fine-tuning run."""
 
     config: FinetuneConfig | None
+    source: LabelledSource
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
-        super().__init__(FinetuneConfig, ["task", "data", "model"], head_preset_names(), parent)
-        self.task = Choice(list(TASKS), self)
-        for index, words in enumerate(TASKS.values()):
-            self.task.setItemText(index, words)
+        elsewhere = ["task", "data", "model"]
+        super().__init__(FinetuneConfig, elsewhere, head_preset_names(), LabelledSource(), LabelledPreflight(worker), parent)
+        self.task = Choice(TASKS, self)
         self.task_note = text_label(DATA["segmentation"], self)
-        self.source = LabelledSource(self)
         self.model = ModelInput(self, optional=True)
         line: Any = self.model.box.lineEdit()
         line.setPlaceholderText("none: from scratch")
         self.model_note = text_label(FROM_SCRATCH, self)
-        self.preflight = LabelledPreflight(worker, self)
         boxes = [
             box("What is to be learned", self.task, self.task_note),
             box("Labelled images", self.source, self.preflight),
@@ -58,7 +56,6 @@ class FinetunePage(RunPage):
         self.source.changed.connect(self._follow_source)
         self.model.changed.connect(self._follow_model)
         self.form.changed.connect(self._leave_out)
-        self.preflight.changed.connect(self.show_start)
         self.choose_task("segmentation")
 
     def choose_task(self, task: Task) -> None:
@@ -128,14 +125,6 @@ class FinetunePage(RunPage):
             self.source.from_folder.setChecked(True)
             self.source.folder.set(config.data)
         self.model.choose("" if config.model == SCRATCH else config.model)
-
-    def source_path(self) -> Path | None:
-        """Return the labelled images, None while there are none."""
-        return self.source.path
-
-    def look_at_images(self) -> None:
-        """Let the pre-flight look at the labelled images."""
-        self.preflight.check(self.config if self.source.path else None)
 
     def reason_not_to_start(self) -> str:
         """Return why Start is disabled, in words; empty when it may be pressed."""

@@ -7,7 +7,7 @@ An editor never alters a value it only shows: what is set comes back from ``get`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, Signal
@@ -168,32 +168,39 @@ class NumberRow(QWidget):
 
 
 class Choice(_Modest, QComboBox):
-    """One of a few words."""
+    """One of a few words: a sequence of options, or a dictionary of options and how they are called."""
 
     edited = Signal()
 
-    def __init__(self, options: Sequence[Any], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, options: Sequence[Any] | Mapping[Any, str] = (), parent: QWidget | None = None, *, tooltip: str = ""
+    ) -> None:
         super().__init__(parent)
-        self._add(options)
+        self.setToolTip(tooltip)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumContentsLength(8)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.offer(options)
         self.currentIndexChanged.connect(lambda _: self.edited.emit())
 
-    def offer(self, options: Sequence[Any]) -> None:
-        """Offer other `options`; the first is chosen, without a word."""
+    def offer(self, options: Sequence[Any] | Mapping[Any, str]) -> None:
+        """Offer other `options`, without a word; what was chosen stays, else the first is chosen."""
+        chosen = self.get()
+        named = options if isinstance(options, Mapping) else {option: _words(option) for option in options}
         with QSignalBlocker(self):
             self.clear()
-            self._add(options)
+            for option, words in named.items():
+                self.addItem(words, option)
+            self.setCurrentIndex(max(0, self.findData(chosen)) if named else -1)
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return what is offered: how it is called, and what it is."""
+        return [(self.itemText(index), self.itemData(index)) for index in range(self.count())]
 
     def options(self) -> list[Any]:
         """Return what is offered."""
-        return [self.itemData(index) for index in range(self.count())]
-
-    def _add(self, options: Sequence[Any]) -> None:
-        for option in options:
-            self.addItem(str(option).replace("_", " ") or "standard", option)
+        return [option for _, option in self.items()]
 
     def get(self) -> Any:
         """Return the chosen option."""
@@ -202,6 +209,10 @@ class Choice(_Modest, QComboBox):
     def set(self, value: Any) -> None:
         """Choose `value`."""
         self.setCurrentIndex(self.findData(value))
+
+
+def _words(option: Any) -> str:
+    return str(option).replace("_", " ") or "standard"
 
 
 class Switch(QCheckBox):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
+from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_sdmae.widgets.base.collapsible import Fold
 from napari_sdmae.widgets.base.text import text_label
-from napari_sdmae.widgets.forms.editors import Choice, NumberList, NumberRow, TextEdit
 from napari_sdmae.widgets.forms.form_fields import Editor, FormField, fields_of, make_editor
-from napari_sdmae.widgets.forms.path_edit import FolderEdit
-
-LONGEST_WORD = 11  # letters of a choice that fit beside its label
+from napari_sdmae.widgets.forms.value_widgets import Rows, value_widget
 
 
 class SettingsForm(QWidget):
@@ -40,7 +38,8 @@ class SettingsForm(QWidget):
     def __init__(self, model: type[BaseModel], *, skip: Iterable[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         fields = list(fields_of(model, skip=frozenset(skip)))
-        self._model = model
+        self._defaults = defaults_of(model)
+        self.widgets: dict[str, ValueWidget[Any]] = {}
         self.editors: dict[str, Editor] = {}
         self.labels: dict[str, QLabel] = {}
         self.folds: dict[str, Fold] = {}
@@ -54,27 +53,26 @@ class SettingsForm(QWidget):
     def values(self) -> dict[str, Any]:
         """Return what the form shows, nested like the model, not yet validated."""
         result: dict[str, Any] = {}
-        for key, editor in self.editors.items():
+        for key, widget in self.widgets.items():
             *parents, name = self.fields[key].path
             inner = result
             for parent in parents:
                 inner = inner.setdefault(parent, {})
-            inner[name] = editor.get()
+            inner[name] = widget.value
         return result
 
     def show_settings(self, settings: BaseModel, *, keep: Iterable[str] = ()) -> None:
         """Show `settings`, apart from those whose dotted names are in `keep`."""
         kept = set(keep)
         with QSignalBlocker(self):
-            for key, editor in self.editors.items():
+            for key, widget in self.widgets.items():
                 if key not in kept:
-                    editor.set(value_at(settings, self.fields[key].path))
+                    widget.value = value_at(settings, self.fields[key].path)
         self.changed.emit()
 
     def show_value(self, key: str, value: Any) -> None:
         """Show `value` of the setting with the dotted name `key`, as if a person had edited it."""
-        editor: Any = self.editors[key]
-        editor.set(value)
+        self.widgets[key].value = value
 
     def leave_out(self, keys: Collection[str], reason: str = "") -> None:
         """Hide the settings with these dotted names, keeping their values, and say the `reason` with their titles."""
@@ -101,49 +99,22 @@ class SettingsForm(QWidget):
         return holder
 
     def _rows(self, fields: list[FormField]) -> QWidget:
-        holder = QWidget(self)
-        grid = QGridLayout(holder)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        for column, width in enumerate((92, 114)):  # in this proportion, however long a label or an editor would like to be
-            grid.setColumnStretch(column, width)
-            grid.setColumnMinimumWidth(column, width)
-        for field in fields:
-            self._add_row(grid, field, holder)
-        return holder
+        rows = Rows([self._widget(field) for field in fields], self)
+        rows.changed.connect(lambda _: self.changed.emit())
+        self.labels |= rows.titles
+        return rows.native
 
-    def _add_row(self, grid: QGridLayout, field: FormField, holder: QWidget) -> None:
-        editor = make_editor(field, holder)
-        unit = f" ({field.unit})" if field.unit else ""  # behind the number it would be cut off in a narrow dock
-        label = text_label(f"{breakable(field.title)}{unit}", holder)
-        for widget in (label, editor):
-            widget.setToolTip(field.help)
+    def _widget(self, field: FormField) -> ValueWidget[Any]:
+        editor = make_editor(field, self)
         if not field.info.is_required():
-            editor.set(default_at(self._model, field.path))
-        editor.edited.connect(self.changed)
-        self.editors[field.key], self.labels[field.key] = editor, label
-        row = grid.rowCount()
-        if _is_wide(editor):
-            grid.addWidget(label, row, 0, 1, 2)
-            grid.addWidget(editor, row + 1, 0, 1, 2)
-        else:
-            grid.addWidget(label, row, 0)
-            grid.addWidget(editor, row, 1)
+            editor.set(value_at(self._defaults, field.path))
+        unit = f" ({field.unit})" if field.unit else ""  # behind the number it would be cut off in a narrow dock
+        widget = value_widget(editor, name=field.key, label=f"{field.title}{unit}", tooltip=field.help)
+        self.editors[field.key], self.widgets[field.key] = editor, widget
+        return widget
 
 
-def _is_wide(editor: Editor) -> bool:
-    """Return whether `editor` needs more room than half a narrow dock."""
-    if isinstance(editor, Choice):
-        return max(len(editor.itemText(index)) for index in range(editor.count())) > LONGEST_WORD
-    return isinstance(editor, FolderEdit | NumberRow | TextEdit) and not isinstance(editor, NumberList)
-
-
-def breakable(title: str) -> str:
-    """Return `title` with an invisible place to break before a capital inside a word, as in RandAugment."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "\u200b", title)
-
-
-def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
+def value_at(settings: Any, path: tuple[str, ...]) -> Any:
     """Return the setting at `path`."""
     value: Any = settings
     for name in path:
@@ -151,9 +122,6 @@ def value_at(settings: BaseModel, path: tuple[str, ...]) -> Any:
     return value
 
 
-def default_at(model: type[BaseModel], path: tuple[str, ...]) -> Any:
-    """Return the default of the setting at `path`: a group may have other defaults in `model` than by itself."""
-    value: Any = model.model_fields[path[0]].get_default(call_default_factory=True)
-    for name in path[1:]:
-        value = getattr(value, name)
-    return value
+def defaults_of(model: type[BaseModel]) -> Any:
+    """Return the defaults of `model` as attributes: a group may have other defaults in `model` than by itself."""
+    return SimpleNamespace(**{name: info.get_default(call_default_factory=True) for name, info in model.model_fields.items()})

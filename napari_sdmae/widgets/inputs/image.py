@@ -1,4 +1,8 @@
-"""Choose an image layer, and which part of it."""
+"""Choose an image layer, and which part of it.
+
+What is offered is ours: napari's own choices for its layer types look for the window above the box, where there is none while a
+dock is built, and offer pictures that this plugin derived as well.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.labels.serialization import plugin_metadata
-from napari_sdmae.widgets.base.dock import narrow_combo
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.canvas.command_line import NotRepeatable
 from napari_sdmae.widgets.canvas.layer_region import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets.forms.editors import Choice
+from napari_sdmae.widgets.forms.value_widgets import ChoiceValue
 from napari_sdmae.widgets.inputs.planes import PlanesInput
 
 WHOLE, VIEW = "Whole picture", "Current view"
@@ -37,8 +42,10 @@ class ImageInput(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._taken: Taken | None = None
-        self.layer_box = narrow_combo("The picture to look at: grey or RGB; of a stack its current slice.")
-        self.region_box = narrow_combo("Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        self.layer_box = Choice(tooltip="The picture to look at: grey or RGB; of a stack its current slice.")
+        self.region_box = Choice(tooltip="Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        self._layers = ChoiceValue(self.layer_box, self._pictures, annotation=Image)
+        self._regions = ChoiceValue(self.region_box, self._parts)
         self.planes = PlanesInput(viewer)
         self._image = QWidget()
         column = QVBoxLayout(self._image)
@@ -50,8 +57,8 @@ class ImageInput(QObject):
         self._refresh()
         self.planes.changed.connect(self._change)
         self.planes.merged.connect(self.choose)
-        self.layer_box.currentIndexChanged.connect(lambda _: self._change())
-        self.region_box.currentIndexChanged.connect(lambda _: self._change())
+        for choice in (self._layers, self._regions):
+            choice.changed.connect(lambda _: self._change())
 
     @property
     def rows(self) -> list[tuple[str, QWidget]]:
@@ -61,7 +68,7 @@ class ImageInput(QObject):
     @property
     def layer(self) -> Any:
         """The chosen image layer, or None."""
-        return self.layer_box.currentData()
+        return self._layers.value
 
     @property
     def file(self) -> str:
@@ -75,8 +82,7 @@ class ImageInput(QObject):
 
     def choose(self, layer: Layer) -> None:
         """Choose `layer`."""
-        layers = [self.layer_box.itemData(index) for index in range(self.layer_box.count())]
-        self.layer_box.setCurrentIndex(next(index for index, one in enumerate(layers) if one is layer))
+        self._layers.value = layer
 
     def take(self, model_mpp: float | None = None) -> Taken:
         """Return the chosen part; see :func:`napari_sdmae.widgets.canvas.layer_region.take`.
@@ -98,7 +104,7 @@ class ImageInput(QObject):
             If there is none: a view or rectangle may be moved until it is taken.
         """
         try:
-            taken = self._choose(model_mpp) if self.region_box.currentData() == WHOLE else self._taken
+            taken = self._choose(model_mpp) if self._regions.value == WHOLE else self._taken
         except FieldError as error:
             raise NotRepeatable(f"No command: {error}") from None
         if taken is None:
@@ -122,7 +128,7 @@ class ImageInput(QObject):
         return take(layer, dims.point, self._region(layer), model_mpp)
 
     def _region(self, layer: Any) -> Box | None:
-        region = self.region_box.currentData()
+        region = self._regions.value
         if region == WHOLE:
             return None
         corners = self._view_corners() if region == VIEW else shape_corners(region)
@@ -137,11 +143,16 @@ class ImageInput(QObject):
         return [leading + list(middle + half * sign) for sign in product((-1, 1), repeat=2)]
 
     def _refresh(self, _event: Any = None) -> None:
-        layers = list(self._viewer.layers)
-        fill_box(self.layer_box, [(layer.name, layer) for layer in reversed(layers) if is_source(layer)])
-        regions: list[tuple[str, Any]] = [(WHOLE, WHOLE), (VIEW, VIEW)]
+        self._layers.reset_choices()
         self.planes.show_layer(self.layer)
-        fill_box(self.region_box, regions + [(layer.name, layer) for layer in layers if isinstance(layer, Shapes)])
+        self._regions.reset_choices()
+
+    def _pictures(self) -> list[tuple[str, Any]]:
+        return [(layer.name, layer) for layer in reversed(self._viewer.layers) if is_source(layer)]
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        shapes = [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Shapes)]
+        return [(WHOLE, WHOLE), (VIEW, VIEW), *shapes]
 
 
 def shape_corners(layer: Any) -> list[Any]:
@@ -156,19 +167,3 @@ def shape_corners(layer: Any) -> list[Any]:
         raise FieldError(f"Draw a rectangle in the layer “{layer.name}” first.")
     chosen = max(layer.selected_data, default=len(layer.data) - 1)
     return [layer.data_to_world(corner) for corner in layer.data[chosen]]
-
-
-def fill_box(box: QComboBox, items: list[tuple[str, Any]]) -> None:
-    """Show `items` and keep what is chosen; ``currentIndexChanged`` comes only when another item is chosen."""
-    if [(box.itemText(index), box.itemData(index)) for index in range(box.count())] == items:
-        return
-    chosen = box.currentData()
-    box.blockSignals(True)
-    box.clear()
-    for name, data in items:
-        box.addItem(name, data)
-    index = next((index for index, (_, data) in enumerate(items) if data is chosen or data == chosen), 0)
-    box.setCurrentIndex(index if items else -1)
-    box.blockSignals(False)
-    if box.currentData() is not chosen:
-        box.currentIndexChanged.emit(box.currentIndex())

@@ -8,9 +8,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_sdmae.labels.serialization import plugin_metadata
-from napari_sdmae.widgets.base.dock import narrow_combo
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
-from napari_sdmae.widgets.inputs.image import fill_box
+from napari_sdmae.widgets.forms.editors import Choice
+from napari_sdmae.widgets.forms.value_widgets import ChoiceValue
 
 
 class LabelsInput(QObject):
@@ -24,26 +24,28 @@ class LabelsInput(QObject):
     def __init__(self, viewer: Any, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self.box = narrow_combo("The labels to measure, correct and export: an overlay, or any Labels layer.")
+        self.box = Choice(tooltip="The labels to measure, correct and export: an overlay, or any Labels layer.")
+        self._layers = ChoiceValue(self.box, self._offered, annotation=Labels)
         for event in ("inserted", "removed", "reordered", "renamed"):
             connect_while_alive(self, getattr(viewer.layers.events, event), self.refresh)
-        self.refresh()
-        self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self._layers.changed.connect(lambda _: self.changed.emit())
 
     @property
     def layer(self) -> Labels | None:
         """The chosen layer, or None."""
-        layer: Labels | None = self.box.currentData()
+        layer: Labels | None = self._layers.value
         return layer
 
     def choose(self, layer: Labels) -> None:
         """Choose `layer`."""
-        layers = [self.box.itemData(index) for index in range(self.box.count())]
-        self.box.setCurrentIndex(next(index for index, one in enumerate(layers) if one is layer))
+        self._layers.value = layer
 
     def refresh(self, _event: Any = None) -> None:
         """Look at the layers again."""
-        fill_box(self.box, [(layer.name, layer) for layer in reversed(self._viewer.layers) if _usable(layer)])
+        self._layers.reset_choices()
+
+    def _offered(self) -> list[tuple[str, Any]]:
+        return [(layer.name, layer) for layer in reversed(self._viewer.layers) if _usable(layer)]
 
 
 def _usable(layer: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from superqt import QSearchableComboBox
 
 from napari_sdmae.io.model_info.describe import SHIPPED, describe_model
 from napari_sdmae.io.model_info.info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
@@ -57,10 +58,8 @@ class ModelInput(QWidget):
         self.info: ModelInfo | None = None
         self.problem = ""
         self.identity: tuple[str, str] = ("", "")
-        self.box = QComboBox(self)
-        self.box.setEditable(True)
-        self.box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box = QSearchableComboBox(self)  # any part of a name finds it
+        self.box.setSizeAdjustPolicy(QSearchableComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
         self.box.setToolTip("A run folder (also one that is still training), a model folder, or a model of the list.")
         self.button = QToolButton(self)

@@ -8,12 +8,15 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.base.dock import narrow_combo, say
+from napari_sdmae.widgets.base.dock import say
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas.picture import FieldError, is_certain, mean, meant, merged, picture_of, taken_text, trio_of
 from napari_sdmae.widgets.canvas.show_layers import add_layer
+from napari_sdmae.widgets.forms.editors import Choice
 
+PLANES = {"colour": "Planes are colours", "grey": "Planes are grey"}
+ABOUT_PLANES = "Whether the 3 or 4 planes of this layer are the colours of one picture, or pictures in grey."
 MERGE = "is one colour of a picture in three layers. Press Merge to RGB, or give it the colormap gray to look at it alone."
 MAYBE = "Three layers of this name may be the red, green and blue of one picture: then press Merge to RGB."
 
@@ -32,9 +35,7 @@ class PlanesInput(QWidget):
         self._viewer = viewer
         self._layer: Any = None
         self._watched: set[str] = set()
-        self.box = narrow_combo("Whether the 3 or 4 planes of this layer are the colours of one picture, or pictures in grey.")
-        self.box.addItem("Planes are colours", "colour")
-        self.box.addItem("Planes are grey", "grey")
+        self.box = Choice(PLANES, self, tooltip=ABOUT_PLANES)
         self.merge = QPushButton("Merge to RGB", self)
         self.merge.setToolTip("Make one picture in colour of the three layers; they stay, hidden.")
         self.note = text_label(parent=self)
@@ -75,7 +76,7 @@ class PlanesInput(QWidget):
         return [] if self._layer is None else trio_of(self._layer, [one for one in self._viewer.layers if isinstance(one, Image)])
 
     def _choose(self) -> None:
-        mean(self._layer, self.box.currentData())
+        mean(self._layer, self.box.get())
         self._tell()
         self.changed.emit()
 
@@ -95,5 +96,5 @@ class PlanesInput(QWidget):
         except FieldError as error:
             return str(error)
         self.box.setVisible(picture.doubtful)
-        self.box.setCurrentIndex(self.box.findData(meant(layer)))
+        self.box.set(meant(layer))
         return taken_text(layer, picture, picture.index(layer.world_to_data(self._viewer.dims.point)))

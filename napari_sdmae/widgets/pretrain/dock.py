@@ -7,7 +7,6 @@ from typing import Any
 
 from napari.layers import Image
 
-from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.inputs.images_source import take_run_or_images
@@ -33,6 +32,7 @@ class PretrainWidget(RunDock):
         accept_drop(self, partial(take_run_or_images, self))
         add_help(self, "pre-train")
         self.monitor.layers_wanted.connect(self.previews.follow)
+        self.new_run.source.layers_requested.connect(self.take_layers)
 
     def take_layers(self) -> None:
         """Take the image layers selected in the viewer."""
@@ -42,7 +42,3 @@ class PretrainWidget(RunDock):
             self.new_run.source.refuse("No image layer is selected. Select one or more in the layer list.")
             return
         self.new_run.source.take(chosen, self.free_folder(chosen[0].name))
-
-    def restore_settings(self, values: dict[str, Any], preset: str) -> None:
-        """Show the settings used last."""
-        self.new_run.show_settings(PretrainConfig.model_validate(values), preset)

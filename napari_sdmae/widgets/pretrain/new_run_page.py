@@ -27,12 +27,9 @@ class NewRunPage(RunPage):
     config: PretrainConfig | None
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
-        super().__init__(PretrainConfig, ["data"], preset_names(), parent)
-        self.source = SourcePicker(self)
-        self.preflight = Preflight(worker, self)
+        super().__init__(PretrainConfig, ["data"], preset_names(), SourcePicker(), Preflight(worker), parent)
         self.lay_out([box("Images", self.source, self.preflight)], [])
         self.source.changed.connect(self.refresh)
-        self.preflight.changed.connect(self.show_start)
         self.choose_preset()
 
     def situation(self) -> Situation:
@@ -67,14 +64,6 @@ class NewRunPage(RunPage):
         if config.data != Path():
             self.source.from_folder.setChecked(True)
             self.source.folder.set(config.data)
-
-    def source_path(self) -> Path | None:
-        """Return the folder of images, None while there is none."""
-        return self.source.path
-
-    def look_at_images(self) -> None:
-        """Let the pre-flight look at the images."""
-        self.preflight.check(self.config if self.source.path else None)
 
     def reason_not_to_start(self) -> str:
         """Return why Start is disabled, in words; empty when it may be pressed."""

@@ -140,20 +140,6 @@ class RunDock(QWidget):
         self.monitor.show_run(run)
         self.monitor.command.show_command(self.watcher.command_line())
 
-    def restore_settings(self, values: dict[str, Any], preset: str) -> None:
-        """Show the settings used last.
-
-        Raises
-        ------
-        ValueError
-            If they are no settings, or those of another version.
-        """
-        raise NotImplementedError
-
-    def take_layers(self) -> None:
-        """Take what is selected in the viewer as what is to be learned from."""
-        raise NotImplementedError
-
     def free_folder(self, name: str) -> Path:
         """Return a folder beside the runs for what is written of the layer `name`; it does not exist yet."""
         root = self.new_run.output.get() or preferences.output_folder()
@@ -189,7 +175,7 @@ class RunDock(QWidget):
         self.new_run.output.set(Path(output))
         values, preset = preferences.remembered(f"{self.kind}.settings", {}), preferences.remembered(f"{self.kind}.preset", "")
         with suppress(ValueError):  # nothing remembered, or by another version
-            self.restore_settings(values, preset)
+            self.new_run.restore(values, preset)
         self.runs.show_runs(self.new_run.output.get() or Path())
         last = preferences.remembered(f"{self.kind}.run", "")
         if last and RunFolder(last).status() is not None:
@@ -212,7 +198,6 @@ class RunDock(QWidget):
         self.watcher.metrics_changed.connect(self.monitor.show_metrics)
         self.watcher.preview_written.connect(self._show_preview)
         self.new_run.start_requested.connect(self.start)
-        self.new_run.source.layers_requested.connect(self.take_layers)
         self.new_run.output.edited.connect(lambda: self.runs.show_runs(self.new_run.output.get() or Path()))
         self.monitor.action_requested.connect(self.act)
         self.monitor.log_requested.connect(self.show_log)

@@ -24,11 +24,14 @@ from napari_sdmae.widgets.forms.form_fields import problems
 from napari_sdmae.widgets.forms.path_edit import FolderEdit
 from napari_sdmae.widgets.forms.presets import read_settings, write_settings
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
+from napari_sdmae.widgets.inputs.images_source import SourcePicker
 from napari_sdmae.widgets.runs.job import new_run_folder, shell_line
 
 
 class RunPage(QWidget):
     """The part that all such pages share; what differs is asked of the methods at the end of the class.
+
+    These raise NotImplementedError, as classes of Qt cannot be abstract; a test holds each page to all of them.
 
     ``start_requested(command, run)`` says what is to be started, and where it trains into.
 
@@ -40,16 +43,28 @@ class RunPage(QWidget):
         Dotted names of settings that are edited outside the form.
     presets
         Names of the presets, default first.
+    source
+        Chooses what is learned from.
+    preflight
+        Looks at it.
     """
 
     start_requested = Signal(list, object)
 
     def __init__(
-        self, settings: type[Settings], elsewhere: Sequence[str], presets: Sequence[str], parent: QWidget | None = None
+        self,
+        settings: type[Settings],
+        elsewhere: Sequence[str],
+        presets: Sequence[str],
+        source: SourcePicker,
+        preflight: Any,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._settings = settings
         self._elsewhere = tuple(elsewhere)
+        self.source = source
+        self.preflight = preflight
         self.run_live = False
         self.config: Any = None
         self.problems: list[str] = []
@@ -77,6 +92,16 @@ class RunPage(QWidget):
         self._say_preset()
         self.form.show_settings(config)
 
+    def restore(self, values: dict[str, Any], preset: str) -> None:
+        """Show the settings used last.
+
+        Raises
+        ------
+        ValueError
+            If they are no settings, or those of another version.
+        """
+        self.show_settings(self._settings.model_validate(values), preset)
+
     def set_run_live(self, live: bool) -> None:
         """Know whether a run is training: two at once would share the device."""
         self.run_live = live
@@ -85,7 +110,7 @@ class RunPage(QWidget):
     def refresh(self) -> None:
         """Validate, look at the images when needed, and show command and reason."""
         self.config = self._validated()
-        self.look_at_images()
+        self.preflight.check(self.config if self.source.path else None)
         self.show_start()
 
     def start(self) -> None:
@@ -97,7 +122,7 @@ class RunPage(QWidget):
 
     def run_folder(self) -> Path:
         """Return the folder the next run trains into; it does not exist yet."""
-        source = self.source_path()
+        source = self.source.path
         named = source.with_name(source.name.removesuffix("-sources")) if source else None
         return new_run_folder((self.output.get() or Path()).absolute(), named, date.today())
 
@@ -107,7 +132,7 @@ class RunPage(QWidget):
         chosen, _ = QFileDialog.getSaveFileName(self, "Save settings", suggestion, "Settings (*.yaml)")
         if chosen:
             values = merge(self.form.values(), self.given())
-            self.failure.show_text(write_settings(Path(chosen), values, self.source_path(), self._settings))
+            self.failure.show_text(write_settings(Path(chosen), values, self.source.path, self._settings))
 
     def load_settings(self) -> None:
         """Show the settings of a YAML file a person picks, such as the config.yaml of a run; or say what is wrong with it."""
@@ -129,7 +154,7 @@ class RunPage(QWidget):
         self.start_button.setEnabled(not reason)
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
-        known = self.config is not None and self.source_path() is not None and self.output.get() is not None
+        known = self.config is not None and self.source.path is not None and self.output.get() is not None
         self.command.show_command(shell_line(self.command_for(self.config, self.run_folder())) if known else "")
 
     def lay_out(self, boxes: Sequence[QWidget], settings: Sequence[QWidget]) -> None:
@@ -165,6 +190,7 @@ class RunPage(QWidget):
         self.preset_note.setText(self.words_of(self.preset.get()))
 
     def _connect(self) -> None:
+        self.preflight.changed.connect(self.show_start)
         self.preset.activated.connect(lambda _: self.choose_preset())
         for changed in (self.form.changed, self.output.edited):
             changed.connect(self.refresh)
@@ -188,14 +214,6 @@ class RunPage(QWidget):
 
     def show_given(self, config: Any) -> None:
         """Show the settings of `config` that are edited outside the form."""
-        raise NotImplementedError
-
-    def source_path(self) -> Path | None:
-        """Return the folder or file to learn from, None while there is none."""
-        raise NotImplementedError
-
-    def look_at_images(self) -> None:
-        """Let the pre-flight look at what is to be learned from."""
         raise NotImplementedError
 
     def reason_not_to_start(self) -> str:

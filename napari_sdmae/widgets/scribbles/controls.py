@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sdmae.inference.scribbles.samples import Method
-from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
+from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -22,6 +22,7 @@ from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
 METHODS: dict[Method, str] = {"linear": "Linear", "knn": "k-NN"}
+ABOUT_METHODS = "Linear: one weight per feature, can be saved as a head. k-NN: the strokes most alike vote."
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"
@@ -53,11 +54,9 @@ class ScribbleControls(QWidget):
         self.adopt = _button(
             "Use selected labels", "Take the Labels layer selected in the layer list as strokes: its values are classes."
         )
-        self.method = _choice(
-            METHODS, "Linear: one weight per feature, can be saved as a head. k-NN: the strokes most alike vote."
-        )
-        self.detail = _choice(DETAILS, FINER)
-        self.probability = narrow_combo("Show how sure the head is of one class, as a layer from 0 to 1.")
+        self.method = Choice(METHODS, self, tooltip=ABOUT_METHODS)
+        self.detail = Choice(DETAILS, self, tooltip=FINER)
+        self.probability = Choice(parent=self, tooltip="Show how sure the head is of one class, as a layer from 0 to 1.")
         self.live = QCheckBox("Refresh while painting", self)
         self.live.setToolTip("Segment anew after every stroke.")
         self.segment = QPushButton("Segment", self)
@@ -77,7 +76,7 @@ class ScribbleControls(QWidget):
     @property
     def probability_of(self) -> int | None:
         """Value of the class whose probability is shown, or None."""
-        value: int | None = self.probability.currentData()
+        value: int | None = self.probability.get()
         return value
 
     @property
@@ -115,14 +114,7 @@ class ScribbleControls(QWidget):
 
     def fit_classes(self) -> None:
         """Offer the classes for the probability layer; the chosen one stays."""
-        chosen = self.probability_of
-        self.probability.blockSignals(True)
-        self.probability.clear()
-        self.probability.addItem(NO_PROBABILITY, None)
-        for one in self.classes.classes:
-            self.probability.addItem(one.name, one.value)
-        self.probability.setCurrentIndex(max(0, self.probability.findData(chosen)))
-        self.probability.blockSignals(False)
+        self.probability.offer({None: NO_PROBABILITY} | {one.value: one.name for one in self.classes.classes})
 
     def fit_scale(self, known: bool) -> None:
         """Offer finer detail only where the scale of the picture is known: a saved head finds its detail again by the scale."""
@@ -175,14 +167,6 @@ def _button(text: str, tooltip: str) -> QPushButton:
     button.setToolTip(tooltip)
     button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return button
-
-
-def _choice(options: dict[Any, str], tooltip: str) -> Choice:
-    choice = Choice(list(options))
-    for index, text in enumerate(options.values()):
-        choice.setItemText(index, text)
-    choice.setToolTip(tooltip)
-    return choice
 
 
 def _heading(text: str) -> QLabel:

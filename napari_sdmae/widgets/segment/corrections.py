@@ -9,9 +9,10 @@ from qtpy.QtCore import QSize, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
+from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.path_edit import FolderEdit
 
 PAUSE = 800
@@ -35,7 +36,7 @@ class CorrectionPanel(QWidget):
         self._viewer = viewer
         self.layer: Labels | None = None
         self.about = text_label(parent=self)
-        self.class_box = narrow_combo()
+        self.class_box = Choice(parent=self)
         self.paint = _button("Paint", "The brush paints the class or object chosen; its size is in the layer controls.")
         self.erase = _button("Erase", "The brush removes labels.")
         self.undo = _button("Undo", "Take back the last stroke or split (also Ctrl+Z).")
@@ -91,7 +92,7 @@ class CorrectionPanel(QWidget):
 
     def _fill(self, layer: Labels | None) -> None:
         self.class_box.blockSignals(True)
-        chosen = self.class_box.currentData()
+        chosen = self.class_box.get()
         self.class_box.clear()
         for one in edit.classes_of(layer) if layer is not None else ():
             self.class_box.addItem(_square(one.colour), one.name, one.value)
@@ -121,7 +122,7 @@ class CorrectionPanel(QWidget):
         return f"Object {label} is chosen: paint to enlarge it, also over others to join them."
 
     def _class_chosen(self) -> None:
-        layer, value = self.layer, self.class_box.currentData()
+        layer, value = self.layer, self.class_box.get()
         if layer is None or value is None:
             return
         if not edit.has_objects(layer):
@@ -133,7 +134,7 @@ class CorrectionPanel(QWidget):
 
     def _new_object(self) -> None:
         if self.layer is not None:
-            edit.new_object(self.layer, self.class_box.currentData())
+            edit.new_object(self.layer, self.class_box.get())
             self._use("paint")
 
     def _split(self) -> None:
@@ -148,7 +149,7 @@ class CorrectionPanel(QWidget):
     def _use(self, mode: str) -> None:
         if self.layer is not None:
             if mode == "paint" and not self.layer.selected_label and not edit.has_objects(self.layer):
-                self.layer.selected_label = self.class_box.currentData()
+                self.layer.selected_label = self.class_box.get()
             self.layer.visible = True  # before the mode, which it resets
             self._viewer.layers.selection.active = self.layer  # the mouse belongs to the active layer
             self.layer.mode = mode

@@ -11,20 +11,21 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QTo
 
 from napari_sdmae.io.labels.geojson.write import ObjectType
 from napari_sdmae.io.labels.registry import FORMATS
-from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
+from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
 from napari_sdmae.widgets.base.text import CommandLine, text_label
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.forms.editors import TextEdit
+from napari_sdmae.widgets.forms.editors import Choice, TextEdit
 
 FORMAT = "segment.format"
-OBJECT_TYPES: tuple[tuple[str, ObjectType | None], ...] = (
-    ("Automatic", None),
-    ("Annotations", "annotation"),
-    ("Detections", "detection"),
-    ("Cells", "cell"),
-)
+OBJECT_TYPES: dict[ObjectType | None, str] = {
+    None: "Automatic",
+    "annotation": "Annotations",
+    "detection": "Detections",
+    "cell": "Cells",
+}
+ABOUT_TYPES = "What each label becomes in QuPath. Automatic: cell or detection; classes: annotation."
 
 
 class ExportOptions(TypedDict):
@@ -69,20 +70,18 @@ class ExportForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.format_box = narrow_combo("What the file is for; all but the table can be opened again.")
-        for name, one in FORMATS.items():
-            self.format_box.addItem(one.title, name)
+        titles = {name: one.title for name, one in FORMATS.items()}
+        self.format_box = Choice(titles, self, tooltip="What the file is for; all but the table can be opened again.")
+        for index, one in enumerate(FORMATS.values()):
             tooltip = f"Comes back with: {one.keeps}." if one.keeps else "A table only: it cannot be opened as labels."
-            self.format_box.setItemData(self.format_box.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+            self.format_box.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.format_box.setCurrentIndex(max(0, self.format_box.findData(remembered(FORMAT, "geojson"))))
         self.file = TextEdit(self)
         self.file.setPlaceholderText("choose a file")
         self.browse_button = QToolButton(self)
         self.browse_button.setText("…")
         self.browse_button.setToolTip("Choose the file to write.")
-        self.type_box = narrow_combo("What each label becomes in QuPath. Automatic: cell or detection; classes: annotation.")
-        for title, kind in OBJECT_TYPES:
-            self.type_box.addItem(title, kind)
+        self.type_box = Choice(OBJECT_TYPES, self, tooltip=ABOUT_TYPES)
         self.subtract = QCheckBox("Subtract slide bounds", self)
         self.subtract.setToolTip(
             "For slides that QuPath crops to the scanned part (openslide.bounds): its coordinates begin there."
@@ -103,7 +102,7 @@ class ExportForm(QWidget):
     @property
     def format(self) -> str:
         """Name of the chosen format."""
-        return str(self.format_box.currentData())
+        return str(self.format_box.get())
 
     @property
     def wanted(self) -> Wanted | None:
@@ -114,7 +113,7 @@ class ExportForm(QWidget):
         if self.format != "geojson":
             return Wanted(path, self.format)
         bounds = self.slide if self.subtract.isChecked() and self.slide else None
-        return Wanted(path, self.format, self.type_box.currentData(), bounds)
+        return Wanted(path, self.format, self.type_box.get(), bounds)
 
     def suggest(self, stem: Path) -> None:
         """Offer the file `stem` with the suffix of the format, unless a person has chosen another."""
@@ -174,8 +173,8 @@ class ExportForm(QWidget):
         self._chosen = bool(self.file.get())
 
     def _connect(self) -> None:
-        self.format_box.currentIndexChanged.connect(lambda _: self._fit_format())
-        self.type_box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.format_box.edited.connect(self._fit_format)
+        self.type_box.edited.connect(self.changed)
         self.subtract.toggled.connect(lambda _: self.changed.emit())
         self.file.textEdited.connect(self._typed)
         self.file.edited.connect(self.changed)

@@ -273,7 +273,7 @@ def test_boxes_drawn_in_the_viewer_become_a_coco_file(open_widget, tissue, viewe
     qtbot.mouseClick(page.source.from_layers, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(page.source.take_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: page.preflight.found is not None, timeout=120 * SECONDS)
-    assert page.source_path().name == "annotations.json"
+    assert page.source.path.name == "annotations.json"
     assert "9 boxes" in page.source.note.text()
     assert page.preflight.numbers.verticalHeaderItem(0).text() == "vessel"
 
