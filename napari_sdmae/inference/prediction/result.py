@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from napari_sdmae.labels.label_map import LabelMap
 
+SURE = 0.5
+"""Boxes with a lower score are not shown."""
+
 Progress = Callable[[float, int], None]
 
 NOTE = "This is not a medical device: look at every result before you use it."
@@ -73,6 +76,8 @@ class Asked:
         Whether they are kept.
     smallest
         Of instances: smaller objects are left out, µm² (px where the scale is unknown); None: as the head was trained.
+    least
+        Of detection: boxes with a lower score are left out.
     step
         Picture pixels per label pixel.
     batch
@@ -87,6 +92,7 @@ class Asked:
 
     probabilities: bool = False
     smallest: float | None = None
+    least: float = SURE
     step: int = 1
     batch: int = 8
     core: int = 2016

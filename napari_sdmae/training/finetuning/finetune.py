@@ -201,11 +201,12 @@ def usual_scale(labelled: LabelledSet) -> float | None:
 
 
 def _scale_learned(labelled: LabelledSet) -> dict[str, float | None]:
-    """Return what the head says of scale when that of no image is known: not the encoder's scale, which was not seen."""
-    if usual_scale(labelled) is not None:
-        return {}
-    sides = [min(image.size) for image in labelled.part("train")]
-    return {"mpp": None, "fitted_px": float(median(sides)) if labelled.task == "classification" and sides else None}
+    """Return what the head keeps of the images of unknown scale: how large they were where they were fitted to a tile, and no
+    scale where none is known (that of the encoder was not seen).
+    """
+    sides = [min(image.size) for image in labelled.part("train") if image.mpp is None]
+    fitted = float(median(sides)) if labelled.task == "classification" and sides else None
+    return {"fitted_px": fitted} | ({"mpp": None} if usual_scale(labelled) is None else {})
 
 
 def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet) -> dict[str, object]:
