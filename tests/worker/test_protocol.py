@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.io.checkpoints.load import load_encoder
+from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker.protocol import KINDS, QueryError, answer
 
 RGB = NDArray[np.uint8]
@@ -83,7 +84,12 @@ def test_attention_is_that_of_the_package(model_folder: Path, tissue_tile: RGB) 
     assert numbers["entropy"] == list(direct.entropy)
     assert numbers["entropy_max"] == math.log(35)
     np.testing.assert_allclose(numbers["distance_um"], np.multiply(direct.distance_px, 0.25))
-    assert "trained at 0.5 µm/px and sees this field at 0.25" in told["warnings"][0]
+    assert told["warnings"] == []  # half of the 0.5 µm/px that the model was trained at is near enough
+    finer = answer(question(model_folder, field, mpp=0.24))["warnings"]
+    assert finer == scale_notes(0.5, 0.24)
+    assert "trained at 0.5 µm/px and sees this picture at 0.24 µm/px, much finer" in finer[0]
+    coarser = answer(question(model_folder, field, mpp=0.4, downsample=2))["warnings"]
+    assert coarser == scale_notes(0.5, 0.8)
 
 
 def test_every_method_answers_and_survives_the_way(model_folder: Path, tissue_tile: RGB) -> None:

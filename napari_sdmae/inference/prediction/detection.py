@@ -15,8 +15,8 @@ from napari_sdmae.models.heads.head_model import Finetuned
 def detected(model: Finetuned, seen: Seen, asked: Asked) -> list[Box]:
     """Return the boxes in px of the picture, in reading order of their upper left corners."""
     size = seen.rows, seen.columns
-    how = {"batch": asked.batch, "least": asked.least, "autocast": asked.autocast, "progress": asked.done}
-    kept = window_boxes(model, size, seen.read, **how)
+    batch, least = asked.batch, asked.least
+    kept = window_boxes(model, size, seen.read, batch=batch, least=least, autocast=asked.autocast, progress=asked.done)
     factor = np.array([*seen.factor[::-1], *seen.factor[::-1], 1, 1])
     limits = np.array([seen.picture.width, seen.picture.height] * 2)
     table = kept / factor

@@ -42,7 +42,7 @@ def contact_sheet(arrays: Mapping[str, NDArray[np.generic]], classes: tuple[Labe
     return buffer.getvalue()
 
 
-def outlines(boxes: NDArray[np.floating], values: NDArray[np.int64], shape: tuple[int, int]) -> Labels:
+def outlines(boxes: NDArray[np.floating], values: NDArray[np.integer], shape: tuple[int, int]) -> Labels:
     """Return the outlines of boxes (N, 4: left, upper, right, lower edge in px) in their class values.
 
     They are one pixel wide; int32 (H, W), 0 elsewhere.

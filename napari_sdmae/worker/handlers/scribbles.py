@@ -26,6 +26,7 @@ from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint, model_info
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.serialization import label_map_to_answer
+from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
@@ -127,7 +128,7 @@ def scribble(
         "cached": cached,
         "model": _described(info),
         "note": NOTE,
-        "warnings": _warnings(info, mpp, detail),
+        "warnings": scale_notes(info.mpp, mpp and mpp / detail),
         "seconds": {
             "load": loaded - start,
             "encode": encoded - loaded,
@@ -228,13 +229,6 @@ def _check_painted(samples: Samples, known: list[int], names: list[str]) -> None
     if len(known) < 2:
         what = "only one class" if known else "nothing"
         raise ValueError(f"{what} is painted here; paint a stroke of at least two of {', '.join(names)}")
-
-
-def _warnings(info: ModelInfo, mpp: float | None, detail: int) -> list[str]:
-    """Return a warning if the encoder sees the field at quite another scale than it was trained at."""
-    if info.mpp is None or mpp is None or 0.5 < mpp / detail / info.mpp < 2:
-        return []
-    return [f"the model was trained at {info.mpp:.3g} µm/px and sees this field at {mpp / detail:.3g} µm/px"]
 
 
 def _described(info: ModelInfo) -> Answer:

@@ -26,7 +26,7 @@ from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitt
 from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo, fingerprint, model_info
 from napari_sdmae.io.model_info.safetensors_header import tensor_shapes
-from napari_sdmae.notices import reconstruction_note
+from napari_sdmae.notices import reconstruction_note, scale_notes
 from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
@@ -123,7 +123,7 @@ def attention(
         "cached": known,
         "mpp": mpp,
         "model": _described(described),
-        "warnings": _scale_warning(described, mpp, factor),
+        "warnings": scale_notes(described.mpp, mpp and mpp * factor),
         "seconds": seconds,
     }
 
@@ -166,10 +166,3 @@ def _described(model: ModelInfo) -> Answer:
     class_token = "cls_token" in tensors or "encoder.cls_token" in tensors
     folder = str(model.folder)
     return {**asdict(model), "folder": folder, "model": folder, "class_token": class_token, "modified": fingerprint(model.folder)}
-
-
-def _scale_warning(model: ModelInfo, mpp: float | None, downsample: int) -> list[str]:
-    """Return a warning if the field is shown to the model at another scale than it was trained at."""
-    if model.mpp is None or mpp is None or 0.67 < mpp * downsample / model.mpp < 1.5:
-        return []
-    return [f"the model was trained at {model.mpp:.3g} µm/px and sees this field at {mpp * downsample:.3g} µm/px"]

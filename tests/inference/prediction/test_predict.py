@@ -37,6 +37,7 @@ from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.models.heads.sliding_window import starts
+from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker import protocol
 
 RGB = NDArray[np.uint8]
@@ -84,7 +85,7 @@ def test_classes_lie_on_the_pixels_of_the_picture(mpp: float | None) -> None:
     edge = ndimage.binary_dilation(truth, iterations=2) & ~ndimage.binary_erosion(truth, iterations=2)
     assert not wrong[~edge].any()
     assert found.seen_mpp == (None if mpp is None else pytest.approx(0.5, rel=0.01))
-    assert len(found.warnings) == (mpp is None)
+    assert len(found.warnings) == (mpp in (None, 1.0))  # enlarged twice it lacks detail
 
 
 def test_half_pixels_at_double_scale_are_placed_exactly() -> None:
@@ -370,8 +371,14 @@ def test_what_cannot_be_predicted_says_why() -> None:
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, region=(50, 50, 60, 60))
     with pytest.raises(ValueError, match="step 0"):
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, step=0)
-    far = predict(model, np.zeros((64, 64, 3), np.uint8), mpp=5.0)
-    assert "much more or less detail" in far.warnings[0]
+
+
+@pytest.mark.parametrize(("mpp", "told"), [(0.02, False), (0.5, False), (0.75, False), (0.76, True), (5.0, True)])
+def test_only_what_is_enlarged_much_lacks_detail(mpp: float, told: bool) -> None:
+    """A picture is brought to the scale of the head, 0.5 µm/px: reduced it shows what training showed, enlarged it is blurred."""
+    _, notes = at_scale(ArrayPicture(np.zeros((600, 600, 3), np.uint8), mpp), 0.5, 16)
+    assert notes == (scale_notes(0.5, mpp) if told else [])
+    assert bool(notes) == told
 
 
 def test_windows_of_blocks_are_those_of_the_whole() -> None:
