@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QWidget
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
+from napari_sdmae.config.relevance import without_effect
 from napari_sdmae.widgets.base.text import text_label
-from napari_sdmae.widgets.finetune.effects import without_effect
 from napari_sdmae.widgets.finetune.labelled_source import LabelledSource
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
 from napari_sdmae.widgets.finetune.readiness import LabelledSituation, reason_not_to_start
