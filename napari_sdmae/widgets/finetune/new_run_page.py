@@ -14,7 +14,7 @@ from napari_sdmae.config.relevance import without_effect
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.finetune.labelled_source import LabelledSource
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
-from napari_sdmae.widgets.finetune.readiness import LabelledSituation, reason_not_to_start
+from napari_sdmae.widgets.finetune.readiness import LabelledSituation
 from napari_sdmae.widgets.finetune.words import DATA, TASKS
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.presets import preset_note
@@ -136,10 +136,6 @@ class FinetunePage(RunPage):
     def look_at_images(self) -> None:
         """Let the pre-flight look at the labelled images."""
         self.preflight.check(self.config if self.source.path else None)
-
-    def reason_not_to_start(self) -> str:
-        """Return why Start is disabled, in words; empty when it may be pressed."""
-        return reason_not_to_start(self.situation())
 
     def command_for(self, config: FinetuneConfig, run: Path) -> list[str]:
         """Return the command that fine-tunes with `config` into `run`."""

@@ -20,6 +20,7 @@ from napari_sdmae.widgets.forms.path_edit import FolderEdit
 from napari_sdmae.widgets.forms.presets import read_settings, write_settings
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
 from napari_sdmae.widgets.runs.job import new_run_folder, shell_line
+from napari_sdmae.widgets.runs.readiness import Situation, reason_not_to_start
 
 
 class RunPage(QWidget):
@@ -120,7 +121,7 @@ class RunPage(QWidget):
 
     def show_start(self) -> None:
         """Show whether Start may be pressed, and the command it would start."""
-        reason = self.reason_not_to_start()
+        reason = reason_not_to_start(self.situation())
         self.start_button.setEnabled(not reason)
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
@@ -193,8 +194,8 @@ class RunPage(QWidget):
         """Let the pre-flight look at what is to be learned from."""
         raise NotImplementedError
 
-    def reason_not_to_start(self) -> str:
-        """Return why Start is disabled, in words; empty when it may be pressed."""
+    def situation(self) -> Situation:
+        """Return what Start depends on."""
         raise NotImplementedError
 
     def command_for(self, config: Any, run: Path) -> list[str]:

@@ -16,6 +16,7 @@ from napari_sdmae.widgets.finetune.new_run_page import FinetunePage, presets_for
 from napari_sdmae.widgets.forms.form_fields import fields_of
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
 from napari_sdmae.widgets.runs.job import finetune_command
+from napari_sdmae.widgets.runs.readiness import reason_not_to_start
 from napari_sdmae.widgets.worker_client import QueryWorker
 
 pytestmark = pytest.mark.gui
@@ -162,4 +163,4 @@ def test_from_scratch_all_is_trained_whatever_a_preset_says(page, tmp_path, mode
     assert page.config.encoder.train == "frozen"
     assert not page.form.editors["encoder.architecture"].isVisible()
     page.model.choose(tmp_path / "nothing")
-    assert "no model at" in page.reason_not_to_start()
+    assert "no model at" in reason_not_to_start(page.situation())
