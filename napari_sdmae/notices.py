@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+NO_DEVICE = "Not a medical device"
+"""Every notice says it in these words; a test looks for others in the tree."""
+RESEARCH = f"For research and teaching. {NO_DEVICE}."
+USE = "Research use only, not for diagnosis."
+"""What the card of every model says: models go where these programs do not."""
+ATTENTION = f"Attention is not explanation. {NO_DEVICE}."
+RECONSTRUCTION = f"Visible patches show the input. {NO_DEVICE}."
+SCRIBBLES = f"A quick look from a few strokes, not a measured accuracy. {NO_DEVICE}."
+PREDICTION = f"{NO_DEVICE}: look at every label before you use it."
+
 NORMALISED = "The model predicts normalised patches: the mean and contrast of each patch shown were taken from the original."
 RAW = "The model predicts raw pixels: the mean and contrast of each hidden patch are its own prediction."
 

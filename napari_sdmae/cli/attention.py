@@ -24,12 +24,10 @@ from napari_sdmae.cli.common.output import (
     save_tiff,
 )
 from napari_sdmae.cli.common.which import add_which, tell, which_of
+from napari_sdmae.config.attention import METHODS, TAKE_PATCH
 from napari_sdmae.io.atomic import atomic_files
 
 PROG = "sdmae attention"
-METHODS = ("received", "query", "rollout", "pca", "similarity", "class_token")
-POINTED = ("query", "rollout", "similarity")
-"""Methods that show what one patch attends to."""
 STRENGTH = 0.6
 """Share of the map's colour in the overlay; the rest is the tissue in grey."""
 
@@ -111,8 +109,8 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse a scale that is none, and a query that would change nothing."""
     check_scale(arguments.mpp)
-    if arguments.query is not None and arguments.method not in POINTED:
-        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(POINTED)}")
+    if arguments.query is not None and arguments.method not in TAKE_PATCH:
+        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")
 
 
 def _name(arguments: argparse.Namespace, depth: int) -> str:

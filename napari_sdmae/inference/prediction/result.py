@@ -17,8 +17,6 @@ SURE = 0.5
 
 Progress = Callable[[float, int], None]
 
-NOTE = "This is not a medical device: look at every result before you use it."
-
 
 @dataclass(frozen=True)
 class Box:

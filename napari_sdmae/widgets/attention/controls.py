@@ -7,14 +7,15 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.attention.view import BY_HEAD, METHODS, View
+from napari_sdmae.config.attention import BY_HEAD
+from napari_sdmae.notices import ATTENTION
+from napari_sdmae.widgets.attention.view import METHODS, View
 from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.text import CommandLine, text_label
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
-DISCLAIMER = "Attention is not explanation. Not a medical device."
 NEAREST, BILINEAR = "nearest", "linear"
 
 
@@ -57,7 +58,7 @@ class AttentionControls(QWidget):
         self.numbers = QLabel(self)
         self.numbers.setTextFormat(Qt.TextFormat.RichText)
         self.numbers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.disclaimer = text_label(DISCLAIMER, self)
+        self.disclaimer = text_label(ATTENTION, self)
         self.command = CommandLine(self)
         self._lay_out()
         self.fit_model()

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.attention import BY_HEAD, NEED_PATCH, Method
 from napari_sdmae.layers.base import Field, LayerData, attributes, beside, derived, mosaic, placed, query_marker, robust_limits
 
-Method = Literal["received", "query", "rollout", "pca", "similarity"]
 Head = int | Literal["mean", "grid"]
 Answer = Mapping[str, Any]
 
@@ -23,8 +23,7 @@ METHODS: dict[Method, tuple[str, str]] = {
     "pca": ("Token colours (PCA)", "The patches' features in three colours: patches of like colour have like features."),
     "similarity": ("Similarity", "Cosine similarity of every patch's feature to the clicked patch. Click or drag to move it."),
 }
-BY_HEAD: tuple[Method, ...] = ("received", "query")
-POINTED: tuple[Method, ...] = ("query", "similarity")
+"""What the dock offers: all but the class token's attention, which our own models have none of."""
 KEYS = "attention/"
 """What the keys of all layers made here start with."""
 GAP = 2
@@ -49,7 +48,7 @@ class View:
     @property
     def pointed(self) -> bool:
         """Whether the map belongs to one patch."""
-        return self.method in POINTED
+        return self.method in NEED_PATCH
 
     def fitted(self, depth: int, heads: int) -> View:
         """Return the view with block and head that a model of `depth` blocks of `heads` heads has."""

@@ -12,6 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.base import Settings, merge
+from napari_sdmae.notices import RESEARCH
 from napari_sdmae.widgets.base.collapsible import Fold
 from napari_sdmae.widgets.base.text import Banner, CommandLine, scrolling, text_label
 from napari_sdmae.widgets.forms.editors import Choice
@@ -139,7 +140,7 @@ class RunPage(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         rest = (box("Runs are kept in", self.output), Fold("Command", self.command, parent=self))
-        for widget in (*boxes, form, *rest, text_label("For research and teaching. Not a medical device.", self)):
+        for widget in (*boxes, form, *rest, text_label(RESEARCH, self)):
             column.addWidget(widget)
         column.addStretch()
         page = QVBoxLayout(self)

@@ -6,6 +6,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sdmae.notices import SCRIBBLES
 from napari_sdmae.widgets.base.dock import form_layout, narrow_combo, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
@@ -19,7 +20,6 @@ METHODS = {"linear": "Linear", "knn": "k-NN"}
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"
-DISCLAIMER = "A quick look from a few strokes. Not a medical device."
 
 
 class ScribbleControls(QWidget):
@@ -54,7 +54,7 @@ class ScribbleControls(QWidget):
         self.name.setMinimumWidth(60)
         self.save = QPushButton("Save as head", self)
         self.finetune = QPushButton("Fine-tune from these labels", self)
-        self.saved, self.disclaimer = text_label(parent=self), text_label(DISCLAIMER, self)
+        self.saved, self.disclaimer = text_label(parent=self), text_label(SCRIBBLES, self)
         self.command = CommandLine(self)
         self.command.hide()
         self._remember()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_sdmae.humanize import slug
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.labels.serialization import label_map_from_answer
@@ -93,7 +93,7 @@ def agreement_line(answer: Answer, classes: Sequence[LabelClass]) -> str:
 
 def free_folder(parent: Path, name: str) -> Path:
     """Return `parent` / `name`, with a number behind it if that is there already."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "strokes"
+    plain = slug(name, "strokes")
     folder, number = parent / plain, 2
     while folder.exists():
         folder, number = parent / f"{plain}-{number}", number + 1

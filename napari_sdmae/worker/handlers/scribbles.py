@@ -26,14 +26,13 @@ from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint, model_info
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.serialization import label_map_to_answer
-from napari_sdmae.notices import scale_notes
+from napari_sdmae.notices import SCRIBBLES, scale_notes
 from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-NOTE = "A quick look from a few strokes, not a measured accuracy. Not a medical device."
 
 FEW = 2
 """Strokes of a class below which it is said that there are too few: the agreement cannot be told."""
@@ -127,7 +126,7 @@ def scribble(
         "few": [value for value, count in counts.items() if count < FEW],
         "cached": cached,
         "model": _described(info),
-        "note": NOTE,
+        "note": SCRIBBLES,
         "warnings": scale_notes(info.mpp, mpp and mpp / detail),
         "seconds": {
             "load": loaded - start,

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.base import Precision
 from napari_sdmae.inference import measuring
-from napari_sdmae.inference.prediction.result import NOTE
 from napari_sdmae.io.images.field import Region, as_rgb, check_size_of
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import find_model, fingerprint
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import label_map_from_answer, label_map_to_answer
+from napari_sdmae.notices import PREDICTION
 
 Answer = dict[str, Any]
 
@@ -120,7 +120,7 @@ def segment(
         "precision": chosen,
         "seen_mpp": found.seen_mpp,
         "warnings": [*found.warnings, *picture.notes],
-        "note": NOTE,
+        "note": PREDICTION,
         "seconds": {"load": loaded - start, "predict": predicted - loaded, "measure": perf_counter() - predicted},
     }
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.config.attention import NEED_PATCH, Method
+from napari_sdmae.config.pretrain import MASK_RATIO, PretrainConfig
 from napari_sdmae.devices.select import list_devices, select_device
 from napari_sdmae.inference import reconstruction
 from napari_sdmae.inference.attention import maps
@@ -26,7 +27,7 @@ from napari_sdmae.io.images.field import MAX_PIXELS, Region, check_patches, fitt
 from napari_sdmae.io.images.pictures import Picture, picture_of, read_field
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo, fingerprint, model_info
 from napari_sdmae.io.model_info.safetensors_header import tensor_shapes
-from napari_sdmae.notices import reconstruction_note, scale_notes
+from napari_sdmae.notices import ATTENTION, reconstruction_note, scale_notes
 from napari_sdmae.worker.cache import MEMORY
 
 Answer = dict[str, Any]
@@ -54,7 +55,7 @@ def reconstruct(
     model: str,
     image: NDArray[np.uint8] | str,
     region: Region | None = None,
-    mask_ratio: float = 0.6,
+    mask_ratio: float = MASK_RATIO,
     seed: int = 0,
     target_normalisation: str | None = None,
     device: str = "auto",
@@ -83,7 +84,7 @@ def attention(
     model: str,
     image: NDArray[np.uint8] | str | Picture,
     region: Region | None = None,
-    method: maps.Method = "received",
+    method: Method = "received",
     block: int = -1,
     head: maps.Head = "mean",
     query: tuple[float, float] | None = None,
@@ -110,7 +111,7 @@ def attention(
     else:
         state, known = _memory.field(described, place, read_field(picture), factor)
     encoded = perf_counter()
-    if query is None and method in ("query", "similarity"):
+    if query is None and method in NEED_PATCH:
         query = ((size[0] - 1) / 2, (size[1] - 1) / 2)
     answer = maps.attention_maps(state, method=method, block=block, head=head, query=query, pca=_basis(pca_basis, described))
     seconds = {"load": loaded - start, "encode": encoded - loaded, "map": perf_counter() - encoded}
@@ -148,7 +149,7 @@ def _map_answer(answer: maps.AttentionMap, mpp: float | None) -> Answer:
         "query": None if answer.query is None else answer.grid.centre(answer.query),
         "statistics": answer.statistics(mpp),
         "variance": None if answer.pca is None else answer.pca.variance.tolist(),
-        "note": maps.NOTE,
+        "note": ATTENTION,
     }
 
 

@@ -467,7 +467,7 @@ def test_the_worker_segments_and_its_answer_is_a_label_map(tmp_path: Path, skin:
     np.testing.assert_allclose(answer["probabilities"] / 255, expected.probabilities.astype(float), atol=3e-3)
     assert answer["channels"] == ["kind 0", "kind 1", "kind 2"]
     assert answer["task"] == "segmentation"
-    assert "not a medical device" in answer["note"]
+    assert "Not a medical device" in answer["note"]
     assert answer["head"]["metrics"] == {}
     monkeypatch.setattr("napari_sdmae.worker.cache.load_head", lambda *_: pytest.fail("the head was in memory"))
     np.testing.assert_array_equal(label_map_from_answer(protocol.answer(question)).classes, found.classes)
