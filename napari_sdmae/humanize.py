@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable
+
 
 def duration(seconds: float) -> str:
     """Return `seconds` as "40 s", "4 min 10 s", "2 h 5 min" or "3 d 4 h"."""
@@ -30,6 +34,20 @@ def count(number: float) -> str:
 def sentence(line: str) -> str:
     """Return `line` beginning with a capital letter."""
     return line[:1].upper() + line[1:]
+
+
+def slug(name: str, otherwise: str) -> str:
+    """Return a file name of letters that every system takes: `name` with a dash for each run of others, or `otherwise`."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or otherwise
+
+
+def different(names: Iterable[str]) -> list[str]:
+    """Return `names`, each with a number behind it if it came before."""
+    found: list[str] = []
+    for name in names:
+        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        found.append(next(one for one in numbered if one not in found))
+    return found
 
 
 def several(number: int, one: str, more: str) -> str:

@@ -2,8 +2,46 @@
 
 from __future__ import annotations
 
+NO_DEVICE = "Not a medical device"
+"""Every notice says it in these words; a test looks for others in the tree."""
+RESEARCH = f"For research and teaching. {NO_DEVICE}."
+USE = "Research use only, not for diagnosis."
+"""What the card of every model says: models go where these programs do not."""
+ATTENTION = f"Attention is not explanation. {NO_DEVICE}."
+RECONSTRUCTION = f"Visible patches show the input. {NO_DEVICE}."
+SCRIBBLES = f"A quick look from a few strokes, not a measured accuracy. {NO_DEVICE}."
+PREDICTION = f"{NO_DEVICE}: look at every label before you use it."
+
 NORMALISED = "The model predicts normalised patches: the mean and contrast of each patch shown were taken from the original."
 RAW = "The model predicts raw pixels: the mean and contrast of each hidden patch are its own prediction."
+
+
+FINEST, COARSEST = 0.5, 1.5
+"""How much finer and coarser than at its own scale, that of a typical crop, a model may be shown tissue without a warning.
+
+Random crops of the paper's recipe reach from 0.44 to 1.56 of that scale, ours from 0.63 to 1.42 (docs/decisions/0115): what is
+coarser no training has shown. Scribbles found nuclei better at half of it (Dice 0.78 instead of 0.72) and worse at double (0.61;
+``widgets/scribbles/controls.py``).
+"""
+
+
+def scale_notes(trained: float | None, shown: float | None) -> list[str]:
+    """Return a warning if a model sees tissue at quite another scale than it was trained at.
+
+    Parameters
+    ----------
+    trained
+        µm per pixel of what the model learned from; None: unknown, nothing can be said.
+    shown
+        µm per pixel of the finest detail that it is shown; None: unknown.
+    """
+    if trained is None or shown is None or FINEST <= shown / trained <= COARSEST:
+        return []
+    how = "finer" if shown < trained else "coarser"
+    return [
+        f"the model was trained at {trained:.3g} µm/px and sees this picture at {shown:.3g} µm/px, much {how}: trust it less, or "
+        "take a model of this scale"
+    ]
 
 
 def reconstruction_note(target_normalisation: str | None) -> str:

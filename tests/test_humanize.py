@@ -1,6 +1,6 @@
 import pytest
 
-from napari_sdmae.humanize import duration, sentence, several, size
+from napari_sdmae.humanize import different, duration, sentence, several, size, slug
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,22 @@ def test_one_thing_has_another_word_than_many():
 
 def test_a_sentence_begins_with_a_capital_letter():
     assert [sentence(line) for line in ("all images are of slide B12", "")] == ["All images are of slide B12", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("skin 1.tif", "skin-1.tif"),
+        ("../..", "it"),
+        ("", "it"),
+        ("Haut µm", "Haut-µm"),
+        ("a/b\\c", "a-b-c"),
+        (".hidden.", "hidden"),
+    ],
+)
+def test_a_slug_is_a_file_name_on_every_system(name: str, expected: str) -> None:
+    assert slug(name, "it") == expected
+
+
+def test_the_second_of_a_name_has_a_number_that_no_other_has() -> None:
+    assert different(["a", "a", "b", "a-2", "a"]) == ["a", "a-2", "b", "a-2-2", "a-3"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,15 @@ from napari_sdmae.cli.common.output import (
     save_tiff,
 )
 from napari_sdmae.cli.common.which import add_which, tell, which_of
-from napari_sdmae.inference.attention.result import NOTE, AttentionResult, Method
+from napari_sdmae.config.attention import METHODS, TAKE_PATCH
+from napari_sdmae.inference.attention.result import AttentionResult
 from napari_sdmae.io.atomic import atomic_files
+from napari_sdmae.notices import ATTENTION
 
 if TYPE_CHECKING:
     from napari_sdmae.io.images.pictures import Picture
 
 PROG = "sdmae attention"
-POINTED = ("query", "rollout", "similarity")
-"""Methods that show what one patch attends to."""
 STRENGTH = 0.6
 """Share of the map's colour in the overlay; the rest is the tissue in grey."""
 
@@ -44,9 +44,7 @@ def main(argv: list[str]) -> int:
     parser = common_parser(
         PROG, "Write an attention map of an image: overlay (PNG), map (TIFF) and numbers (JSON). Attention is not explanation."
     )
-    parser.add_argument(
-        "--method", choices=get_args(Method), default="received", help="default: attention received by each patch"
-    )
+    parser.add_argument("--method", choices=METHODS, default="received", help="default: attention received by each patch")
     parser.add_argument("--block", type=int, default=-1, help="from 0; -1 is the last (default)")
     parser.add_argument("--head", type=_head, default="mean", help="mean (default), a number from 0, or grid for all heads")
     parser.add_argument(
@@ -130,8 +128,8 @@ def _map(arguments: argparse.Namespace, model: str, picture: Picture, field: RGB
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse a scale that is none, and a query that would change nothing."""
     check_scale(arguments.mpp)
-    if arguments.query is not None and arguments.method not in POINTED:
-        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(POINTED)}")
+    if arguments.query is not None and arguments.method not in TAKE_PATCH:
+        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")
 
 
 def _name(arguments: argparse.Namespace, depth: int) -> str:
@@ -211,5 +209,5 @@ def _report(arguments: argparse.Namespace, result: AttentionResult) -> dict[str,
         "statistics": result.statistics,
         "variance": result.variance,
         "warnings": result.warnings,
-        "note": NOTE,
+        "note": ATTENTION,
     }

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from napari_sdmae.notices import ATTENTION
+
 METHODS = ("received", "rollout", "pca", "similarity")
 FIRST_METHODS = {"received": "attention", "pca": "token colours"}
 """What the shipped model shows before anything is trained."""
@@ -155,7 +157,7 @@ def _tell(folder: Path, seconds: float) -> None:
     print(f"\nDone in {seconds:.0f} s. The model: {folder / 'run' / 'model'}", flush=True)
     print(f"The nuclei: {folder / 'nuclei'} (drop the .geojson onto QuPath)\nPictures:", flush=True)
     print("\n".join(f"  {path}" for path in shown), flush=True)
-    print("Attention is not explanation, and this is not a medical device.", flush=True)
+    print(ATTENTION, flush=True)
 
 
 def _can_show() -> bool:

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, Unwritable, for_each, gather
 from napari_sdmae.cli.common.models import named_or_default, split_inputs
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
 from napari_sdmae.cli.common.output import MODEL_HELP, Refused, check_outputs, check_scale
 from napari_sdmae.cli.common.parser import explain
 from napari_sdmae.cli.common.which import add_which, tell, which_of
-from napari_sdmae.config.base import Device, Precision
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.embedding.embed import Tiling
@@ -52,14 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stride", type=int, metavar="PX", help="distance between tiles (default: side by side)")
     parser.add_argument("--pool", choices=("mean", "tokens"), default="mean", help="mean of the patch tokens (default), or all")
     parser.add_argument("--tissue", type=float, default=0.0, metavar="FRACTION", help="leave out tiles with less tissue, 0 to 1")
-    parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the files)")
+    add_scale(parser)
     add_which(parser)
     parser.add_argument("--batch", type=int, default=16, help="tiles at once (default: 16)")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
-    parser.add_argument(
-        "--precision", choices=get_args(Precision), default="auto", help="auto: bf16 where a probe shows that it pays"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file of an earlier call")
+    add_device(parser)
+    add_precision(parser)
+    add_overwrite(parser)
     return parser
 
 

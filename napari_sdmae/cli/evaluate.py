@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
 from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, guarded, save_json
-from napari_sdmae.config.base import Device
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.atomic import make_folder
@@ -127,12 +127,15 @@ def _measured(
     arguments: argparse.Namespace, config: FinetuneConfig, labelled: LabelledSet, images: Sequence[LabelledImage]
 ) -> dict[str, Any]:
     """Load the head and measure."""
+    import torch
+
+    from napari_sdmae.devices.precision import answering
     from napari_sdmae.devices.select import select_device
     from napari_sdmae.io.checkpoints.head_folder import load_head
     from napari_sdmae.training.finetuning.evaluate import evaluate
 
-    device, _ = select_device(arguments.device)
-    return evaluate(load_head(arguments.head, device), images, labelled, config)
+    device = torch.device(select_device(arguments.device).device)
+    return evaluate(load_head(arguments.head, device), images, labelled, config, answering(device, arguments.precision))
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -164,8 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--part", choices=PARTS, help="default: the test part of the data it was trained on, all of other data")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the report as JSON")
-    parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the table or the files)")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
+    add_scale(parser, "the table or the files")
+    add_device(parser)
+    add_precision(parser)
     parser.add_argument("--batch", type=int, default=16, help="classified tiles at once")
-    parser.add_argument("--overwrite", action="store_true", help="replace a report of before")
+    add_overwrite(parser)
     return parser

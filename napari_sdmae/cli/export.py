@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from napari_sdmae.cli.common.options import add_overwrite
 from napari_sdmae.cli.common.output import Refused, check_scale, guarded
+from napari_sdmae.humanize import slug
 from napari_sdmae.io.atomic import clear_leftovers
 
 PROG = "sdmae export"
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image", metavar="NAME", help="COCO: the picture whose labels are read (default: all, NAME in each file)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of earlier calls")
+    add_overwrite(parser)
     return parser
 
 
@@ -72,7 +73,7 @@ def _named(path: Path, picture: str) -> Path:
     """Return `path` with the name of a picture before its end: ``labels.ome.tif`` becomes ``labels-a.ome.tif``."""
     from napari_sdmae.io.labels.registry import FORMATS
 
-    name = re.sub(r"[^\w.-]+", "-", str(PurePosixPath(picture.replace("\\", "/")).with_suffix(""))).strip("-.")
+    name = slug(str(PurePosixPath(picture.replace("\\", "/")).with_suffix("")), "picture")
     ends = sorted((end for one in FORMATS.values() for end in one.suffixes if path.name.lower().endswith(end)), key=len)
     end = path.name[-len(ends[-1]) :] if ends else path.suffix
     return path.with_name(f"{path.name.removesuffix(end)}-{name}{end}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli.common.head_settings import without_effect
 from napari_sdmae.cli.common.parser import UsageError, parse
 from napari_sdmae.cli.common.training import train
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
+from napari_sdmae.config.relevance import refusals
 
 PROG = "sdmae finetune"
 USAGE = """Train a head on labelled images: segmentation, instances (nuclei), classification or detection.
@@ -42,6 +42,6 @@ def settings(base: dict[str, Any], flags: list[str]) -> FinetuneConfig:
     config = parse(FinetuneConfig, flags, prog=PROG, description=description, default=default.model_copy(update=missing))
     if "task" in base and config.task != base["task"]:
         raise UsageError(f"--task {config.task}: these settings are for {base['task']}; choose others, or leave --task out")
-    if complaints := without_effect(config, flags):
+    if complaints := refusals(config, flags):
         raise UsageError("; ".join(complaints))
     return config

@@ -7,16 +7,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from napari_sdmae.cli.common.finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
 from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, for_each, gather
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
 from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, save_json, save_png
 from napari_sdmae.cli.common.prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli.common.which import add_which, tell, which_of
-from napari_sdmae.config.base import Device, Precision
 from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
 from napari_sdmae.io.leftovers import remove
+from napari_sdmae.notices import PREDICTION
 
 if TYPE_CHECKING:
     from napari_sdmae.config.head import HeadSpec
@@ -42,7 +43,8 @@ SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion"
 DESCRIPTION = (
     "Apply a head to images. Writes labels, measurements and an overlay per image; of classification one table for all, of "
     "detection boxes as COCO JSON. A file that cannot be used does not end the others (exit status 3 if none could be used, 1 "
-    "if some failed). Started again after it was killed it goes on: finished images are kept. Not a medical device."
+    "if some failed). Started again after it was killed it goes on: finished images are kept. "
+    f"{PREDICTION}"
 )
 
 
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", nargs="+", choices=list(ENDS), metavar="FORMAT", help=f"{', '.join(ENDS)} (default: geojson csv, by the task)"
     )
-    parser.add_argument("--mpp", type=float, help="scale of the images in µm/px (default: read from the files)")
+    add_scale(parser)
     parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
     add_which(parser)
     parser.add_argument("--probabilities", action="store_true", help="write them as TIFF, one page for each class")
@@ -92,11 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "--overlay", action=argparse.BooleanOptionalAction, default=True, help="write a picture to look at (default: yes)"
     )
     parser.add_argument("--batch", type=int, default=8, help="windows at once (default: 8)")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
-    parser.add_argument(
-        "--precision", choices=get_args(Precision), default="auto", help="auto: bf16 where a probe shows that it pays"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of earlier calls")
+    add_device(parser)
+    add_precision(parser)
+    add_overwrite(parser)
     return parser
 
 

@@ -21,6 +21,7 @@ from napari_sdmae.cli.common.output import (
     save_tiff,
 )
 from napari_sdmae.cli.common.which import add_which, tell, which_of
+from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.notices import reconstruction_note
 
@@ -35,7 +36,8 @@ PICTURES = ("input.png", "masked.png", "reconstruction.png", "error.png", "error
 def main(argv: list[str]) -> int:
     """Run ``sdmae reconstruct``; return the exit status."""
     parser = common_parser(PROG, "Hide patches of an image, let a model fill them in, and write the pictures.")
-    parser.add_argument("--mask-ratio", type=float, default=0.6, help="fraction of the patches to hide (default: 0.6)")
+    told = "fraction of the patches to hide (default: %(default)s)"
+    parser.add_argument("--mask-ratio", type=float, default=MASK_RATIO, help=told)
     parser.add_argument("--seed", type=int, default=0, help="the same seed hides the same patches (default: 0)")
     add_which(parser)
     arguments = parser.parse_intermixed_args(argv)

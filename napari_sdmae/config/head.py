@@ -31,7 +31,7 @@ class HeadSpec(Settings):
     mpp
         µm per pixel that it expects to see; None if that of its training images was not known.
     fitted_px
-        Of a classifier whose training images had no known scale: their shorter side in px (median), which was fitted to a tile.
+        Of a classifier: the shorter side in px (median) of its training images of unknown scale, which was fitted to a tile.
     metrics
         Selected on validation, reported on test: ``{"validation": {…}, "test": {…}, "selected_by": "validation/mIoU", …}``.
     provenance

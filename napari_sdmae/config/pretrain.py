@@ -20,6 +20,10 @@ HEADS = {"contrast": "embedding", "cross_entropy": "projection", "smooth_l1": "p
 """The self-distillation head that each distance needs."""
 
 
+MASK_RATIO = 0.6
+"""Fraction of the patches hidden unless another is asked for (method, Recipes)."""
+
+
 class ModelConfig(Settings):
     """Architecture of an SD-MAE (paper section III; ViT-S/16 by default)."""
 
@@ -238,7 +242,9 @@ class PretrainConfig(RunSettings):
         ge=1,
         le=65536,
     )
-    mask_ratio: float = setting(0.6, "Mask ratio", "Fraction of the patches hidden from the encoder.", basic=True, gt=0, lt=1)
+    mask_ratio: float = setting(
+        MASK_RATIO, "Mask ratio", "Fraction of the patches hidden from the encoder.", basic=True, gt=0, lt=1
+    )
     seed: int = setting(0, "Seed", "Same seed, same run.", basic=True, ge=0, le=2**31 - 1)
     device: Device = setting("auto", "Device", "auto: the GPU when there is one.", basic=True)
     precision: Precision = setting("auto", "Precision", "auto: bf16 where a probe of this machine shows that it pays.")

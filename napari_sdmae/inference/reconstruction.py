@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.io.checkpoints.load import load_model, model_info
 from napari_sdmae.io.images.field import RGB, check_size, pad_to_multiple
 from napari_sdmae.models import SDMAE, random_mask, reconstruct_tiles
@@ -58,7 +59,7 @@ def reconstruct(
     model: SDMAE | str | Path,
     image: RGB,
     *,
-    mask_ratio: float = 0.6,
+    mask_ratio: float = MASK_RATIO,
     seed: int = 0,
     target_normalisation: str | None = None,
 ) -> Reconstruction:
@@ -91,7 +92,7 @@ def reconstruct(
     size, patch = model.config.tile_size, model.config.patch_size
     check_size(image, patch)
     if not 0 < mask_ratio < 1:
-        raise ValueError(f"mask ratio {mask_ratio}: expected a fraction of the patches between 0 and 1, such as 0.6")
+        raise ValueError(f"mask ratio {mask_ratio}: expected a fraction of the patches between 0 and 1, such as {MASK_RATIO}")
     padded = pad_to_multiple(image, size)
     rows, columns = padded.shape[0] // size, padded.shape[1] // size
     tiles = padded.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)

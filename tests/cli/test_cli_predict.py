@@ -87,7 +87,7 @@ def test_segmentation_in_all_formats(heads: Path, images: Path, tmp_path: Path, 
     np.testing.assert_array_equal(shown[same], pixels[same])
     assert (shown[~same] != pixels[~same]).any(-1).mean() > 0.9
     told = json.loads((output / "one-prediction.json").read_text(encoding="utf-8"))
-    assert "not a medical device" in told["note"]
+    assert "Not a medical device" in told["note"]
 
 
 def test_cells_of_a_region(heads: Path, images: Path, tmp_path: Path) -> None:

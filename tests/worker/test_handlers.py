@@ -17,6 +17,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.inference import attention_maps, encode_field, reconstruct
 from napari_sdmae.inference.attention.result import AttentionResult
 from napari_sdmae.io.checkpoints.load import load_encoder
+from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker.cache import MODEL_CACHE
 from napari_sdmae.worker.protocol import (
     AttentionRequest,
@@ -74,7 +75,9 @@ def test_attention_is_that_of_the_package(model_folder: Path, tissue_tile: RGB) 
     assert told.statistics["entropy"] == list(direct.entropy)
     assert told.statistics["entropy_max"] == math.log(35)
     np.testing.assert_allclose(told.statistics["distance_um"], np.multiply(direct.distance_px, 0.25))
-    assert "trained at 0.5 µm/px and sees this field at 0.25" in told.warnings[0]
+    assert told.warnings == (), "half of the 0.5 µm/px that the model was trained at is near enough"
+    for mpp in (0.24, 0.8):
+        assert map_of(model_folder, field, mpp=mpp).warnings == tuple(scale_notes(0.5, mpp))
     assert (told.model.name, told.blocks, told.heads) == ("small", 3, 3)
 
 

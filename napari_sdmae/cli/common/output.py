@@ -9,14 +9,14 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_scale
 from napari_sdmae.cli.common.parser import explain
-from napari_sdmae.config.base import Device
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
@@ -35,9 +35,9 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("image", metavar="IMAGE", type=Path, help="PNG, JPEG, TIFF or BMP")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the pictures, made if needed")
     parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
-    parser.add_argument("--mpp", type=float, help="scale of the image in µm/px (default: read from the file)")
-    parser.add_argument("--device", choices=get_args(Device), default="auto", help="auto: the GPU when there is one")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of earlier calls")
+    add_scale(parser)
+    add_device(parser)
+    add_overwrite(parser)
     return parser
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_sdmae.notices import PREDICTION
+
 if TYPE_CHECKING:
     from napari_sdmae.inference.prediction.result import Prediction
 
@@ -73,7 +75,6 @@ def table_of(rows: list[dict[str, Any]]) -> bytes:
 
 def report(found: Prediction) -> dict[str, Any]:
     """Return what the JSON file says of a prediction."""
-    from napari_sdmae.inference.prediction.result import NOTE
 
     labels = found.label_map
     counts = {one.name: 0 for one in labels.classes}
@@ -86,5 +87,5 @@ def report(found: Prediction) -> dict[str, Any]:
         "step": labels.step,
         "counts": counts if labels.instances else None,
         "warnings": found.warnings,
-        "note": NOTE,
+        "note": PREDICTION,
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.humanize import different, slug
 from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.tables import table_bytes
@@ -180,14 +180,7 @@ def _check_any(pictures: Sequence[LabelledPicture]) -> None:
 
 def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
     """Return one file name per picture, made of letters every system takes, each different."""
-    names: list[str] = []
-    for picture in pictures:
-        plain = re.sub(r"[^\w.-]+", "-", picture.name).strip("-.") or "picture"
-        name, number = plain, 2
-        while name in names:
-            name, number = f"{plain}-{number}", number + 1
-        names.append(name)
-    return names
+    return different(slug(picture.name, "picture") for picture in pictures)
 
 
 def _row(name: str, picture: LabelledPicture, folder: Path) -> dict[str, str]:

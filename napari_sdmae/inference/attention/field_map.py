@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from napari_sdmae.config.attention import NEED_PATCH, Method
 from napari_sdmae.inference.attention.encode import AttentionState
 from napari_sdmae.inference.attention.maps import attention_maps
-from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head, Method
+from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head
 from napari_sdmae.io.images.field import check_patches, fitting_downsample
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
-
-NEEDS_QUERY = ("query", "similarity")
-"""Methods that show one patch: without a query, the one in the centre of the field."""
+from napari_sdmae.notices import scale_notes
 
 
 def choose_downsample(size: tuple[int, int], patch: int, requested: int | Literal["auto"] = "auto") -> int:
@@ -58,7 +57,7 @@ def map_field(
     ValueError
         If method, block or head do not exist in this model.
     """
-    if query is None and method in NEEDS_QUERY:
+    if query is None and method in NEED_PATCH:
         query = (size[0] - 1) / 2, (size[1] - 1) / 2
     now = fingerprint(model.folder)
     basis = colours.pca if colours is not None and colours.fingerprint == now else None
@@ -71,12 +70,5 @@ def map_field(
         downsample=downsample,
         mpp=mpp,
         colours=None if found.pca is None else ColourBasis(found.pca, now),
-        warnings=_scale_warning(model, mpp, downsample),
+        warnings=tuple(scale_notes(model.mpp, mpp and mpp * downsample)),
     )
-
-
-def _scale_warning(model: ModelInfo, mpp: float | None, downsample: int) -> tuple[str, ...]:
-    """Return a warning if the field is shown to the model at another scale than it was trained at."""
-    if model.mpp is None or mpp is None or 0.67 < mpp * downsample / model.mpp < 1.5:
-        return ()
-    return (f"the model was trained at {model.mpp:.3g} µm/px and sees this field at {mpp * downsample:.3g} µm/px",)

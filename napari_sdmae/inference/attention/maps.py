@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_sdmae.config.attention import TAKE_PATCH, Method
 from napari_sdmae.inference.attention.encode import AttentionState
-from napari_sdmae.inference.attention.result import AttentionMap, Head, Method
+from napari_sdmae.inference.attention.result import AttentionMap, Head
 from napari_sdmae.inference.attention.statistics import distances, entropy, gini, travelled
 from napari_sdmae.inference.attention.token_pca import PCABasis, fit_pca
 
@@ -62,7 +63,7 @@ def attention_maps(
         If method, block or head do not exist in this model, or a query is needed and missing.
     """
     block = _check(state, method, block, head, query)
-    cell = state.grid.nearest(query) if query is not None and method not in ("received", "class_token", "pca") else None
+    cell = state.grid.nearest(query) if query is not None and method in TAKE_PATCH else None
     if method == "pca":
         return _pca_map(state, block, pca)
     if method == "similarity":

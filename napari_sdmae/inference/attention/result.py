@@ -10,15 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.attention import Method
 from napari_sdmae.inference.attention.token_pca import PCABasis
 from napari_sdmae.io.images.field import Grid
 from napari_sdmae.io.model_info.info import ModelInfo
 
-Method = Literal["received", "query", "rollout", "pca", "similarity", "class_token"]
 Head = int | Literal["mean", "grid"]
 Statistics = dict[str, float | list[float] | None]
-
-NOTE = "Attention is not explanation, and this is not a medical device."
 
 
 @dataclass(frozen=True)

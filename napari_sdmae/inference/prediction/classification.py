@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
     """
     edge = model.spec.tile_size
     if is_one_tile(model, seen):
-        return _probabilities(model, _middle(seen, edge)[None], asked).T[:, :, None]
+        return tile_probabilities(model, middle_tile(seen, edge)[None], asked).T[:, :, None]
     rows = range(0, seen.rows, edge)
     found = []
     for number, top in enumerate(rows):
@@ -36,20 +38,35 @@ def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
         missing = edge - len(band), -band.shape[1] % edge
         band = np.pad(band, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
         tiles = band.reshape(edge, -1, edge, 3).swapaxes(0, 1)
-        found.append(_probabilities(model, tiles, asked))
+        found.append(tile_probabilities(model, tiles, asked))
         asked.done(number + 1, len(rows))
     return np.stack(found, 1).transpose(2, 1, 0)
 
 
-def _middle(seen: Seen, edge: int) -> RGB:
-    """Return the tile in the middle of a small picture, reflected where it is too small, as heads are tested."""
+def of_wholes(model: Finetuned, pictures: Sequence[Seen], asked: Asked) -> Floats:
+    """Return the class probabilities of whole pictures, (N, C): of each the mean over the tiles of :func:`classified`.
+
+    Small pictures, of one tile each, are seen together: labelled tiles come by the thousand.
+    """
+    found = np.empty((len(pictures), len(model.spec.classes)), np.float32)
+    small = [number for number, seen in enumerate(pictures) if is_one_tile(model, seen)]
+    if small:
+        tiles = np.stack([middle_tile(pictures[number], model.spec.tile_size) for number in small])
+        found[small] = tile_probabilities(model, tiles, asked)
+    for number in sorted(set(range(len(pictures))) - set(small)):
+        found[number] = classified(model, pictures[number], asked).mean((1, 2))
+    return found
+
+
+def middle_tile(seen: Seen, edge: int) -> RGB:
+    """Return the tile in the middle of a small picture, reflected where it is too small, as heads are trained."""
     top, left = max(seen.rows - edge, 0) // 2, max(seen.columns - edge, 0) // 2
     tile = seen.read(top, left, min(edge, seen.rows), min(edge, seen.columns))
     return np.pad(tile, ((0, edge - tile.shape[0]), (0, edge - tile.shape[1]), (0, 0)), mode="symmetric")
 
 
 @torch.inference_mode()
-def _probabilities(model: Finetuned, tiles: NDArray[np.uint8], asked: Asked) -> Floats:
+def tile_probabilities(model: Finetuned, tiles: NDArray[np.uint8], asked: Asked) -> Floats:
     """Return the class probabilities of tiles (N, S, S, 3), (N, C)."""
     found = []
     for start in range(0, len(tiles), asked.batch):

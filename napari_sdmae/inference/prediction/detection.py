@@ -11,14 +11,12 @@ from napari_sdmae.io.images.blocks import empty
 from napari_sdmae.models.heads.box_windows import window_boxes
 from napari_sdmae.models.heads.head_model import Finetuned
 
-SURE = 0.5
-"""Boxes with a lower score are left out."""
-
 
 def detected(model: Finetuned, seen: Seen, asked: Asked) -> list[Box]:
     """Return the boxes in px of the picture, in reading order of their upper left corners."""
     size = seen.rows, seen.columns
-    kept = window_boxes(model, size, seen.read, batch=asked.batch, least=SURE, autocast=asked.autocast, progress=asked.done)
+    batch, least = asked.batch, asked.least
+    kept = window_boxes(model, size, seen.read, batch=batch, least=least, autocast=asked.autocast, progress=asked.done)
     factor = np.array([*seen.factor[::-1], *seen.factor[::-1], 1, 1])
     limits = np.array([seen.picture.width, seen.picture.height] * 2)
     table = kept / factor

@@ -11,6 +11,7 @@ from skimage.segmentation import expand_labels
 
 from napari_sdmae.inference.prediction.rescale import Floats, linear, nearest
 from napari_sdmae.io.images.blocks import empty, strips
+from napari_sdmae.labels.watershed import INSIDE
 
 ROWS = 1024
 """Rows that are worked on at once."""
@@ -35,7 +36,7 @@ def on_picture(labels: Labels, foreground: Floats, rows: NDArray[np.float64], co
     finer = (rows[1] - rows[0] if len(rows) > 1 else 1.0) < 0.99
     if not finer:
         return near
-    inside = linear(foreground[None], rows, columns)[0] >= 0.5
+    inside = linear(foreground[None], rows, columns)[0] > INSIDE
     grown = expand_labels(near, distance=ceil(1 / (rows[1] - rows[0])))
     return np.where(inside, grown, 0).astype(np.int32)
 

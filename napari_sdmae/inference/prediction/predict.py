@@ -6,7 +6,8 @@ pictures are done in blocks, with the same result.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -15,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.inference.prediction.classification import classified, is_one_tile
+from napari_sdmae.inference.prediction.classification import classified, is_one_tile, of_wholes
 from napari_sdmae.inference.prediction.detection import detected, rectangles
 from napari_sdmae.inference.prediction.objects import grow
 from napari_sdmae.inference.prediction.pixels import object_channels, objects, segmented
 from napari_sdmae.inference.prediction.rescale import Floats, Seen, at_scale, label_grids
-from napari_sdmae.inference.prediction.result import Asked, Prediction, Progress
+from napari_sdmae.inference.prediction.result import SURE, Asked, Prediction, Progress
 from napari_sdmae.io.images.field import RGB, Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.models.heads.head_model import Finetuned
 
-__all__ = ["Prediction", "predict", "predict_file", "predict_picture"]
+__all__ = ["Prediction", "class_probabilities", "predict", "predict_file", "predict_picture", "seen_by"]
 
 
 def predict(
@@ -88,6 +89,7 @@ def predict_picture(
     probabilities: bool = False,
     cell_expansion_um: float = 0.0,
     smallest: float | None = None,
+    least: float = SURE,
     step: int = 1,
     batch: int = 8,
     core: int = 2016,
@@ -108,6 +110,8 @@ def predict_picture(
         Of instances: nuclei grow by this to cells, none into another; they stay as ``label_map.nuclei``. 0: they do not.
     smallest
         Of instances: smaller objects are left out, µm² (px where the scale is unknown); None: as the head was trained.
+    least
+        Of detection: boxes with a lower score are left out; an evaluation ranks them all.
     step
         Picture pixels per label pixel, for labels of pictures too large to have one for each.
     batch
@@ -133,19 +137,60 @@ def predict_picture(
         If an option does not fit: cells of a head without objects, or without scale.
     """
     _check(model.spec, picture, cell_expansion_um, step)
-    asked = Asked(probabilities, smallest, step, batch, core, autocast, progress)
-    training = model.training
-    model.eval()
-    try:
-        spec = model.spec
-        fitted = spec.tile_size / spec.fitted_px if spec.fitted_px else 1.0
-        seen, notes = at_scale(picture, spec.mpp, spec.encoder.patch_size, fitted)
-        found = _ANSWERS[spec.task](model, seen, asked)
-    finally:
-        model.train(training)
+    asked = Asked(probabilities, smallest, least, step, batch, core, autocast, progress)
+    with _in_use(model):
+        seen, notes = seen_by(model, picture)
+        found = _ANSWERS[model.spec.task](model, seen, asked)
     label_map = _cells(found.label_map, cell_expansion_um) if cell_expansion_um else found.label_map
     mpp = None if picture.mpp is None else picture.mpp / seen.factor[0]
     return Prediction(label_map, found.probabilities, found.channels, found.boxes, tuple(notes), mpp)
+
+
+def class_probabilities(
+    model: Finetuned, pictures: Sequence[Picture], *, batch: int = 8, autocast: AbstractContextManager[Any] | None = None
+) -> Floats:
+    """Return the class probabilities of whole pictures, float32 (N, C): of each the mean over the tiles that are predicted.
+
+    Parameters
+    ----------
+    model
+        A classifier.
+    pictures
+        What is seen; as many at once as fit into memory.
+    batch, autocast
+        As of :func:`predict_picture`.
+
+    Raises
+    ------
+    FieldError
+        As of :func:`predict_picture`.
+    """
+    with _in_use(model):
+        return of_wholes(model, [seen_by(model, picture)[0] for picture in pictures], Asked(batch=batch, autocast=autocast))
+
+
+def seen_by(model: Finetuned, picture: Picture) -> tuple[Seen, list[str]]:
+    """Return a picture as a head sees it, and what must be said of its scale.
+
+    Raises
+    ------
+    FieldError
+        If it would be less than a patch.
+    """
+    spec = model.spec
+    fitted = spec.tile_size / spec.fitted_px if spec.fitted_px else 1.0
+    return at_scale(picture, spec.mpp, spec.encoder.patch_size, fitted)
+
+
+@contextmanager
+def _in_use(model: Finetuned) -> Iterator[None]:
+    """Put the model's mode back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _part(picture: Picture, region: Region | None) -> Picture:

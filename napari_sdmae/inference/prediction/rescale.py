@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_sdmae.io.images.field import RGB, FieldError
 from napari_sdmae.io.images.pictures import Picture
+from napari_sdmae.notices import scale_notes
 
 Floats = NDArray[np.float32]
 
@@ -81,12 +82,8 @@ def at_scale(picture: Picture, mpp: float | None, patch: int, otherwise: float =
             f"the field of {picture.height} x {picture.width} px is {rows} x {columns} px at the model's scale, less than one "
             f"patch of {patch} px; choose a larger region"
         )
-    if picture.mpp and mpp and not 1 / 8 <= factor <= 2:
-        notes.append(
-            f"the model was trained at {mpp:.3g} µm/px, the picture has {picture.mpp:.3g} µm/px: resized {factor:.3g} times, "
-            "it shows the model much more or less detail than it learned"
-        )
-    return Seen(picture, rows, columns), notes
+    shown = mpp if mpp and factor < 1 else picture.mpp  # reduced it has the detail of the model, enlarged its own
+    return Seen(picture, rows, columns), [*notes, *scale_notes(mpp, shown)]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from napari_sdmae.labels.label_map import LabelMap
 
-Progress = Callable[[float, int], None]
+SURE = 0.5
+"""Boxes with a lower score are not shown."""
 
-NOTE = "This is not a medical device: look at every result before you use it."
+Progress = Callable[[float, int], None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Asked:
         Whether they are kept.
     smallest
         Of instances: smaller objects are left out, µm² (px where the scale is unknown); None: as the head was trained.
+    least
+        Of detection: boxes with a lower score are left out.
     step
         Picture pixels per label pixel.
     batch
@@ -87,6 +90,7 @@ class Asked:
 
     probabilities: bool = False
     smallest: float | None = None
+    least: float = SURE
     step: int = 1
     batch: int = 8
     core: int = 2016

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from napari_sdmae.config.base import read_yaml
+from napari_sdmae.notices import USE
 
 CARD = "README.md"
 SECTIONS = ("Data", "Licence", "Recipe", "Metrics", "Limits")
-USE = "Research use only, not for diagnosis."
 NOT_STATED = "Not stated."
 
 

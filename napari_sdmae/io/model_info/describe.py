@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from napari_sdmae.humanize import size
-from napari_sdmae.io.model_info.card import USE, card_body, read_card, says_use
+from napari_sdmae.io.model_info.card import card_body, read_card, says_use
 from napari_sdmae.io.model_info.info import WEIGHTS, ModelInfo
+from napari_sdmae.notices import USE
 
 SHIPPED = "comes with napari-sdmae"
 NO_CARD = "This model has no card: its data, licence, metrics and limits are not known."

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.labels.label_map import PALETTE, LabelClass
-from napari_sdmae.metrics import FoundBoxes
 from napari_sdmae.training.pretraining.previews import GAP
 
 RGB = NDArray[np.uint8]
@@ -20,8 +19,6 @@ OVERLAY = 0.45
 """Opacity of labels over the tissue."""
 FRAME = 6
 """Width in px of the coloured frame that shows the class of a whole tile."""
-LEAST_SCORE = 0.5
-"""Boxes below this score are not drawn."""
 
 
 def contact_sheet(arrays: Mapping[str, NDArray[np.generic]], classes: tuple[LabelClass, ...], *, objects: bool) -> bytes:
@@ -45,12 +42,14 @@ def contact_sheet(arrays: Mapping[str, NDArray[np.generic]], classes: tuple[Labe
     return buffer.getvalue()
 
 
-def outlines(found: FoundBoxes, shape: tuple[int, int]) -> Labels:
-    """Return the outlines of boxes, one pixel wide, in their class values; int32 (H, W), 0 elsewhere."""
+def outlines(boxes: NDArray[np.floating], values: NDArray[np.integer], shape: tuple[int, int]) -> Labels:
+    """Return the outlines of boxes (N, 4: left, upper, right, lower edge in px) in their class values.
+
+    They are one pixel wide; int32 (H, W), 0 elsewhere.
+    """
     drawn = np.zeros(shape, np.int32)
-    certain = found.scores >= LEAST_SCORE if len(found.scores) else np.ones(len(found.labels), bool)
-    edges = np.rint(found.boxes[certain]).astype(int).clip(0, np.array([shape[1], shape[0]] * 2) - 1)
-    for (left, top, right, bottom), value in zip(edges, found.labels[certain], strict=True):
+    edges = np.rint(boxes).astype(int).clip(0, np.array([shape[1], shape[0]] * 2) - 1)
+    for (left, top, right, bottom), value in zip(edges, values, strict=True):
         drawn[top : bottom + 1, [left, right]] = value
         drawn[[top, bottom], left : right + 1] = value
     return drawn

@@ -1,21 +1,24 @@
-"""How good a head is on labelled images: whole images, one after the other, in the way it will be used."""
+"""How good a head is on labelled images: what it predicts in whole images, compared on their own pixels.
+
+What is measured is what :func:`~napari_sdmae.inference.prediction.predict.predict_picture` returns, so that a report speaks of
+the labels that people get (docs/decisions/0094).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
-from napari_sdmae.labels.watershed import separate
+from napari_sdmae.inference.prediction.predict import Prediction, class_probabilities, predict_picture, seen_by
+from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.metrics import (
     ClassificationMetrics,
     DetectionMetrics,
@@ -24,11 +27,8 @@ from napari_sdmae.metrics import (
     Metrics,
     SegmentationMetrics,
 )
-from napari_sdmae.models.heads.box_windows import window_boxes
 from napari_sdmae.models.heads.head_model import Finetuned
-from napari_sdmae.models.heads.sliding_window import predict_windows
 
-RGB = NDArray[np.uint8]
 Context = AbstractContextManager[Any]
 Report = dict[str, Any]
 
@@ -51,7 +51,7 @@ def evaluate(
     labelled
         The set; its classes are those of the head, see :func:`~napari_sdmae.training.finetuning.classes.with_classes_of`.
     config
-        How the labels are read (``labels``, ``seed``) and how many tiles are predicted at once (``batch_size``).
+        How the labels are read (``labels``, ``seed``) and how many classified images are predicted at once (``batch_size``).
     autocast
         Precision of the forward pass, a context that can be entered again and again.
 
@@ -65,6 +65,8 @@ def evaluate(
     ------
     UnusableImage
         If a file that was readable no longer is.
+    FieldError
+        If an image is less than one patch at the scale of the head, where nothing can be predicted.
     ValueError
         If average precision is asked for and its package is not installed.
     """
@@ -89,13 +91,8 @@ class Evaluation:
         self.metrics = new_metrics(self.model)
 
     def run(self) -> Iterator[int]:
-        """Measure image by image (classification: batch by batch); yield how many are done. The model's mode is put back."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            yield from self._classify() if self.labelled.task == "classification" else self._one_by_one()
-        finally:
-            self.model.train(training)
+        """Measure image by image (classification: batch by batch); yield how many are done."""
+        yield from self._classify() if self.labelled.task == "classification" else self._one_by_one()
 
     def report(self) -> Report:
         """Return what was measured, ready for JSON."""
@@ -109,31 +106,45 @@ class Evaluation:
         }
 
     def _classify(self) -> Iterator[int]:
-        spec, metrics = self.model.spec, cast(ClassificationMetrics, self.metrics)
-        tiles = LabelledTiles(self.images, self.labelled, self.config, tile=spec.tile_size, mpp=spec.mpp)
-        for first in range(0, len(tiles), self.config.batch_size):
-            indices = np.arange(first, min(first + self.config.batch_size, len(tiles)))
-            images, labels = tiles.batch(indices, 0, augmented=False)
-            metrics.update(class_probabilities(self.model, images, self.autocast), cast(torch.Tensor, labels).numpy())
-            yield int(indices[-1]) + 1
+        metrics = cast(ClassificationMetrics, self.metrics)
+        for first in range(0, len(self.images), self.config.batch_size):
+            some = [(image, self._loaded(image)) for image in self.images[first : first + self.config.batch_size]]
+            pictures = [self._picture(image, loaded) for image, loaded in some]
+            found = class_probabilities(self.model, pictures, batch=self.config.batch_size, autocast=self.autocast)
+            metrics.update(found, np.array([loaded.target for _, loaded in some], np.int64))
+            yield first + len(some)
 
     def _one_by_one(self) -> Iterator[int]:
         for done, image in enumerate(self.images, start=1):
-            loaded = load_labelled(image, self.labelled, self.model.spec.mpp, self.config.labels.ignore_value)
-            self._add(loaded, known_scale(self.model, image))
+            loaded = self._loaded(image)
+            self._add(loaded, predict_picture(self.model, self._picture(image, loaded), least=0.0, autocast=self.autocast))
             yield done
 
-    def _add(self, loaded: Loaded, mpp: float | None) -> None:
-        """Predict an image and compare."""
-        target = cast("NDArray[Any]", loaded.target)
+    def _loaded(self, image: LabelledImage) -> Loaded:
+        """Return an image and its labels, pixel by pixel as they are stored: there predictions lie."""
+        return load_labelled(image, self.labelled, None, self.config.labels.ignore_value)
+
+    def _picture(self, image: LabelledImage, loaded: Loaded) -> ArrayPicture:
+        """Return what is predicted; an image that is too small is named."""
+        picture = ArrayPicture(loaded.image, image.mpp, image.name)
+        try:
+            seen_by(self.model, picture)
+        except FieldError as error:
+            raise FieldError(f"{image.name}: {error}") from None
+        return picture
+
+    def _add(self, loaded: Loaded, found: Prediction) -> None:
+        """Compare a prediction with the labels."""
+        target, labels = cast("NDArray[Any]", loaded.target), found.label_map.labels
+        index_of = {one.value: index for index, one in enumerate(self.model.spec.classes)}
         match self.metrics:
             case SegmentationMetrics() as metrics:
-                metrics.update(predict_classes(self.model, loaded.image, self.autocast), target)
+                metrics.update(class_indices(labels, index_of), target)
             case InstanceMetrics() as metrics:
-                found, types = predict_objects(self.model, loaded.image, mpp, self.autocast)
-                metrics.update(found, target, types, loaded.types)
+                types = {number: index_of[value] for number, value in found.label_map.class_of.items()}
+                metrics.update(labels, target, types, loaded.types)
             case DetectionMetrics() as metrics:
-                metrics.update(predict_boxes(self.model, loaded.image, self.autocast), FoundBoxes(target, loaded.labels))
+                metrics.update(found_boxes(found), FoundBoxes(target, loaded.labels))
 
 
 def new_metrics(model: Finetuned) -> Metrics:
@@ -149,39 +160,16 @@ def new_metrics(model: Finetuned) -> Metrics:
     return DetectionMetrics((one.value, one.name) for one in classes)
 
 
-def known_scale(model: Finetuned, image: LabelledImage) -> float | None:
-    """Return the µm per pixel of an image as the head sees it, None where that is not known."""
-    return model.spec.mpp if image.mpp is not None else None
+def class_indices(values: NDArray[np.int32], index_of: Mapping[int, int]) -> NDArray[np.int64]:
+    """Return the index of each class value, (H, W)."""
+    table = np.zeros(max(index_of) + 1, np.int64)
+    for value, index in index_of.items():
+        table[value] = index
+    indices: NDArray[np.int64] = table[values]
+    return indices
 
 
-def predict_classes(model: Finetuned, image: RGB, autocast: Context | None = None) -> NDArray[np.int64]:
-    """Return the class index of every pixel, (H, W), of an image at the head's scale."""
-    found: NDArray[np.int64] = predict_windows(model, image, autocast=autocast)["probabilities"].argmax(0)
-    return found
-
-
-def predict_objects(
-    model: Finetuned, image: RGB, mpp: float | None, autocast: Context | None = None
-) -> tuple[NDArray[np.int32], dict[int, int]]:
-    """Return object numbers, (H, W), and the type index of each, of an image at the head's scale (`mpp` if it is known)."""
-    maps, head = predict_windows(model, image, autocast=autocast), model.spec.head
-    smallest = head.smallest / mpp**2 if mpp else head.smallest
-    return separate(maps["foreground"], maps["separation"], maps.get("types"), how=head.separation, smallest_px=smallest)
-
-
-def predict_boxes(model: Finetuned, image: RGB, autocast: Context | None = None) -> FoundBoxes:
-    """Return boxes, class values and scores of an image at the head's scale, in the windows in which it will be used."""
-
-    def read(row: int, column: int, height: int, width: int) -> RGB:
-        return image[row : row + height, column : column + width]
-
-    found = window_boxes(model, (image.shape[0], image.shape[1]), read, autocast=autocast)
-    return FoundBoxes(found[:, :4], found[:, 4].astype(np.int64), found[:, 5])
-
-
-def class_probabilities(model: Finetuned, images: torch.Tensor, autocast: Context | None = None) -> NDArray[np.float32]:
-    """Return the probabilities (B, C) of tiles (B, 3, S, S) in [0, 1]."""
-    with torch.inference_mode(), autocast or nullcontext():
-        logits = model(model.normalise(images.to(model.mean.device)))
-    probabilities: NDArray[np.float32] = F.softmax(logits.float(), 1).cpu().numpy()
-    return probabilities
+def found_boxes(found: Prediction) -> FoundBoxes:
+    """Return predicted boxes as metrics take them."""
+    table = np.array([(box.left, box.top, box.right, box.bottom, box.score) for box in found.boxes], float).reshape(-1, 5)
+    return FoundBoxes(table[:, :4], np.array([box.value for box in found.boxes], np.int64), table[:, 4])

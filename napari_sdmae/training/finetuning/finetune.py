@@ -14,13 +14,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
-from napari_sdmae.devices.select import select_device
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.metrics import check_detection_metrics
@@ -30,22 +27,22 @@ from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.engine import HeadEngine, NeighboursEngine, Sweep
 from napari_sdmae.training.finetuning.previews import HeadPreviewer
 from napari_sdmae.training.finetuning.selection import UNSELECTED, BestOnValidation
-from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.loop import Training
 from napari_sdmae.training.loop.model_selection import Asked
-from napari_sdmae.training.loop.processes import World, is_first_process, launch
+from napari_sdmae.training.loop.processes import World
 from napari_sdmae.training.loop.resume import forget_lost_best, restore
 from napari_sdmae.training.loop.schedules import Schedule
 from napari_sdmae.training.loop.start import (
-    agreed_precision,
+    Work,
     begin_records,
+    beginning,
     claim_folder,
     ended_while_preparing,
+    fitting_batch,
     report_unusable,
     run_job,
-    saved_state,
+    warmup_warnings,
 )
-from napari_sdmae.training.loop.tensorboard import check_tensorboard
 
 LOOK_S = 0.2
 """Seconds between two looks for a request while the labels are read."""
@@ -93,8 +90,14 @@ def finetune(
     """
     folder = RunFolder(run)
     config = _absolute(config)
-    work = partial(_job, config, folder, resume=resume, take_over=take_over)
-    yield from run_job(work, folder, stop, tensorboard=config.tensorboard)
+    work = Work(
+        partial(_check, config, resume),
+        partial(claim_folder, config, folder, resume=resume, take_over=take_over),
+        partial(_read, config),
+        "labels",
+        partial(_train, config, folder),
+    )
+    yield from run_job(config, work, folder, stop)
 
 
 def _absolute(config: FinetuneConfig) -> FinetuneConfig:
@@ -105,29 +108,8 @@ def _absolute(config: FinetuneConfig) -> FinetuneConfig:
     return config.model_copy(update=changes | ({"model": str(model.absolute())} if named else {}))
 
 
-def _job(config: FinetuneConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
-    """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
-    device, reason = select_device(config.device)
-    _check(config, resume)
-    first = is_first_process()
-    if first:
-        claim_folder(config, folder, resume=resume, take_over=take_over)
-    yield Preparing(0, 0, reason)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    world = launch(device)
-    labelled, request = (yield from _read(config, asked)) if first else (None, None)
-    request = world.agree(request)
-    if request is not None:
-        yield ended_while_preparing(request, folder, "labels")
-        return
-    yield from _train(config, folder, world, world.share(labelled), asked)
-
-
 def _check(config: FinetuneConfig, resume: bool) -> None:
     """Refuse what is known to fail."""
-    if config.tensorboard:
-        check_tensorboard()
     if config.task == "detection":
         check_detection_metrics()
     if config.model != SCRATCH and not resume:
@@ -163,6 +145,7 @@ def _train(
     config: FinetuneConfig, folder: RunFolder, world: World, labelled: LabelledSet | None, asked: Asked
 ) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
+    labelled = world.share(labelled)
     assert labelled is not None  # the first process has read it, or the run has ended
     if world.rank == 0 and labelled.unusable:
         yield report_unusable(labelled.unusable, folder)
@@ -174,21 +157,16 @@ def _train(
     yield from (Warned("labels", warning) for warning in warnings)
     if not labelled.part("validation"):
         yield Warned("selection", UNSELECTED)
-    saved, damaged = saved_state(folder, world)
-    yield from damaged
-    precision, reason = agreed_precision(saved, config.precision, world)
-    yield Preparing(1, 1, reason)
+    begun = yield from beginning(config.precision, folder, world)
     tiles = LabelledTiles(labelled.part("train"), labelled, config, tile=model.spec.tile_size, mpp=model.spec.mpp)
     schedule, changed = plan(config, len(tiles), world.size)
     yield from changed
     build = NeighboursEngine if isinstance(schedule, Sweep) else HeadEngine
-    engine = build(config, model, tiles, schedule, world, precision)
-    state = saved or TrainingState(
-        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=labelled.fingerprint
-    )
+    engine = build(config, model, tiles, schedule, world, begun.precision)
+    state = begun.state(engine.micro_batch, labelled.fingerprint)
     lost = world.share(forget_lost_best(folder, state) if world.rank == 0 else None)
     yield from restore(engine, folder, state, labelled.fingerprint, state.best_step)
-    begin_records(folder, world, state, precision, reason)
+    begin_records(folder, world, state, begun)
     judge = BestOnValidation(engine, labelled, folder, warnings)
     if lost is not None:
         yield lost
@@ -206,11 +184,12 @@ def usual_scale(labelled: LabelledSet) -> float | None:
 
 
 def _scale_learned(labelled: LabelledSet) -> dict[str, float | None]:
-    """Return what the head says of scale when that of no image is known: not the encoder's scale, which was not seen."""
-    if usual_scale(labelled) is not None:
-        return {}
-    sides = [min(image.size) for image in labelled.part("train")]
-    return {"mpp": None, "fitted_px": float(median(sides)) if labelled.task == "classification" and sides else None}
+    """Return what the head keeps of the images of unknown scale: how large they were where they were fitted to a tile, and no
+    scale where none is known (that of the encoder was not seen).
+    """
+    sides = [min(image.size) for image in labelled.part("train") if image.mpp is None]
+    fitted = float(median(sides)) if labelled.task == "classification" and sides else None
+    return {"fitted_px": fitted} | ({"mpp": None} if usual_scale(labelled) is None else {})
 
 
 def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet) -> dict[str, object]:
@@ -250,23 +229,12 @@ def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, 
     ValueError
         If the batch cannot be shared evenly by the processes.
     """
-    if tiles < processes:
-        raise DataError(f"{tiles} training tiles for {processes} processes: give more images")
-    if config.task == "classification" and config.head.classifier == "knn":
+    swept = config.task == "classification" and config.head.classifier == "knn"  # each tile is looked at once, in any batches
+    batch, warnings = fitting_batch(processes if swept else config.batch_size, tiles, processes, "training tiles")
+    if swept:
         return Sweep(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
-    batch, warnings = config.batch_size, []
-    if batch % processes:
-        raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
-    if batch > tiles:
-        batch = tiles // processes * processes
-        warnings.append(Warned("batch", f"Only {tiles} training tiles: the batch is {batch} instead of {config.batch_size}"))
     optimizer = config.optimizer
-    if config.epochs < optimizer.warmup_epochs:
-        message = (
-            f"The run of {config.epochs} epochs ends within the warm-up of the learning rate (optimizer.warmup_epochs "
-            f"{optimizer.warmup_epochs:g}): give more epochs or lower warmup_epochs"
-        )
-        warnings.append(Warned("schedule", message))
+    warnings += warmup_warnings(config.epochs, optimizer.warmup_epochs)
     rate = optimizer.base_lr * batch / 256
     schedule = Schedule(tiles, batch, config.epochs, rate, min(optimizer.min_lr, rate), optimizer.warmup_epochs, config.seed)
     return schedule, warnings

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.devices.precision import autocast
+from napari_sdmae.inference.prediction.classification import middle_tile, tile_probabilities
+from napari_sdmae.inference.prediction.predict import predict, seen_by
+from napari_sdmae.inference.prediction.result import Asked
 from napari_sdmae.io.atomic import write_atomically
-from napari_sdmae.metrics import FoundBoxes
+from napari_sdmae.io.images.pictures import ArrayPicture
+from napari_sdmae.io.images.read import read_image
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.finetuning.contact_sheet import contact_sheet, outlines
-from napari_sdmae.training.finetuning.evaluate import (
-    class_probabilities,
-    known_scale,
-    predict_boxes,
-    predict_classes,
-    predict_objects,
-)
+from napari_sdmae.training.finetuning.evaluate import found_boxes
 from napari_sdmae.training.loop.engine import SteppingEngine
 
 RGB = NDArray[np.uint8]
@@ -87,12 +84,11 @@ class HeadPreviewer:
         return path
 
     def _whole_tiles(self, chosen: Sequence[LabelledImage]) -> list[Shown]:
-        """Return what the head sees of classified images."""
-        spec = self._engine.model.spec
-        tiles = LabelledTiles(chosen, self._labelled, self._engine.config, tile=spec.tile_size, mpp=spec.mpp)
-        pixels = tiles.batch(np.arange(len(tiles)), 0, augmented=False).images
-        images = (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        return [Shown(image, np.array(one.label, np.int32), one) for image, one in zip(images, chosen, strict=True)]
+        """Return what the head sees of classified images: the tile in their middle."""
+        model = self._engine.model
+        pictures = [ArrayPicture(read_image(one.path), one.mpp, one.name) for one in chosen]
+        tiles = [middle_tile(seen_by(model, picture)[0], model.spec.tile_size) for picture in pictures]
+        return [Shown(tile, np.array(one.label, np.int32), one) for tile, one in zip(tiles, chosen, strict=True)]
 
     def _crops(self, chosen: Sequence[LabelledImage]) -> list[Shown]:
         """Return the middle of each image, as large as the smallest image and the tile allow."""
@@ -110,7 +106,7 @@ class HeadPreviewer:
         """Return the labels of a whole image as they are shown."""
         values = np.asarray(loaded.target)
         if self._task == "detection":
-            return outlines(FoundBoxes(values, loaded.labels), (loaded.image.shape[0], loaded.image.shape[1]))
+            return outlines(values, loaded.labels, (loaded.image.shape[0], loaded.image.shape[1]))
         return self._class_values(values) if self._task == "segmentation" else values.astype(np.int32)
 
     def _class_values(self, indices: NDArray[np.integer]) -> Labels:
@@ -123,16 +119,19 @@ class HeadPreviewer:
         """Return the prediction of all images, and the probabilities of whole tiles."""
         if self._task != "classification":
             return {"prediction": np.stack([self._map(one) for one in self._shown])}
-        pixels = torch.from_numpy(np.stack([one.image for one in self._shown]))
-        context = autocast(self._engine.world.device, self._engine.precision)
-        probabilities = class_probabilities(self._engine.model, pixels, context)
+        tiles = np.stack([one.image for one in self._shown])
+        probabilities = tile_probabilities(self._engine.model, tiles, Asked(autocast=self._context))
         return {"prediction": self._class_values(probabilities.argmax(1)), "probabilities": probabilities}
 
     def _map(self, shown: Shown) -> Labels:
-        """Return the predicted labels of one image."""
-        model, context = self._engine.model, autocast(self._engine.world.device, self._engine.precision)
-        if self._task == "segmentation":
-            return self._class_values(predict_classes(model, shown.image, context))
-        if self._task == "instances":
-            return predict_objects(model, shown.image, known_scale(model, shown.source), context)[0]
-        return outlines(predict_boxes(model, shown.image, context), (shown.image.shape[0], shown.image.shape[1]))
+        """Return the predicted labels of one image, which has the scale of the head already if its scale is known."""
+        mpp = None if shown.source.mpp is None else self._engine.model.spec.mpp
+        found = predict(self._engine.model, shown.image, mpp=mpp, autocast=self._context)
+        if self._task == "detection":
+            boxes = found_boxes(found)
+            return outlines(boxes.boxes, boxes.labels, (shown.image.shape[0], shown.image.shape[1]))
+        return found.label_map.labels
+
+    @property
+    def _context(self) -> AbstractContextManager[Any]:
+        return autocast(self._engine.world.device, self._engine.precision)

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import pandas as pd
 import torch
 
 from napari_sdmae.config.base import Precision
-from napari_sdmae.devices.precision import PrecisionChoice, select_precision
-from napari_sdmae.devices.select import device_name
+from napari_sdmae.data.image_folder import DataError
+from napari_sdmae.devices.precision import select_precision
+from napari_sdmae.devices.select import device_name, select_device
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.runs.describe import counted
 from napari_sdmae.runs.environment import write_command, write_environment
-from napari_sdmae.runs.events import Ended, Event, Warned
+from napari_sdmae.runs.events import Ended, Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunConfig, RunFolder
 from napari_sdmae.runs.recorder import record
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.loop import ENDINGS
 from napari_sdmae.training.loop.model_selection import Asked
-from napari_sdmae.training.loop.processes import World, is_first_process
+from napari_sdmae.training.loop.processes import World, is_first_process, launch
 from napari_sdmae.training.loop.resume import find_checkpoint
-from napari_sdmae.training.loop.tensorboard import write_scalars
+from napari_sdmae.training.loop.tensorboard import check_tensorboard, write_scalars
 
 GRAVITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
 
 
-def run_job(
-    work: Callable[[Asked], Iterator[Event]], folder: RunFolder, stop: Asked | None, *, tensorboard: bool
-) -> Iterator[Event]:
+Data = TypeVar("Data")
+
+
+@dataclass(frozen=True)
+class Work(Generic[Data]):
+    """What one kind of training does that another does not.
+
+    Attributes
+    ----------
+    check
+        Raises an error for what is known to fail, before the folder is touched.
+    claim
+        Makes the folder this job's own.
+    prepare
+        Reads the data, in the first process alone; returns them, or the request that came in the meantime.
+    prepared
+        What `prepare` makes, for people: ``tiles``.
+    train
+        Trains in every process; it is given what `prepare` returned in its own.
+    """
+
+    check: Callable[[], None]
+    claim: Callable[[], None]
+    prepare: Callable[[Asked], Generator[Event, None, tuple[Data | None, Request | None]]]
+    prepared: str
+    train: Callable[[World, Data | None, Asked], Iterator[Event]]
+
+
+def run_job(config: RunConfig, work: Work[Data], folder: RunFolder, stop: Asked | None) -> Iterator[Event]:
     """Yield the events of `work`, recorded in `folder`; of all processes but the first the last event only.
 
     `work` is told what `stop` or the run folder's control file asks for; what was asked for once is not forgotten. It ends with
@@ -44,12 +73,33 @@ def run_job(
         gravest = max(gravest, own or folder.asked(), key=GRAVITY.index)
         return gravest
 
-    events = work(asked)
+    events = _events(config, work, folder, asked)
     if is_first_process():
         recorded = record(events, folder)
-        yield from write_scalars(recorded, folder.tensorboard) if tensorboard else recorded
+        yield from write_scalars(recorded, folder.tensorboard) if config.tensorboard else recorded
     else:
         yield from (event for event in events if isinstance(event, Ended))
+
+
+def _events(config: RunConfig, work: Work[Data], folder: RunFolder, asked: Asked) -> Iterator[Event]:
+    """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
+    device, reason = select_device(config.device)
+    work.check()
+    if config.tensorboard:
+        check_tensorboard()
+    first = is_first_process()
+    if first:
+        work.claim()
+    yield Preparing(0, 0, reason)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    world = launch(device)
+    data, request = (yield from work.prepare(asked)) if first else (None, None)
+    request = world.agree(request)
+    if request is not None:
+        yield ended_while_preparing(request, folder, work.prepared)
+        return
+    yield from work.train(world, data, asked)
 
 
 def claim_folder(config: RunConfig, folder: RunFolder, *, resume: bool, take_over: bool) -> None:
@@ -67,17 +117,63 @@ def ended_while_preparing(request: Request, folder: RunFolder, what: str) -> End
     return Ended(ENDINGS[request], step, f"while preparing the {what}; {kept}")
 
 
-def saved_state(folder: RunFolder, world: World) -> tuple[TrainingState | None, list[Warned]]:
-    """Return the state to go on from, None for a new run, and warnings about damaged checkpoints."""
-    return world.share(find_checkpoint(folder) if world.rank == 0 else (None, []))
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run begins: the state to go on from, None for a new run, and in which precision, and why."""
+
+    saved: TrainingState | None
+    precision: Precision
+    reason: str
+
+    def state(self, micro_batch: int, fingerprint: str) -> TrainingState:
+        """Return the state to go on from, or that of a new run on data of this `fingerprint`."""
+        threads = torch.get_num_threads()
+        return self.saved or TrainingState(
+            micro_batch=micro_batch, precision=self.precision, threads=threads, fingerprint=fingerprint
+        )
 
 
-def agreed_precision(saved: TrainingState | None, asked: Precision, world: World) -> PrecisionChoice:
-    """Return the precision of the run, that of its beginning when it goes on, and why."""
-    return world.share(select_precision(saved.precision if saved else asked, world.device, training=True))
+def beginning(asked: Precision, folder: RunFolder, world: World) -> Generator[Event, None, Beginning]:
+    """Return where a run begins: with the newest sound checkpoint, and the precision of its beginning when it goes on."""
+    saved, damaged = world.share(find_checkpoint(folder) if world.rank == 0 else (None, []))
+    yield from damaged
+    precision, reason = world.share(select_precision(saved.precision if saved else asked, world.device, training=True))
+    yield Preparing(1, 1, reason)
+    return Beginning(saved, precision, reason)
 
 
-def begin_records(folder: RunFolder, world: World, state: TrainingState, precision: Precision, reason: str) -> None:
+def fitting_batch(batch: int, tiles: int, processes: int, kind: str = "tiles") -> tuple[int, list[Warned]]:
+    """Return the tiles of a step, fewer than `batch` where there are not as many, and a warning then.
+
+    Raises
+    ------
+    DataError
+        If there are fewer tiles than processes.
+    ValueError
+        If the batch cannot be shared evenly by the processes.
+    """
+    if tiles < processes:
+        raise DataError(f"{tiles} {kind} for {processes} processes: give more images")
+    if batch % processes:
+        raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
+    if batch <= tiles:
+        return batch, []
+    fitting = tiles // processes * processes
+    return fitting, [Warned("batch", f"Only {tiles} {kind}: the batch is {fitting} instead of {batch}")]
+
+
+def warmup_warnings(epochs: int, warmup_epochs: float) -> list[Warned]:
+    """Return a warning if a run is over before its learning rate is warm."""
+    if epochs >= warmup_epochs:
+        return []
+    message = (
+        f"The run of {epochs} epochs ends within the warm-up of the learning rate (optimizer.warmup_epochs "
+        f"{warmup_epochs:g}): give more epochs or lower warmup_epochs"
+    )
+    return [Warned("schedule", message)]
+
+
+def begin_records(folder: RunFolder, world: World, state: TrainingState, begun: Beginning) -> None:
     """Cut what was logged after the state to go on from, and write what the run runs on."""
     if world.rank:
         return
@@ -86,8 +182,8 @@ def begin_records(folder: RunFolder, world: World, state: TrainingState, precisi
         folder,
         torch_build=torch.__version__,
         device=device_name(world.device),
-        precision=precision,
-        precision_reason=reason,
+        precision=begun.precision,
+        precision_reason=begun.reason,
         threads=torch.get_num_threads(),
         processes=world.size,
         data_fingerprint=state.fingerprint,

@@ -10,30 +10,28 @@ import torch
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.batches.crops import typical_edge
-from napari_sdmae.data.image_folder import DataError, missing_folders, require_images
+from napari_sdmae.data.image_folder import missing_folders, require_images
 from napari_sdmae.data.tiles.cache import TileCache, open_folder, prepare_tiles
-from napari_sdmae.devices.select import select_device
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models.masking import masked_count
 from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.runs.events import Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunFolder
-from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.loop import Training
 from napari_sdmae.training.loop.model_selection import Asked, LowestLoss
-from napari_sdmae.training.loop.processes import World, is_first_process, launch
+from napari_sdmae.training.loop.processes import World
 from napari_sdmae.training.loop.resume import restore
 from napari_sdmae.training.loop.schedules import Schedule
 from napari_sdmae.training.loop.start import (
-    agreed_precision,
+    Work,
     begin_records,
+    beginning,
     claim_folder,
-    ended_while_preparing,
+    fitting_batch,
     report_unusable,
     run_job,
-    saved_state,
+    warmup_warnings,
 )
-from napari_sdmae.training.loop.tensorboard import check_tensorboard
 from napari_sdmae.training.pretraining.engine import Engine
 from napari_sdmae.training.pretraining.previews import Previewer
 
@@ -76,30 +74,14 @@ def pretrain(
     """
     folder = RunFolder(run)
     config = config.model_copy(update={"data": config.data.expanduser().absolute()})
-    work = partial(_job, config, folder, resume=resume, take_over=take_over)
-    yield from run_job(work, folder, stop, tensorboard=config.tensorboard)
-
-
-def _job(config: PretrainConfig, folder: RunFolder, asked: Asked, *, resume: bool, take_over: bool) -> Iterator[Event]:
-    """Yield the events of the whole run; what cannot work is refused before the folder is touched."""
-    device, reason = select_device(config.device)
-    check_model(config)
-    if config.tensorboard:
-        check_tensorboard()
-    first = is_first_process()
-    if first:
-        _claim(config, folder, resume=resume, take_over=take_over)
-    yield Preparing(0, 0, reason)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    world = launch(device)
-    cache, request = (yield from _prepare(config, asked)) if first else (None, None)
-    request = world.agree(request)
-    if request is not None:
-        yield ended_while_preparing(request, folder, "tiles")
-        return
-    place = world.share(cache.folder if cache else Path())
-    yield from _train(config, folder, world, cache or open_folder(place, config.tiles), asked)
+    work = Work(
+        partial(check_model, config),
+        partial(_claim, config, folder, resume=resume, take_over=take_over),
+        partial(_prepare, config),
+        "tiles",
+        partial(_train, config, folder),
+    )
+    yield from run_job(config, work, folder, stop)
 
 
 def _claim(config: PretrainConfig, folder: RunFolder, *, resume: bool, take_over: bool) -> None:
@@ -131,27 +113,24 @@ def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, tup
             return None, request
 
 
-def _train(config: PretrainConfig, folder: RunFolder, world: World, cache: TileCache, asked: Asked) -> Iterator[Event]:
+def _train(config: PretrainConfig, folder: RunFolder, world: World, prepared: TileCache | None, asked: Asked) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
+    place = world.share(prepared.folder if prepared else Path())
+    cache = prepared or open_folder(place, config.tiles)
     if world.rank == 0:
         yield from _data_warnings(config, folder, cache)
     schedule, warnings = plan(config, len(cache.tiles), world.size)
     yield from warnings
-    saved, damaged = saved_state(folder, world)
-    yield from damaged
-    precision, reason = agreed_precision(saved, config.precision, world)
-    yield Preparing(1, 1, reason)
+    begun = yield from beginning(config.precision, folder, world)
     metadata = {
         "target_normalisation": config.loss.target_normalisation,
         "mpp": _scale_seen(cache, config),
         "provenance": {"run": folder.path.name, "data": cache.fingerprint},
     }
-    engine = Engine(config, cache, schedule, world, precision, metadata)
-    state = saved or TrainingState(
-        micro_batch=engine.micro_batch, precision=precision, threads=torch.get_num_threads(), fingerprint=cache.fingerprint
-    )
+    engine = Engine(config, cache, schedule, world, begun.precision, metadata)
+    state = begun.state(engine.micro_batch, cache.fingerprint)
     yield from restore(engine, folder, state, cache.fingerprint)
-    begin_records(folder, world, state, precision, reason)
+    begin_records(folder, world, state, begun)
     yield from Training(engine, folder, state, Previewer(engine, cache), LowestLoss()).run(asked)
 
 
@@ -182,14 +161,7 @@ def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, 
     ValueError
         If the batch cannot be shared evenly by the processes.
     """
-    if tiles < processes:
-        raise DataError(f"{tiles} tiles for {processes} processes: give more images")
-    batch, warnings = config.batch_size, []
-    if batch % processes:
-        raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
-    if batch > tiles:
-        batch = tiles // processes * processes
-        warnings.append(Warned("batch", f"Only {tiles} tiles: the batch is {batch} instead of {config.batch_size}"))
+    batch, warnings = fitting_batch(config.batch_size, tiles, processes)
     warnings += _schedule_warnings(config)
     optimizer = config.optimizer
     rate = optimizer.base_lr * batch * config.loss.views / 256
@@ -201,13 +173,9 @@ def _schedule_warnings(config: PretrainConfig) -> list[Warned]:
     """Return a warning for each part of the schedule that the run is too short to reach."""
     epochs, warnings = config.epochs, []
     if config.loss.p > 0 and epochs <= config.loss.p_start_epoch:
-        warnings.append(
+        message = (
             f"The run of {epochs} epochs ends before self-distillation starts (loss.p_start_epoch "
             f"{config.loss.p_start_epoch:g}): it trains a plain MAE. Give more epochs or lower p_start_epoch"
         )
-    if epochs < config.optimizer.warmup_epochs:
-        warnings.append(
-            f"The run of {epochs} epochs ends within the warm-up of the learning rate (optimizer.warmup_epochs "
-            f"{config.optimizer.warmup_epochs:g}): give more epochs or lower warmup_epochs"
-        )
-    return [Warned("schedule", message) for message in warnings]
+        warnings.append(Warned("schedule", message))
+    return warnings + warmup_warnings(epochs, config.optimizer.warmup_epochs)

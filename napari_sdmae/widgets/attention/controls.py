@@ -8,7 +8,9 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 from superqt import QLabeledSlider
 
-from napari_sdmae.widgets.attention.view import BY_HEAD, METHODS, View
+from napari_sdmae.config.attention import BY_HEAD
+from napari_sdmae.notices import ATTENTION
+from napari_sdmae.widgets.attention.view import METHODS, View
 from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -16,7 +18,6 @@ from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
-DISCLAIMER = "Attention is not explanation. Not a medical device."
 PIXELS = {"nearest": "One value per patch", "linear": "Smooth (bilinear)"}
 """napari's names of the interpolations, and how people see them."""
 
@@ -58,7 +59,7 @@ class AttentionControls(QWidget):
         self.numbers = QLabel(self)
         self.numbers.setTextFormat(Qt.TextFormat.RichText)
         self.numbers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.disclaimer = text_label(DISCLAIMER, self)
+        self.disclaimer = text_label(ATTENTION, self)
         self.command = CommandLine(self)
         self._lay_out()
         self.fit_model()

@@ -10,9 +10,11 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.attention import BY_HEAD, NEED_PATCH, Method
 from napari_sdmae.config.base import Device
-from napari_sdmae.inference.attention.result import NOTE, AttentionResult, ColourBasis, Head, Method
+from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head
 from napari_sdmae.layers.base import Field, LayerData, attributes, beside, derived, mosaic, placed, query_marker, robust_limits
+from napari_sdmae.notices import ATTENTION
 from napari_sdmae.worker.protocol import AttentionRequest
 
 METHODS: dict[Method, tuple[str, str]] = {
@@ -22,8 +24,7 @@ METHODS: dict[Method, tuple[str, str]] = {
     "pca": ("Token colours (PCA)", "The patches' features in three colours: patches of like colour have like features."),
     "similarity": ("Similarity", "Cosine similarity of every patch's feature to the clicked patch. Click or drag to move it."),
 }
-BY_HEAD: tuple[Method, ...] = ("received", "query")
-POINTED: tuple[Method, ...] = ("query", "similarity")
+"""What the dock offers: all but the class token's attention, which our own models have none of."""
 KEYS = "attention/"
 """What the keys of all layers made here start with."""
 GAP = 2
@@ -56,7 +57,7 @@ class View:
     @property
     def pointed(self) -> bool:
         """Whether the map belongs to one patch."""
-        return self.method in POINTED
+        return self.method in NEED_PATCH
 
     def fitted(self, depth: int, heads: int) -> View:
         """Return the view with block and head that a model of `depth` blocks of `heads` heads has."""
@@ -161,7 +162,7 @@ def _of_model(one: Shown, field: Field, pixels: NDArray[np.uint8], compared: boo
         "model": result.model.to_dict(),
         "parameters": {**view.parameters, "query": result.query},
         "statistics": result.statistics,
-        "note": NOTE,
+        "note": ATTENTION,
     }
     cell, first, values = result.cell, result.first, one.values
     key = f"{KEYS}{'colours' if view.method == 'pca' else 'map'}/{one.slot}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import different, slug
 from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.layers.base import Source
 from napari_sdmae.widgets.canvas.picture import FieldError, grouped, picture_of
@@ -78,14 +78,7 @@ def _planes(layer: Any, stem: str, index: int) -> Iterator[tuple[NDArray[np.uint
 
 def _stems(layers: Iterable[Any]) -> list[str]:
     """Return one file name per layer, made of letters every system takes, each different."""
-    stems: list[str] = []
-    for layer in layers:
-        plain = re.sub(r"[^\w.-]+", "-", layer.name).strip("-.") or "layer"
-        stem, number = plain, 2
-        while stem in stems:
-            stem, number = f"{plain}-{number}", number + 1
-        stems.append(stem)
-    return stems
+    return different(slug(layer.name, "layer") for layer in layers)
 
 
 def _write(plane: NDArray[np.uint8], path: Path, mpp: float | None) -> str:

@@ -10,11 +10,11 @@ from qtpy.QtWidgets import QWidget
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
+from napari_sdmae.config.relevance import without_effect
 from napari_sdmae.widgets.base.text import text_label
-from napari_sdmae.widgets.finetune.effects import without_effect
 from napari_sdmae.widgets.finetune.labelled_source import LabelledSource
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
-from napari_sdmae.widgets.finetune.readiness import LabelledSituation, reason_not_to_start
+from napari_sdmae.widgets.finetune.readiness import LabelledSituation
 from napari_sdmae.widgets.finetune.words import DATA, TASKS
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.presets import preset_note
@@ -125,10 +125,6 @@ class FinetunePage(RunPage):
             self.source.from_folder.setChecked(True)
             self.source.folder.set(config.data)
         self.model.choose("" if config.model == SCRATCH else config.model)
-
-    def reason_not_to_start(self) -> str:
-        """Return why Start is disabled, in words; empty when it may be pressed."""
-        return reason_not_to_start(self.situation())
 
     def command_for(self, config: FinetuneConfig, run: Path) -> list[str]:
         """Return the command that fine-tunes with `config` into `run`."""

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.config.finetune import FinetuneConfig, Part
 from napari_sdmae.data.labelled.inspect import LabelledInspection, ScaleRange
 from napari_sdmae.humanize import count, sentence
 from napari_sdmae.widgets.base.number_table import NumbersTable
-from napari_sdmae.widgets.base.text import Banner, TextDialog, text_label
+from napari_sdmae.widgets.base.text import Banner
 from napari_sdmae.widgets.finetune.readiness import FoundLabels
-from napari_sdmae.widgets.runs.preflight import device_line
+from napari_sdmae.widgets.runs.preflight import BasePreflight, device_line
 from napari_sdmae.widgets.worker_client import QueryWorker
 from napari_sdmae.worker.protocol import DevicesRequest, DevicesResult, ErrorCode, InspectLabelledRequest, WorkerError
 
-WAIT_MS = 500  # after the last change of a setting
 PARTS: dict[Part, str] = {"train": "train", "validation": "select", "test": "test"}
 
 
-class LabelledPreflight(QWidget):
-    """Asks the query worker to look at the labelled images; never blocks, and drops what became stale.
-
-    Notes
-    -----
-    ``changed()`` when :attr:`checking`, :attr:`found` or :attr:`failed` changed.
-    """
-
-    changed = Signal()
+class LabelledPreflight(BasePreflight):
+    """Asks the query worker to look at the labelled images; never blocks, and drops what became stale."""
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._worker = worker
+        super().__init__(worker, parent)
         self._config: FinetuneConfig | None = None
-        self._asked: dict[str, Any] = {}
-        self._devices: DevicesResult | None = None
-        self.checking = False
         self.found: FoundLabels | None = None
-        self.failed = ""
-        self.unusable: list[tuple[str, str]] = []
-        self.summary = text_label(parent=self)
         self.numbers = NumbersTable(self)
         self.warning = Banner("warning", self)
-        self.list_button = QPushButton("Which files, and why…", self)
-        self.device_note = text_label(parent=self)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(WAIT_MS)
         self._lay_out()
         self._become(checking=False)
 
@@ -68,11 +45,6 @@ class LabelledPreflight(QWidget):
             self._worker.forget(self, "inspect_labelled")  # a result about other images must not be taken for one about these
             self._become(checking=True)
             self._timer.start()
-
-    def show_unusable(self) -> None:
-        """List the files that cannot be used."""
-        text = "\n".join(f"{file}: {reason}" for file, reason in self.unusable)
-        TextDialog("Files that cannot be used", text, self).exec()
 
     def _ask(self) -> None:
         assert self._config is not None
@@ -128,8 +100,6 @@ class LabelledPreflight(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for widget in (self.summary, self.numbers, self.warning, self.list_button, self.device_note):
             column.addWidget(widget)
-        self._timer.timeout.connect(self._ask)
-        self.list_button.clicked.connect(self.show_unusable)
 
 
 def summary(found: LabelledInspection) -> str:

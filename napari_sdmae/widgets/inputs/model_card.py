@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QToolButton, QVBoxLayout, QWidget
 
-from napari_sdmae.io.model_info.card import USE
 from napari_sdmae.io.model_info.describe import about_model
 from napari_sdmae.io.model_info.info import ModelInfo
+from napari_sdmae.notices import USE
 from napari_sdmae.widgets.base.text import text_label
 
 

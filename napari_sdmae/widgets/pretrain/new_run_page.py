@@ -12,7 +12,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.widgets.forms.presets import preset_note
 from napari_sdmae.widgets.inputs.images_source import SourcePicker
 from napari_sdmae.widgets.pretrain.preflight import Preflight
-from napari_sdmae.widgets.pretrain.readiness import Situation, reason_not_to_start
+from napari_sdmae.widgets.pretrain.readiness import ImagesSituation
 from napari_sdmae.widgets.runs.job import pretrain_command
 from napari_sdmae.widgets.runs.new_run_page import RunPage, box
 from napari_sdmae.widgets.worker_client import QueryWorker
@@ -32,10 +32,10 @@ class NewRunPage(RunPage):
         self.source.changed.connect(self.refresh)
         self.choose_preset()
 
-    def situation(self) -> Situation:
+    def situation(self) -> ImagesSituation:
         """Return what Start depends on."""
         limit = self.config.tiles.max_unusable if self.config else 1.0
-        return Situation(
+        return ImagesSituation(
             source=self.source.path,
             no_source=self.source.advice,
             problems=self.problems,
@@ -64,10 +64,6 @@ class NewRunPage(RunPage):
         if config.data != Path():
             self.source.from_folder.setChecked(True)
             self.source.folder.set(config.data)
-
-    def reason_not_to_start(self) -> str:
-        """Return why Start is disabled, in words; empty when it may be pressed."""
-        return reason_not_to_start(self.situation())
 
     def command_for(self, config: PretrainConfig, run: Path) -> list[str]:
         """Return the command that trains with `config` into `run`."""

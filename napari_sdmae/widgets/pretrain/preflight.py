@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.tiles.inspect import Inspection
-from napari_sdmae.widgets.base.text import TextDialog, text_label
+from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.pretrain.readiness import Found
 from napari_sdmae.widgets.runs.contact_sheet import Picture, contact_sheet
-from napari_sdmae.widgets.runs.preflight import device_line
+from napari_sdmae.widgets.runs.preflight import BasePreflight, device_line
 from napari_sdmae.widgets.worker_client import QueryWorker
 from napari_sdmae.worker.protocol import (
     ContactSheetRequest,
@@ -26,7 +25,6 @@ from napari_sdmae.worker.protocol import (
     WorkerError,
 )
 
-WAIT_MS = 500  # after the last change of a setting
 TILES = 8
 IMAGES = ("data", "tiles")
 MEMORY = ("model", "loss", "batch_size", "micro_batch", "mask_ratio", "device", "precision")
@@ -35,40 +33,21 @@ SHEET = (*IMAGES, "model", "mask_ratio", "augmentation", "seed")
 """Settings on which the contact sheet depends."""
 
 
-class Preflight(QWidget):
-    """Asks the query worker to look at the images; never blocks, and drops what became stale.
-
-    Notes
-    -----
-    ``changed()`` when :attr:`checking`, :attr:`found` or :attr:`failed` changed.
-    """
-
-    changed = Signal()
+class Preflight(BasePreflight):
+    """Asks the query worker to look at the images, and what training needs; never blocks, and drops what became stale."""
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._worker = worker
+        super().__init__(worker, parent)
         self._config: PretrainConfig | None = None
-        self._asked: dict[str, Any] = {}
         self._estimated: dict[str, Any] = {}
         self._draw = 0
         self._drawn: dict[str, Any] = {}
-        self.checking = False
         self.found: Found | None = None
-        self.failed = ""
-        self.unusable: list[tuple[str, str]] = []
-        self.summary = text_label(parent=self)
-        self.list_button = QPushButton("Which files, and why…", self)
         self.sheet_button = QPushButton("Show masked tiles", self)
         self.sheet_button.setToolTip("A contact sheet: tiles as the model will see them, changed at random and masked.")
         self.sheet = Picture(self)
         self.sheet_note = text_label(parent=self)
-        self.device_note = text_label(parent=self)
         self.memory_note = text_label(parent=self)
-        self._devices: DevicesResult | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(WAIT_MS)
         self._lay_out()
         self._show()
 
@@ -107,11 +86,6 @@ class Preflight(QWidget):
         self._draw += 1
         self._drawn = _chosen(self._config, SHEET)
         self._worker.submit(request, self._show_sheet, self._sheet_failed, user=self, purpose="contact_sheet")
-
-    def show_unusable(self) -> None:
-        """List the files that cannot be used."""
-        text = "\n".join(f"{file}: {reason}" for file, reason in self.unusable)
-        TextDialog("Files that cannot be used", text, self).exec()
 
     def _ask(self) -> None:
         assert self._config is not None
@@ -209,8 +183,6 @@ class Preflight(QWidget):
         column.addLayout(buttons)
         column.addWidget(self.sheet)
         column.addWidget(self.sheet_note)
-        self._timer.timeout.connect(self._ask)
-        self.list_button.clicked.connect(self.show_unusable)
         self.sheet_button.clicked.connect(self.show_sheet)
 
 

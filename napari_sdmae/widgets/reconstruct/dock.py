@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.layers.base import Field, LayerData, beside, derived, layer_id, robust_limits
-from napari_sdmae.notices import reconstruction_note
+from napari_sdmae.notices import RECONSTRUCTION, reconstruction_note
 from napari_sdmae.widgets.base.dock import Dock, form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.help import add_help
@@ -30,7 +30,6 @@ from napari_sdmae.worker.protocol import ReconstructRequest, ReconstructResult, 
 
 KEYS = "reconstruct/"
 PICTURES = ("masked", "reconstruction", "error")
-NOTE = "Visible patches show the input. Not a medical device."
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ class ReconstructWidget(Dock):
         self.side_by_side.setToolTip("Show the three pictures to the right of the image; else on top of it.")
         self.side_by_side.setChecked(True)
         self.button = QPushButton("Reconstruct", content)
-        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
+        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(RECONSTRUCTION)
         self.failure = FailureLine(content)
         self.command_line = CommandLine(content)
         self.standing = Standing(napari_viewer, KEYS, lambda: self.image.layer, self._choices, self, self.failure)
@@ -223,7 +222,7 @@ class ReconstructWidget(Dock):
     def _enable(self) -> None:
         reason = self._reason()
         how = self.model.info.target_normalisation if self.model.info else None
-        say(self.note, f"{reconstruction_note(how)} {NOTE}".strip())
+        say(self.note, f"{reconstruction_note(how)} {RECONSTRUCTION}".strip())
         for button in (self.button, self.new_mask):
             button.setEnabled(not reason)
         say(self.reason_line, reason)

@@ -17,6 +17,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.base import Settings, merge
+from napari_sdmae.notices import RESEARCH
 from napari_sdmae.widgets.base.collapsible import Fold
 from napari_sdmae.widgets.base.text import Banner, CommandLine, scrolling, text_label
 from napari_sdmae.widgets.forms.editors import Choice
@@ -26,6 +27,7 @@ from napari_sdmae.widgets.forms.presets import read_settings, write_settings
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
 from napari_sdmae.widgets.inputs.images_source import SourcePicker
 from napari_sdmae.widgets.runs.job import new_run_folder, shell_line
+from napari_sdmae.widgets.runs.readiness import Situation, reason_not_to_start
 
 
 class RunPage(QWidget):
@@ -150,7 +152,7 @@ class RunPage(QWidget):
 
     def show_start(self) -> None:
         """Show whether Start may be pressed, and the command it would start."""
-        reason = self.reason_not_to_start()
+        reason = reason_not_to_start(self.situation())
         self.start_button.setEnabled(not reason)
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
@@ -168,7 +170,7 @@ class RunPage(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         rest = (box("Runs are kept in", self.output), Fold("Command", self.command, parent=self))
-        for widget in (*boxes, form, *rest, text_label("For research and teaching. Not a medical device.", self)):
+        for widget in (*boxes, form, *rest, text_label(RESEARCH, self)):
             column.addWidget(widget)
         column.addStretch()
         page = QVBoxLayout(self)
@@ -216,8 +218,8 @@ class RunPage(QWidget):
         """Show the settings of `config` that are edited outside the form."""
         raise NotImplementedError
 
-    def reason_not_to_start(self) -> str:
-        """Return why Start is disabled, in words; empty when it may be pressed."""
+    def situation(self) -> Situation:
+        """Return what Start depends on."""
         raise NotImplementedError
 
     def command_for(self, config: Any, run: Path) -> list[str]:

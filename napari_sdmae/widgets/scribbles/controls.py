@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sdmae.inference.scribbles.samples import Method
+from napari_sdmae.notices import SCRIBBLES
 from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
@@ -26,7 +27,6 @@ ABOUT_METHODS = "Linear: one weight per feature, can be saved as a head. k-NN: t
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"
-DISCLAIMER = "A quick look from a few strokes. Not a medical device."
 
 
 class ScribbleOptions(TypedDict):
@@ -67,7 +67,7 @@ class ScribbleControls(QWidget):
         self.name.setMinimumWidth(60)
         self.save = QPushButton("Save as head", self)
         self.finetune = QPushButton("Fine-tune from these labels", self)
-        self.saved, self.disclaimer = text_label(parent=self), text_label(DISCLAIMER, self)
+        self.saved, self.disclaimer = text_label(parent=self), text_label(SCRIBBLES, self)
         self.command = CommandLine(self)
         self.command.hide()
         self._remember()

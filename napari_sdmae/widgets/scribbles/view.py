@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import slug
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.layers.base import Field, LayerData, derived
@@ -78,7 +78,7 @@ def agreement_line(result: ScribbleResult, classes: Sequence[LabelClass]) -> str
 
 def free_folder(parent: Path, name: str) -> Path:
     """Return `parent` / `name`, with a number behind it if that is there already."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "strokes"
+    plain = slug(name, "strokes")
     folder, number = parent / plain, 2
     while folder.exists():
         folder, number = parent / f"{plain}-{number}", number + 1

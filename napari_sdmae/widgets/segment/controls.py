@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.finetune import Task
+from napari_sdmae.notices import PREDICTION
 from napari_sdmae.widgets.base.dock import form_layout, say
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
@@ -16,7 +17,6 @@ from napari_sdmae.widgets.forms.editors import FloatBox
 from napari_sdmae.widgets.inputs.head import HeadInput
 from napari_sdmae.widgets.inputs.image import ImageInput
 
-NOTE = "Not a medical device: every label wants the eye of a pathologist."
 MAPPED: tuple[Task, ...] = ("segmentation", "instances")
 """Tasks whose heads give probabilities for every pixel."""
 
@@ -54,7 +54,7 @@ class SegmentControls(QWidget):
         self.button = QPushButton("Segment", self)
         self.cancel = QPushButton("Cancel", self)
         self.cancel.setToolTip("Stop computing: the process that computes ends, and starts again with the next question.")
-        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(NOTE)
+        self.reason_line, self.state, self.note = text_label(), text_label(), text_label(PREDICTION)
         self.failure = FailureLine(self)
         self.command_line = CommandLine(self)
         self._lay_out()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from napari.layers import Labels
 
+from napari_sdmae.humanize import slug
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import classes_in, plugin_metadata
 from napari_sdmae.layers.base import Field, Source
@@ -112,8 +112,7 @@ def correction_name(label_map: LabelMap, layer_name: str) -> str:
     stem = Path(label_map.source).stem if label_map.source else layer_name
     row, column = (round(at) for at in label_map.origin)
     height, width = label_map.labels.shape
-    plain = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "picture"
-    return f"{plain}-r{row}-c{column}-{height}x{width}"
+    return f"{slug(stem, 'picture')}-r{row}-c{column}-{height}x{width}"
 
 
 def source_file(layer: Labels) -> str:
@@ -126,7 +125,7 @@ def suggested_file(file: str, layer_name: str, results: Path) -> Path:
     """Return where labels are offered to be written, without suffix: beside the picture's `file`, else among the `results`."""
     if file:
         return Path(file).with_name(f"{Path(file).stem}-labels")
-    return results / (re.sub(r"[^\w.-]+", "-", layer_name).strip("-.") or "labels")
+    return results / slug(layer_name, "labels")
 
 
 def corrections_folder(file: str, instances: bool, results: Path) -> Path:

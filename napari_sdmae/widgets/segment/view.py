@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.humanize import several
-from napari_sdmae.inference.prediction.result import NOTE, Box
+from napari_sdmae.inference.prediction.result import Box
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.layers.base import Field, LayerData, attributes, placed
 from napari_sdmae.layers.labels import LABELS, in_source, labels_layer, probability_layers
+from napari_sdmae.notices import PREDICTION
 from napari_sdmae.widgets.canvas.layer_region import source_text
 from napari_sdmae.worker.protocol import SegmentResult
 
@@ -56,7 +57,7 @@ def provenance(result: SegmentResult) -> dict[str, Any]:
         "head_name": result.head_name,
         "head_classes": [one.model_dump() for one in result.head.classes],
         "task": result.head.task,
-        "note": NOTE,
+        "note": PREDICTION,
     }
 
 

@@ -14,12 +14,11 @@ from napari_sdmae.inference.scribbles.enlarged import enlarge, on_the_field, rea
 from napari_sdmae.inference.scribbles.samples import Samples, ScribbleHead
 from napari_sdmae.inference.scribbles.save import save_scribble_head
 from napari_sdmae.io.images.field import as_rgb
-from napari_sdmae.io.model_info.info import ModelInfo, model_info
+from napari_sdmae.io.model_info.info import model_info
 from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.notices import SCRIBBLES, scale_notes
 from napari_sdmae.worker.cache import MODEL_CACHE
 from napari_sdmae.worker.protocol.scribbles import SaveScribblesRequest, ScribbleRequest, ScribbleResult
-
-NOTE = "A quick look from a few strokes, not a measured accuracy. Not a medical device."
 
 FEW = 2
 """Strokes of a class below which it is said that there are too few: the agreement cannot be told."""
@@ -67,8 +66,8 @@ def scribble(request: ScribbleRequest) -> ScribbleResult:
         few=tuple(value for value, count in counts.items() if count < FEW),
         cached=cached,
         model=info,
-        note=NOTE,
-        warnings=_warnings(info, mpp, detail),
+        note=SCRIBBLES,
+        warnings=tuple(scale_notes(info.mpp, mpp and mpp / detail)),
         seconds={
             "load": loaded - start,
             "encode": encoded - loaded,
@@ -94,10 +93,3 @@ def _check_painted(samples: Samples, known: Sequence[int], names: Sequence[str])
     if len(known) < 2:
         what = "only one class" if known else "nothing"
         raise ValueError(f"{what} is painted here; paint a stroke of at least two of {', '.join(names)}")
-
-
-def _warnings(info: ModelInfo, mpp: float | None, detail: int) -> tuple[str, ...]:
-    """Return a warning if the encoder sees the field at quite another scale than it was trained at."""
-    if info.mpp is None or mpp is None or 0.5 < mpp / detail / info.mpp < 2:
-        return ()
-    return (f"the model was trained at {info.mpp:.3g} µm/px and sees this field at {mpp / detail:.3g} µm/px",)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.attention import Method
 from napari_sdmae.config.base import Device
+from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.devices.info import DeviceInfo
-from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head, Method
+from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head
 from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import ModelInfo
 from napari_sdmae.worker.protocol.base import Request
@@ -66,7 +68,7 @@ class ReconstructRequest(Request[ReconstructResult]):
 
     model: str
     image: RGB
-    mask_ratio: float = 0.6
+    mask_ratio: float = MASK_RATIO
     seed: int = 0
     device: Device = "auto"
 

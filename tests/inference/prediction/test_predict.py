@@ -6,7 +6,6 @@ import json
 import pickle
 import runpy
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +16,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from seeing_heads import TILE, boxes_rule, dark_or_bright, head, nuclei_rule, seeing
 from skimage.draw import disk
 from torch import Tensor, nn
 
-from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.devices.precision import autocast, select_precision
 from napari_sdmae.inference.prediction.objects import grow, reading_order
 from napari_sdmae.inference.prediction.predict import predict, predict_file
 from napari_sdmae.inference.prediction.rescale import at_scale, linear, nearest
 from napari_sdmae.io.checkpoints.head_folder import save_head
-from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.images.blocks import empty, spans
 from napari_sdmae.io.images.field import FieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part
@@ -37,47 +35,10 @@ from napari_sdmae.io.memory import TooLarge
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.models.heads.head_model import Finetuned
 from napari_sdmae.models.heads.sliding_window import starts
-from napari_sdmae.training.finetuning.evaluate import predict_boxes
+from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker.protocol import MeasureRequest, SegmentRequest, WorkerError, handle
 
 RGB = NDArray[np.uint8]
-TILE = 64
-
-
-def head(task: str, classes: int = 1, decoder: str = "linear") -> Finetuned:
-    """A small head with random weights for tiles of 64 px at 0.5 µm/px."""
-    first = 0 if task in ("segmentation", "classification") else 1
-    encoder = {"width": 48, "depth": 2, "heads": 3, "tile_size": TILE}
-    settings = {"decoder": decoder, "width": 16, "smallest": 2.0}
-    config = FinetuneConfig(task=task, data="x", encoder=encoder, mpp=0.5, head=settings)
-    return new_head(config, make_classes([f"kind {number}" for number in range(classes)], first)).eval()
-
-
-class Seeing(nn.Module):
-    """Stands where a trained head is: says what a rule reads from the brightness of the pixels, 0 black to 1 white."""
-
-    def __init__(self, model: Finetuned, rule: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self._rule, self._mean, self._std = rule, model.mean, model.std
-
-    def forward(self, _encoder: nn.Module, images: Tensor, _targets: object = None) -> object:
-        return self._rule((images * self._std + self._mean).mean(1, keepdim=True))
-
-
-def seeing(model: Finetuned, rule: Callable[[Tensor], object]) -> Finetuned:
-    model.head = Seeing(model, rule)
-    return model
-
-
-def dark_or_bright(bright: Tensor) -> tuple[Tensor, None]:
-    """Class 0 where it is bright, class 1 where it is dark."""
-    return torch.cat([20 * (bright - 0.5), 20 * (0.5 - bright)], 1), None
-
-
-def nuclei_rule(bright: Tensor) -> tuple[Tensor, None]:
-    """Dark is inside; the darker the farther from the edge, as :func:`discs` are painted."""
-    depth = ((0.6 - bright) / 0.6).clamp(0, 1)
-    return torch.cat([(0.62 - bright) * 60, torch.logit(depth, 1e-4)], 1), None
 
 
 def discs(size: int, centres: list[tuple[float, float, float]]) -> tuple[RGB, NDArray[np.int32]]:
@@ -122,7 +83,7 @@ def test_classes_lie_on_the_pixels_of_the_picture(mpp: float | None) -> None:
     edge = ndimage.binary_dilation(truth, iterations=2) & ~ndimage.binary_erosion(truth, iterations=2)
     assert not wrong[~edge].any()
     assert found.seen_mpp == (None if mpp is None else pytest.approx(0.5, rel=0.01))
-    assert len(found.warnings) == (mpp is None)
+    assert len(found.warnings) == (mpp in (None, 1.0))  # enlarged twice it lacks detail
 
 
 def test_half_pixels_at_double_scale_are_placed_exactly() -> None:
@@ -335,17 +296,6 @@ def test_tiles_are_classified_where_they_lie(tissue_or_glass: Finetuned, tissue:
     assert (finer.labels.shape, finer.step) == ((4, 8), 2 * TILE)
 
 
-def boxes_rule(bright: Tensor) -> list[dict[str, Tensor]]:
-    """Return a box around each dark thing in a window."""
-    answers = []
-    for one in bright[:, 0]:
-        places = ndimage.find_objects(ndimage.label((one < 0.3).numpy())[0])
-        edges = [(part[1].start, part[0].start, part[1].stop, part[0].stop) for part in places]
-        boxes = torch.tensor(edges, dtype=torch.float32).reshape(-1, 4)
-        answers.append({"boxes": boxes, "labels": torch.full((len(boxes),), 1), "scores": torch.full((len(boxes),), 0.9)})
-    return answers
-
-
 @pytest.mark.parametrize("mpp", [0.5, 0.25])
 def test_boxes_are_found_once_across_windows(mpp: float) -> None:
     random = np.random.default_rng(3)
@@ -371,7 +321,7 @@ def test_boxes_are_found_once_across_windows(mpp: float) -> None:
     np.testing.assert_allclose(labels.measurements["probability"], 0.9)
 
 
-def test_boxes_of_what_is_only_reflected_are_none_and_a_head_is_tested_as_it_is_used() -> None:
+def test_boxes_of_what_is_only_reflected_are_none() -> None:
     """A picture of 50 rows is reflected up to 64: the mirror image of what lies near its border is no object."""
     picture = np.full((50, 150, 3), 240, np.uint8)
     picture[41:48, 20:30] = picture[10:24, 70:80] = picture[30:50, 130:140] = 10
@@ -379,10 +329,6 @@ def test_boxes_of_what_is_only_reflected_are_none_and_a_head_is_tested_as_it_is_
     boxes = predict(model, picture, mpp=0.5).boxes
     edges = [(box.left, box.top, box.right, box.bottom) for box in boxes]
     assert edges == [(70, 10, 80, 24), (130, 30, 140, 50), (20, 41, 30, 48)]
-    measured = predict_boxes(model, picture)
-    order = np.argsort(measured.boxes[:, 1])
-    np.testing.assert_array_equal(measured.boxes[order], np.array(edges))
-    assert (measured.labels.tolist(), measured.labels.dtype) == ([1, 1, 1], np.int64)
 
 
 def test_a_file_is_predicted_as_its_pixels(skin: RGB, tmp_path: Path) -> None:
@@ -423,8 +369,14 @@ def test_what_cannot_be_predicted_says_why() -> None:
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, region=(50, 50, 60, 60))
     with pytest.raises(ValueError, match="step 0"):
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, step=0)
-    far = predict(model, np.zeros((64, 64, 3), np.uint8), mpp=5.0)
-    assert "much more or less detail" in far.warnings[0]
+
+
+@pytest.mark.parametrize(("mpp", "told"), [(0.02, False), (0.5, False), (0.75, False), (0.76, True), (5.0, True)])
+def test_only_what_is_enlarged_much_lacks_detail(mpp: float, told: bool) -> None:
+    """A picture is brought to the scale of the head, 0.5 µm/px: reduced it shows what training showed, enlarged it is blurred."""
+    _, notes = at_scale(ArrayPicture(np.zeros((600, 600, 3), np.uint8), mpp), 0.5, 16)
+    assert notes == (scale_notes(0.5, mpp) if told else [])
+    assert bool(notes) == told
 
 
 def test_windows_of_blocks_are_those_of_the_whole() -> None:

@@ -1,6 +1,5 @@
 """The form of fine-tuning keeps every setting, leaves out what has no effect, and its command means what it shows."""
 
-import itertools
 import sys
 from pathlib import Path
 from typing import get_args
@@ -8,16 +7,16 @@ from typing import get_args
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_sdmae.cli.common import head_settings
 from napari_sdmae.cli.finetune import settings
 from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
-from napari_sdmae.widgets.finetune.effects import without_effect
+from napari_sdmae.config.relevance import without_effect
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage, presets_for
 from napari_sdmae.widgets.forms.form_fields import fields_of
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
 from napari_sdmae.widgets.runs.job import finetune_command
+from napari_sdmae.widgets.runs.readiness import reason_not_to_start
 from napari_sdmae.widgets.worker_client import QueryWorker
 
 pytestmark = pytest.mark.gui
@@ -95,24 +94,6 @@ def test_blocks_are_whole_numbers_with_commas(form):
         config_of(form)
 
 
-def test_the_form_leaves_out_exactly_what_the_command_line_refuses():
-    """The rules are written twice, as neighbours may not import each other: once as names, once as sentences."""
-    names = [field.key for field in fields_of(FinetuneConfig) if field.key not in ELSEWHERE]
-    trains, classifiers, decoders = ("full", "frozen", "partial"), ("mean", "linear_probe", "knn"), ("linear", "upernet")
-    cases = itertools.product(get_args(Task), (SCRATCH, "model"), trains, classifiers, decoders)
-    for task, model, train, classifier, decoder in cases:
-        if model == SCRATCH and train != "full":
-            continue
-        groups = {"encoder": {"train": train}, "head": {"classifier": classifier, "decoder": decoder}}
-        config = FinetuneConfig.model_validate({"task": task, "data": "x", "model": model} | groups)
-        flags = ["--" + name.replace("_", "-") for name in names]
-        refused = {line.split()[0][2:].replace("-", "_") for line in head_settings.without_effect(config, flags)}
-        left_out = without_effect(task, model, config.model_dump())
-        if model == SCRATCH or (task == "classification" and classifier != "mean"):
-            refused |= {"encoder.train"}  # can only be what it is
-        assert left_out == refused, (task, model, train, classifier, decoder)
-
-
 @pytest.mark.parametrize("task", get_args(Task))
 def test_each_task_has_its_words_its_presets_and_its_settings(page, task):
     page.choose_task(task)
@@ -182,4 +163,4 @@ def test_from_scratch_all_is_trained_whatever_a_preset_says(page, tmp_path, mode
     assert page.config.encoder.train == "frozen"
     assert not page.form.editors["encoder.architecture"].isVisible()
     page.model.choose(tmp_path / "nothing")
-    assert "no model at" in page.reason_not_to_start()
+    assert "no model at" in reason_not_to_start(page.situation())

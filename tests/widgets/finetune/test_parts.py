@@ -19,11 +19,12 @@ from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix, row_shares
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
 from napari_sdmae.widgets.finetune.plot import FinetunePlot, best_epoch, selecting_metric, with_validation
 from napari_sdmae.widgets.finetune.preflight import amounts, summary
-from napari_sdmae.widgets.finetune.readiness import FoundLabels, LabelledSituation, reason_not_to_start
+from napari_sdmae.widgets.finetune.readiness import FoundLabels, LabelledSituation
 from napari_sdmae.widgets.finetune.report import live_rows, read_report, report_of
 from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
 from napari_sdmae.widgets.runs.new_run_page import RunPage
 from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
+from napari_sdmae.widgets.runs.readiness import reason_not_to_start
 
 pytestmark = pytest.mark.gui
 CLASSES = [{"value": 0, "name": "benign", "colour": [10, 20, 30]}, {"value": 1, "name": "tumour", "colour": [230, 75, 53]}]

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from napari_sdmae.widgets.pretrain.readiness import Found, Situation, reason_not_to_start
+from napari_sdmae.widgets.pretrain.readiness import Found, ImagesSituation
+from napari_sdmae.widgets.runs.readiness import reason_not_to_start
 
 
 @pytest.fixture
-def ready(tmp_path) -> Situation:
-    return Situation(source=tmp_path, found=Found(images=10, unusable=1, tiles=200), output=tmp_path / "runs")
+def ready(tmp_path) -> ImagesSituation:
+    return ImagesSituation(source=tmp_path, found=Found(images=10, unusable=1, tiles=200), output=tmp_path / "runs")
 
 
 def test_no_reason_when_all_is_well(ready):

@@ -1,0 +1,32 @@
+"""One rule of when a model sees another scale than its own."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from napari_sdmae import notices
+from napari_sdmae.notices import scale_notes
+
+
+@pytest.mark.parametrize("shown", [0.25, 0.5, 0.75, None])
+def test_within_what_crops_show_nothing_is_said(shown: float | None) -> None:
+    assert scale_notes(0.5, shown) == []
+    assert scale_notes(None, shown) == []
+
+
+@pytest.mark.parametrize(("shown", "how"), [(0.249, "much finer"), (0.751, "much coarser"), (4.0, "much coarser")])
+def test_outside_it_is_said_which_way(shown: float, how: str) -> None:
+    (note,) = scale_notes(0.5, shown)
+    assert how in note
+    assert "trained at 0.5 µm/px" in note
+
+
+def test_no_other_words_say_that_this_is_no_medical_device() -> None:
+    """Twelve wordings stood in as many files; people should meet one."""
+    others = re.compile(r"medical device|for research|research use|research and teaching|eye of a pathologist", re.IGNORECASE)
+    package = Path(notices.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if others.search(path.read_text(encoding="utf-8"))]
+    assert found == ["notices.py"]
+    for said in (notices.RESEARCH, notices.ATTENTION, notices.RECONSTRUCTION, notices.SCRIBBLES, notices.PREDICTION):
+        assert said.count(notices.NO_DEVICE) == 1
