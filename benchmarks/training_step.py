@@ -27,7 +27,7 @@ from napari_sdmae.io.images.read import read_image
 from napari_sdmae.losses.sdmae import SDMAELoss
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.models.masking import masked_count, random_mask
+from napari_sdmae.models.masking import num_masked, random_mask
 from napari_sdmae.training.loop.optim import build_optimizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
@@ -49,7 +49,7 @@ def ours(config: ModelConfig, images: torch.Tensor, mask: torch.Tensor, precisio
     set_attention(model, explicit=explicit)
     loss = SDMAELoss(LossConfig.paper(), config.head_outputs).to(images.device)
     optimizer = build_optimizer(model, OptimizerConfig())
-    masked = masked_count(0.6, mask.shape[1])
+    masked = num_masked(0.6, mask.shape[1])
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

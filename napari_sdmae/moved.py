@@ -1,15 +1,16 @@
-"""Where modules that users may import have moved since version 0.1: their old names work, with a DeprecationWarning."""
+"""Modules that users may import have moved, and errors were renamed: the old names work, with a DeprecationWarning."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "finetune_config": "config.finetune",
@@ -48,6 +49,18 @@ class _Forwarder(MetaPathFinder, Loader):
         new = f"napari_sdmae.{MOVED[module.__name__.removeprefix('napari_sdmae.')]}"
         warnings.warn(f"{module.__name__} is now {new}", DeprecationWarning, stacklevel=2)
         sys.modules[module.__name__] = import_module(new)
+
+
+def renamed(module: str, **names: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of `module`, which gives what had one of the old `names` by its new one, with a warning."""
+
+    def lookup(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} is now {names[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return lookup
 
 
 def forward() -> None:

@@ -42,6 +42,35 @@ for old, new in {MOVED!r}.items():
     assert done.returncode == 0, done.stderr
 
 
+RENAMED = {
+    "io.images": {"UnusableImage": "InvalidImageError"},
+    "io.images.read": {"UnusableImage": "InvalidImageError"},
+    "io.images.field": {"FieldError": "InvalidFieldError"},
+    "io.memory": {"TooLarge": "TooLargeError"},
+    "io.labels": {"UnusableLabels": "InvalidLabelsError"},
+    "io.labels.errors": {"UnusableLabels": "InvalidLabelsError"},
+    "io.labels.registry": {"UnusableLabels": "InvalidLabelsError"},
+    "models": {"masked_count": "num_masked"},
+    "models.masking": {"masked_count": "num_masked", "count_masked": "num_masked_in"},
+    "models.heads.head_model": {"Finetuned": "HeadModel"},
+    "runs.folder": {"TakenOver": "TakenOverError"},
+    "training.loop.checkpoints": {"DamagedCheckpoint": "CorruptCheckpointError"},
+    "training.loop.engine": {"OutOfMemory": "OutOfMemoryError"},
+    "training.loop.loop": {"Diverged": "DivergedError"},
+    "worker.protocol": {"QueryError": "WorkerError"},
+}
+
+
+@pytest.mark.parametrize("module", RENAMED)
+def test_old_names_in_modules_are_the_new_ones_and_warn(module):
+    loaded = import_module(f"napari_sdmae.{module}")
+    for old, new in RENAMED[module].items():
+        with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
+            assert getattr(loaded, old) is getattr(loaded, new)
+    with pytest.raises(AttributeError, match="nothing"):
+        loaded.nothing  # noqa: B018
+
+
 def test_what_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         import_module("napari_sdmae.nothing")

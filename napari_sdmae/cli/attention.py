@@ -13,7 +13,6 @@ from PIL import Image
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
 from napari_sdmae.cli.common.output import (
-    Refused,
     check_outputs,
     check_scale,
     common_parser,
@@ -23,6 +22,7 @@ from napari_sdmae.cli.common.output import (
     save_png,
     save_tiff,
 )
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.attention import METHODS, TAKE_PATCH
 from napari_sdmae.inference.attention.result import AttentionResult
@@ -129,7 +129,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse a scale that is none, and a query that would change nothing."""
     check_scale(arguments.mpp)
     if arguments.query is not None and arguments.method not in TAKE_PATCH:
-        raise Refused(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")
+        raise UsageError(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")
 
 
 def _name(arguments: argparse.Namespace, depth: int) -> str:

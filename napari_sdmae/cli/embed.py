@@ -9,11 +9,11 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, Unwritable, for_each, gather
+from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, UnwritableError, for_each, gather
 from napari_sdmae.cli.common.models import named_or_default, split_inputs
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import MODEL_HELP, Refused, check_outputs, check_scale
-from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.output import MODEL_HELP, check_outputs, check_scale
+from napari_sdmae.cli.common.parser import UsageError, explain
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         return _complain(error, UNUSABLE_DATA)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         return _complain(error, 2)
-    except (OSError, RuntimeError, Unwritable) as error:
+    except (OSError, RuntimeError, UnwritableError) as error:
         return _complain(error, 1)
 
 
@@ -118,23 +118,23 @@ class Job:
             try:
                 self._writer.add(str(one.path), picture.mpp, some)
             except OSError as error:
-                raise Unwritable(f"{self._arguments.output}: {error.strerror}") from error
+                raise UnwritableError(f"{self._arguments.output}: {error.strerror}") from error
             self.count += len(some.features)
         tell(PROG, one.path, picture.notes)
         yield from ()
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raise `Refused` for what cannot be done, before anything is."""
+    """Raise `UsageError` for what cannot be done, before anything is."""
     from napari_sdmae.inference.embedding.files import check_end
 
     check_scale(arguments.mpp)
     check_end(arguments.output)
     which_of(arguments)
     if not 0 <= arguments.tissue <= 1:
-        raise Refused(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
+        raise UsageError(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
     if arguments.batch < 1:
-        raise Refused(f"--batch {arguments.batch}: expected 1 or more")
+        raise UsageError(f"--batch {arguments.batch}: expected 1 or more")
     check_outputs(arguments.output.parent, [arguments.output.name], arguments.overwrite)
 
 

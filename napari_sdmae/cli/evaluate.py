@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, guarded, save_json
+from napari_sdmae.cli.common.output import check_outputs, check_scale, guarded, save_json
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.atomic import make_folder
@@ -93,13 +94,13 @@ def _chosen(labelled: LabelledSet, part: str) -> tuple[LabelledImage, ...]:
 
     Raises
     ------
-    Refused
+    UsageError
         If there are none.
     """
     images = labelled.images if part == "all" else tuple(image for image in labelled.images if image.part == part)
     if not images:
         there = ", ".join(sorted({image.part for image in labelled.images}))
-        raise Refused(f"there are no {part} images; there are: {there}")
+        raise UsageError(f"there are no {part} images; there are: {there}")
     return images
 
 

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_sdmae.cli.common.options import add_overwrite
-from napari_sdmae.cli.common.output import Refused, check_scale, guarded
+from napari_sdmae.cli.common.output import check_scale, guarded
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.humanize import slug
 from napari_sdmae.io.atomic import clear_leftovers
 
@@ -65,7 +66,7 @@ def _write(arguments: argparse.Namespace) -> list[Path]:
     outputs = {name: [_named(path, name) for path in arguments.output] for name in pictures}
     _refuse_there(arguments, [path for paths in outputs.values() for path in paths])
     if len({path for paths in outputs.values() for path in paths}) < len(pictures) * len(arguments.output):
-        raise Refused("pictures of one name in it: give --image with the folders of the picture")
+        raise UsageError("pictures of one name in it: give --image with the folders of the picture")
     return [written for name, paths in outputs.items() for written in _write_one(arguments, paths, name)]
 
 
@@ -86,7 +87,7 @@ def _refuse_there(arguments: argparse.Namespace, outputs: list[Path]) -> None:
     for folder in {path.parent for path in outputs}:
         clear_leftovers(folder)  # moves what a call that was killed had finished
     if there := [str(path) for path in outputs if path.is_file() and not arguments.overwrite]:
-        raise Refused(f"{', '.join(there)} already there: give --overwrite or another --output")
+        raise UsageError(f"{', '.join(there)} already there: give --overwrite or another --output")
     for path in outputs:
         check_target(path, format_of(path, arguments.format))
 
@@ -110,11 +111,11 @@ def _write_one(arguments: argparse.Namespace, outputs: list[Path], picture: str 
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.shape is not None and min(arguments.shape) < 1:
-        raise Refused(f"--shape {arguments.shape[0]} {arguments.shape[1]}: expected rows and columns, each 1 or more")
+        raise UsageError(f"--shape {arguments.shape[0]} {arguments.shape[1]}: expected rows and columns, each 1 or more")
     if arguments.step is not None and not 0 < arguments.step < 1e6:
-        raise Refused(f"--step {arguments.step:g}: expected full-resolution pixels per label pixel, above 0")
+        raise UsageError(f"--step {arguments.step:g}: expected full-resolution pixels per label pixel, above 0")
     outputs = [path.resolve() for path in arguments.output]
     if arguments.labels.resolve() in outputs:
-        raise Refused(f"--output {arguments.labels} is the file that is read: give another name")
+        raise UsageError(f"--output {arguments.labels} is the file that is read: give another name")
     if len(set(outputs)) < len(outputs):
-        raise Refused("--output names one file twice")
+        raise UsageError("--output names one file twice")

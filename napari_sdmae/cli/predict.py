@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from napari_sdmae.cli.common.finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
 from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, for_each, gather
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import Refused, check_outputs, check_scale, save_json, save_png
+from napari_sdmae.cli.common.output import check_outputs, check_scale, save_json, save_png
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.cli.common.prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
@@ -35,7 +36,7 @@ ENDS = {
     "csv": "measurements.csv",
 }
 """What is written in each format: ``IMAGE-`` and this."""
-USUAL = {"segmentation": ("geojson", "csv"), "instances": ("geojson", "csv"), "classification": (), "detection": ()}
+DEFAULT_FORMATS = {"segmentation": ("geojson", "csv"), "instances": ("geojson", "csv"), "classification": (), "detection": ()}
 """Formats when none are given; besides, classification writes one table for all images, and detection COCO boxes."""
 TABLE, LAST = "classification.csv", "prediction.json"
 SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "step", "overlay", "precision")
@@ -219,20 +220,20 @@ def _prepared(arguments: argparse.Namespace) -> Job:
 
 
 def _check(arguments: argparse.Namespace, spec: HeadSpec) -> None:
-    """Raise `Refused` for options that would have no effect, or are out of bounds."""
+    """Raise `UsageError` for options that would have no effect, or are out of bounds."""
     if arguments.probabilities and spec.task in ("classification", "detection"):
-        raise Refused(f"--probabilities: a {spec.task} head writes them into its table; leave it out")
+        raise UsageError(f"--probabilities: a {spec.task} head writes them into its table; leave it out")
     for name in ("cell_expansion", "smallest"):
         if getattr(arguments, name) and spec.task != "instances":
-            raise Refused(f"--{name.replace('_', '-')}: a {spec.task} head finds no nuclei; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')}: a {spec.task} head finds no nuclei; leave it out")
     if arguments.cell_expansion < 0 or (arguments.smallest or 0) < 0:
-        raise Refused("--cell-expansion and --smallest: expected 0 or more")
+        raise UsageError("--cell-expansion and --smallest: expected 0 or more")
     if arguments.step < 1 or arguments.batch < 1:
-        raise Refused(f"--step {arguments.step} --batch {arguments.batch}: expected 1 or more")
+        raise UsageError(f"--step {arguments.step} --batch {arguments.batch}: expected 1 or more")
 
 
 def _formats(arguments: argparse.Namespace, spec: HeadSpec) -> tuple[str, ...]:
-    return USUAL[spec.task] if arguments.format is None else tuple(dict.fromkeys(arguments.format))
+    return DEFAULT_FORMATS[spec.task] if arguments.format is None else tuple(dict.fromkeys(arguments.format))
 
 
 def _ends(arguments: argparse.Namespace, spec: HeadSpec) -> list[str]:
@@ -273,16 +274,16 @@ def _finished(arguments: argparse.Namespace, spec: HeadSpec, recipes: dict[str, 
 
 
 def _check_table(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Input], told: dict[str, dict[str, Any]]) -> None:
-    """Raise `Refused` if nothing is left to do, or the table there is not that of the images finished before."""
+    """Raise `UsageError` if nothing is left to do, or the table there is not that of the images finished before."""
     table, rows = arguments.output / TABLE, _rows(inputs, told)
     wanted = spec.task == "classification"
     if wanted:
         check_free(table, True)
     if wanted and table.exists() and not arguments.overwrite and (not rows or table.read_bytes() != table_of(rows)):
-        raise Refused(f"{TABLE} already in {arguments.output}: give --overwrite or another --output")
+        raise UsageError(f"{TABLE} already in {arguments.output}: give --overwrite or another --output")
     if len(told) == len(inputs) and (table.exists() or not wanted):
         what = "the image was" if len(inputs) == 1 else f"all {len(inputs)} images were"
-        raise Refused(f"{what} finished before in {arguments.output}: give --overwrite to do it anew, or another --output")
+        raise UsageError(f"{what} finished before in {arguments.output}: give --overwrite to do it anew, or another --output")
 
 
 def _rows(inputs: list[Input], told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

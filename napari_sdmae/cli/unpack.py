@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from napari_sdmae.cli.common.output import Refused, guarded
+from napari_sdmae.cli.common.output import guarded
+from napari_sdmae.cli.common.parser import UsageError
 
 PROG = "sdmae unpack"
 DESCRIPTION = (
@@ -37,5 +38,5 @@ def _unpack(source: Path, output: Path) -> list[Path]:
             if tenth != before:
                 print(f"{progress.message}: {progress.done:,} of {progress.total:,}", file=sys.stderr, flush=True)
     except FileExistsError as error:
-        raise Refused(str(error)) from None
+        raise UsageError(str(error)) from None
     return [output]

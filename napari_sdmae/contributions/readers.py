@@ -15,7 +15,7 @@ from pathlib import Path
 
 from napari_sdmae.io.labels.geojson.features import Shape
 from napari_sdmae.io.labels.geojson.read import OBJECTS, labels_of_shapes, shapes_in_source
-from napari_sdmae.io.labels.registry import FORMATS, UnusableLabels, import_labels
+from napari_sdmae.io.labels.registry import FORMATS, InvalidLabelsError, import_labels
 from napari_sdmae.layers.base import LayerData
 from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.layers.previews import preview_layers
@@ -91,12 +91,12 @@ def read_folder(folder: Path) -> list[LayerData]:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If there are none, or one of them is damaged.
     """
     files = labels_at(folder)
     if not files:
-        raise UnusableLabels(
+        raise InvalidLabelsError(
             f"{folder}: no labels in this folder. Expected an OME-Zarr, or files called *.geojson, *labels.ome.tif or "
             "*.classes.json (with their PNG)."
         )
@@ -129,8 +129,8 @@ def read_geojson_layers(path: Paths) -> list[LayerData]:
 def _geojson_layers(file: Path) -> list[LayerData]:
     try:
         contents = shapes_in_source(file)
-    except UnusableLabels as error:
-        raise UnusableLabels(f"{file}: {error}") from None
+    except InvalidLabelsError as error:
+        raise InvalidLabelsError(f"{file}: {error}") from None
     ours = contents.description is not None
     outlines = [] if ours else [one for one in contents.shapes if _is_outline(one)]
     others = contents.shapes if ours else [one for one in contents.shapes if not _is_outline(one)]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.listing import DataError, Listing, SourceFile, TileCacheError, last, list_file, walk_folder
 from napari_sdmae.humanize import size
-from napari_sdmae.io.images.read import IMAGE_SUFFIXES, Header, UnusableImage, read_header
+from napari_sdmae.io.images.read import IMAGE_SUFFIXES, Header, InvalidImageError, read_header
 from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 
@@ -125,7 +125,7 @@ def read_headers(files: list[SourceFile], which: Which = ANY) -> Iterator[Readab
     for file in files:
         try:
             yield ReadableImage(file, read_header(file.path, which))
-        except UnusableImage as error:
+        except InvalidImageError as error:
             yield file, str(error)
 
 

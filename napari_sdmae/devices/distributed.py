@@ -14,12 +14,12 @@ def distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def own_rank() -> int:
+def rank() -> int:
     """Return the number of this process, 0 when it is alone."""
     return dist.get_rank() if distributed() else 0
 
 
-def of_all_ranks(values: Tensor, dim: int = 0) -> Tensor:
+def all_gather_with_grad(values: Tensor, dim: int = 0) -> Tensor:
     """Return `values` of all processes in the order of their ranks, joined along `dim`; gradients flow to all of them."""
     return torch.cat(_Gathered.apply(values).unbind(), dim) if distributed() else values
 

@@ -12,7 +12,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.batches.augment import augment, draw_augmentation
 from napari_sdmae.data.image_folder import DataError, SourceFile, find_images, read_headers, survey, which
 from napari_sdmae.data.tiles.grid import cut
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.models import random_mask
 from napari_sdmae.models.reconstruction import MASKED_GREY
 from napari_sdmae.rng import MASK, permutation, uniforms
@@ -97,5 +97,5 @@ def _tiles_of(image: SourceFile, edge: int, config: PretrainConfig) -> NDArray[n
     """Return all tiles of an image, none if it cannot be used: the inspection says why."""
     try:
         return np.concatenate([tiles for tiles, _ in cut(image.path, edge, config.tiles)])
-    except UnusableImage:
+    except InvalidImageError:
         return np.zeros((0, edge, edge, 3), np.uint8)

@@ -26,7 +26,7 @@ from skimage.measure import label as connected
 from skimage.measure import regionprops_table
 
 from napari_sdmae.io.images.blocks import strips
-from napari_sdmae.io.images.field import RGB, FieldError
+from napari_sdmae.io.images.field import RGB, InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, Picture
 from napari_sdmae.labels.label_map import LabelMap
 
@@ -65,7 +65,7 @@ def measure(label_map: LabelMap, image: RGB | Picture | None = None) -> LabelMap
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the image does not cover the labels.
     """
     maps = [label_map.labels, *([] if label_map.nuclei is None else [label_map.nuclei])]
@@ -118,11 +118,11 @@ def _strip(picture: Picture, rows: slice, label_map: LabelMap) -> RGB:
 
 
 def _check(picture: Picture, label_map: LabelMap) -> None:
-    """Raise FieldError if the picture does not cover the labels."""
+    """Raise InvalidFieldError if the picture does not cover the labels."""
     shape, size = label_map.labels.shape, (picture.height, picture.width)
     wanted = tuple(edge * label_map.step for edge in shape)
     if size != shape and any(abs(got - edge) > label_map.step for got, edge in zip(size, wanted, strict=True)):
-        raise FieldError(
+        raise InvalidFieldError(
             f"got an image of {size[0]} x {size[1]} px for labels of {shape[0]} x {shape[1]} px, one for {label_map.step:g} px; "
             f"expected the pixels of the same place, {wanted[0]:g} x {wanted[1]:g} px"
         )

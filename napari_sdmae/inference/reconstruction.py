@@ -83,7 +83,7 @@ def reconstruct(
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the field is smaller than one patch.
     ValueError
         If the ratio hides no patch or all, the seed is out of bounds, or the model is an encoder without decoder.

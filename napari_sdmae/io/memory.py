@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from napari_sdmae.humanize import size
+from napari_sdmae.moved import renamed
 
 SHARE = 0.8
 """Share of the available memory that one step may take: the rest is left to the system and to what was not counted."""
@@ -19,7 +20,7 @@ _LIMITS = (
 """Where Linux states the limit of a container or a cluster job, and what of it is used (cgroups, version 2 and 1)."""
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """More memory would be needed than there is; the message says how much, and what to do."""
 
 
@@ -29,7 +30,7 @@ def available_memory() -> int:
 
 
 def check_memory(needed: int, what: str, advice: str) -> None:
-    """Raise `TooLarge` if `needed` bytes are more than may be taken.
+    """Raise `TooLargeError` if `needed` bytes are more than may be taken.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def check_memory(needed: int, what: str, advice: str) -> None:
         return
     usable = int(available_memory() * SHARE)
     if needed > usable:
-        raise TooLarge(f"{what} needs about {size(needed)} of memory, {size(usable)} can be used: {advice}")
+        raise TooLargeError(f"{what} needs about {size(needed)} of memory, {size(usable)} can be used: {advice}")
 
 
 def read_whole(path: Path) -> bytes:
@@ -50,7 +51,7 @@ def read_whole(path: Path) -> bytes:
 
     Raises
     ------
-    TooLarge
+    TooLargeError
         If it does not; a file of gigabytes may be a few bytes on the disk.
     OSError
         If it cannot be read.
@@ -66,3 +67,6 @@ def _left(files: tuple[str, str]) -> int | None:
     except (OSError, ValueError):  # no such file, or the word "max"
         return None
     return max(limit - used, 0)
+
+
+__getattr__ = renamed(__name__, TooLarge="TooLargeError")

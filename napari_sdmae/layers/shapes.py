@@ -103,7 +103,7 @@ def shapes_label_map(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If no shape encloses an area, and no shape of the source is given.
     """
     shapes, _ = drawn(data, attributes)

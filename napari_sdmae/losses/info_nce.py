@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sdmae.devices.distributed import of_all_ranks, own_rank
+from napari_sdmae.devices.distributed import all_gather_with_grad, rank
 
 
-def contrast(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:
+def info_nce(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Return how badly each student finds its teacher among all, and each teacher its student.
 
     Parameters
@@ -36,8 +36,8 @@ def contrast(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tens
     seen = student.reshape(2, -1, student.shape[-1])
     meant = teacher.reshape(2, -1, teacher.shape[-1]).flip(0)
     rows = seen.shape[1]
-    teachers, students = of_all_ranks(meant, dim=1), of_all_ranks(seen, dim=1)
-    own = (own_rank() * rows + torch.arange(rows, device=seen.device)).repeat(2)
+    teachers, students = all_gather_with_grad(meant, dim=1), all_gather_with_grad(seen, dim=1)
+    own = (rank() * rows + torch.arange(rows, device=seen.device)).repeat(2)
     forwards = (seen @ teachers.mT / temperature).flatten(0, 1)
     backwards = (meant @ students.mT / temperature).flatten(0, 1)
     loss = (F.cross_entropy(forwards, own) + F.cross_entropy(backwards, own)) / 2

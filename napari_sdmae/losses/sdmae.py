@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from napari_sdmae.config.pretrain import HEADS, IMAGENET_MEAN, IMAGENET_STD, LossConfig
 from napari_sdmae.devices.distributed import distributed
 from napari_sdmae.losses.collapse import code_measures
-from napari_sdmae.losses.info_nce import contrast
+from napari_sdmae.losses.info_nce import info_nce
 from napari_sdmae.losses.sinkhorn import sinkhorn
 from napari_sdmae.models.patches import gather_tokens, normalise_patches, patchify, split_channels, split_mask
 
@@ -53,7 +53,7 @@ class SDMAELosses(NamedTuple):
         Detached: ``p`` always; with heads ``cross_entropy``, ``teacher_entropy``, ``mutual_information`` = H(mean teacher) -
         mean H(teacher) in nats over this batch, and ``codes_in_use`` = distinct arg-max codes. Regression distances have no
         codes and report ``feature_spread`` instead: the standard deviation of the student's prediction over tokens. The
-        contrast reports the measures of :func:`~napari_sdmae.losses.info_nce.contrast`; where tiles and patches are compared,
+        contrast reports the measures of :func:`~napari_sdmae.losses.info_nce.info_nce`; where tiles and patches are compared,
         those of patches have ``patch_`` before the name.
     """
 
@@ -103,7 +103,7 @@ class SDMAELoss(nn.Module):
         ----------
         output
             The model's output for `images` and `mask`; with ``target="token"`` computed with ``per_token=True``, for the contrast
-            with ``compared`` patches.
+            with ``pair_indices`` patches.
         images
             The normalised images given to the model, (B, 3, H, W); with two views all first ones before all second ones.
         mask
@@ -176,7 +176,7 @@ class SDMAELoss(nn.Module):
         parts = {"image": {"": tile}, "token": {"": patches}, "both": {"": tile, "patch_": patches}}[self.config.target]
         losses, measures = [], dict[str, Tensor]()
         for name, rows in parts.items():
-            loss, found = contrast(student[:, rows], teacher[:, rows], self.config.student_temperature)
+            loss, found = info_nce(student[:, rows], teacher[:, rows], self.config.student_temperature)
             losses.append(loss)
             measures |= {name + measure: value for measure, value in found.items()}
         return torch.stack(losses).mean(), measures

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sdmae.devices.distributed import of_all_ranks
+from napari_sdmae.devices.distributed import all_gather_with_grad
 
 SINKHORN_ITERATIONS = 3
 
@@ -39,4 +39,4 @@ def sinkhorn(logits: Tensor, iterations: int = SINKHORN_ITERATIONS) -> Tensor:
 
 def _logsumexp_over_batch(log_q: Tensor) -> Tensor:
     """Return the log of the column sums of exp(log_q) over the rows of all ranks, (1, K)."""
-    return of_all_ranks(log_q.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)
+    return all_gather_with_grad(log_q.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)

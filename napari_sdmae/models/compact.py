@@ -9,7 +9,7 @@ from torch import nn
 from napari_sdmae.models.sdmae import SDMAE
 
 
-class LeftOut(nn.Module):
+class MissingHead(nn.Module):
     """Stands where a head was, without weights."""
 
     def forward(self, *_: Any) -> NoReturn:
@@ -28,11 +28,11 @@ class LeftOut(nn.Module):
 
 def has_heads(model: SDMAE) -> bool:
     """Return whether the heads of self-distillation are there."""
-    return not isinstance(model.student_head, LeftOut)
+    return not isinstance(model.student_head, MissingHead)
 
 
-def leave_out_heads(model: SDMAE) -> None:
+def strip_heads(model: SDMAE) -> None:
     """Take the heads of self-distillation away."""
-    model.student_head = LeftOut()
+    model.student_head = MissingHead()
     if model.teacher_head is not None:
-        model.teacher_head = LeftOut()
+        model.teacher_head = MissingHead()

@@ -141,7 +141,7 @@ def set_attention(model: nn.Module, explicit: bool) -> None:
             module.fused_attn = not explicit
 
 
-def hold_key_bias(model: nn.Module) -> None:
+def freeze_key_bias(model: nn.Module) -> None:
     """Keep the key part of every attention bias as it is (0 from the start): give it no gradient.
 
     A shift of all keys changes no attention weight, so its gradient is 0 up to rounding, but AdamW would turn that

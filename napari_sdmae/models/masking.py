@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_sdmae.moved import renamed
 
-def masked_count(ratio: float, patches: int) -> int:
+
+def num_masked(ratio: float, patches: int) -> int:
     """Return floor(ratio · patches) of the ratio as written: 0.29 of 100 is 29, although ``int(0.29 * 100)`` is 28.
 
     Raises
@@ -41,13 +43,13 @@ def random_mask(uniforms: NDArray[np.float64], ratio: float) -> NDArray[np.bool_
     ndarray
         bool, (B, L), True = masked; the same number in every row.
     """
-    count = masked_count(ratio, uniforms.shape[1])
+    count = num_masked(ratio, uniforms.shape[1])
     mask = np.zeros(uniforms.shape, bool)
     np.put_along_axis(mask, np.argsort(uniforms, axis=1, kind="stable")[:, :count], True, axis=1)
     return mask
 
 
-def count_masked(mask: Tensor) -> int:
+def num_masked_in(mask: Tensor) -> int:
     """Return how many patches each row of `mask` (B, L) hides.
 
     Reads the mask on the host: on a GPU this waits for the device, so the training loop passes the number instead.
@@ -62,3 +64,6 @@ def count_masked(mask: Tensor) -> int:
     if least != most:
         raise ValueError(f"every image must have the same number of masked patches, got {least} to {most}")
     return most
+
+
+__getattr__ = renamed(__name__, masked_count="num_masked", count_masked="num_masked_in")

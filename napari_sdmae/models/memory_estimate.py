@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.models.masking import masked_count
+from napari_sdmae.models.masking import num_masked
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
 
 PROGRAM = 1_000_000_000
@@ -84,7 +84,7 @@ def training_memory(config: PretrainConfig, *, explicit: bool, bf16: bool, tiles
 def _tile_bytes(config: PretrainConfig, model: SDMAE, explicit: bool, narrow: int) -> int:
     """Return the bytes that one tile keeps until its backward pass."""
     shape, patches = config.model, config.model.grid**2
-    masked = masked_count(config.mask_ratio, patches)
+    masked = num_masked(config.mask_ratio, patches)
     visible, prefix = patches - masked, int(model.encoder.num_prefix_tokens)
     width, heads = int(model.encoder.embed_dim), int(model.encoder.blocks[0].attn.num_heads)
 

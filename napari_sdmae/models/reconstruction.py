@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from napari_sdmae.models.masking import count_masked
+from napari_sdmae.models.masking import num_masked_in
 from napari_sdmae.models.patches import Normalisation, patchify, restore_patches, split_mask, unpatchify
 from napari_sdmae.models.sdmae import SDMAE
 
@@ -53,7 +53,7 @@ def reconstruct_tiles(
     masked
         Number of masked patches per tile when known; see :meth:`SDMAE.forward`.
     """
-    masked = count_masked(mask) if masked is None else masked
+    masked = num_masked_in(mask) if masked is None else masked
     output = model(model.normalise(tiles), mask, masked=masked, heads=False)
     patch = model.config.patch_size
     grid = tiles.shape[1] // patch, tiles.shape[2] // patch

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.pretrain import LossConfig, ModelConfig
 from napari_sdmae.models.decoder import Decoder
-from napari_sdmae.models.encoder import build_encoder, encode_visible, hold_key_bias
-from napari_sdmae.models.masking import count_masked
+from napari_sdmae.models.encoder import build_encoder, encode_visible, freeze_key_bias
+from napari_sdmae.models.masking import num_masked_in
 from napari_sdmae.models.patches import gather_tokens, patchify, split_mask, standardise
 from napari_sdmae.models.projection import EmbeddingHead, PredictorHead, ProjectionHead
 
@@ -87,7 +87,7 @@ class SDMAE(nn.Module):
         self.register_buffer("mean", _per_channel(config.mean), persistent=False)
         self.register_buffer("std", _per_channel(config.std), persistent=False)
         self._initialise()
-        hold_key_bias(self)
+        freeze_key_bias(self)
 
     @classmethod
     def empty(cls, config: ModelConfig) -> Self:
@@ -96,7 +96,7 @@ class SDMAE(nn.Module):
             model = cls(config)
         model.to_empty(device="cpu")
         model.mean, model.std = _per_channel(config.mean), _per_channel(config.std)
-        hold_key_bias(model)  # the parameters are new
+        freeze_key_bias(model)  # the parameters are new
         return model
 
     def forward(
@@ -106,7 +106,7 @@ class SDMAE(nn.Module):
         masked: int | None = None,
         per_token: bool = False,
         heads: bool = True,
-        compared: tuple[Tensor, Tensor] | None = None,
+        pair_indices: tuple[Tensor, Tensor] | None = None,
     ) -> SDMAEOutput:
         """Encode the visible patches, decode all, and project both branches.
 
@@ -122,7 +122,7 @@ class SDMAE(nn.Module):
             Return logits of each visible patch instead of their mean.
         heads
             Compute student and teacher; not needed for reconstruction alone.
-        compared
+        pair_indices
             Raster indices (B, K) of the visible patches whose student, and (B, K) of any patches whose teacher is returned behind
             those of the mean of the visible ones: (B, 1 + K, D) each. For the contrast; K may be 0.
 
@@ -141,7 +141,7 @@ class SDMAE(nn.Module):
         decoded, reconstruction = self.forward_decoder(encoded, patches)
         if not heads:
             return SDMAEOutput(reconstruction, None, None)
-        return SDMAEOutput(reconstruction, *self.forward_heads(encoded, decoded, patches, per_token, compared))
+        return SDMAEOutput(reconstruction, *self.forward_heads(encoded, decoded, patches, per_token, pair_indices))
 
     def split(self, images: Tensor, mask: Tensor, masked: int | None = None) -> Split:
         """Return which patches of the images are visible and which are masked; parameters and errors as of :meth:`forward`."""
@@ -152,7 +152,7 @@ class SDMAE(nn.Module):
                 f"mask of shape {tuple(mask.shape)} does not fit {len(images)} images of {grid[0]} x {grid[1]} patches; "
                 f"expected {(len(images), grid[0] * grid[1])}"
             )
-        return Split(*split_mask(mask, count_masked(mask) if masked is None else masked), grid)
+        return Split(*split_mask(mask, num_masked_in(mask) if masked is None else masked), grid)
 
     def forward_encoder(self, images: Tensor, patches: Split) -> Tensor:
         """Return the encoder's tokens of the visible patches, (B, prefix + V, E); class and register tokens first."""
@@ -169,7 +169,7 @@ class SDMAE(nn.Module):
         decoded: Tensor,
         patches: Split,
         per_token: bool = False,
-        compared: tuple[Tensor, Tensor] | None = None,
+        pair_indices: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return student and teacher: what encoder and decoder make of the same visible patches.
 
@@ -185,11 +185,11 @@ class SDMAE(nn.Module):
             As of :meth:`forward`.
         """
         encoded, seen = encoded[:, self.encoder.num_prefix_tokens :], decoded[:, : patches.visible.shape[1]]
-        if compared is None:
+        if pair_indices is None:
             return self._project(encoded, seen, per_token)
         position = patches.positions
-        student = gather_tokens(encoded, position.gather(1, compared[0]))
-        teacher = gather_tokens(decoded, position.gather(1, compared[1]))
+        student = gather_tokens(encoded, position.gather(1, pair_indices[0]))
+        teacher = gather_tokens(decoded, position.gather(1, pair_indices[1]))
         with_mean = torch.cat([encoded.mean(1, True), student], 1), torch.cat([seen.mean(1, True), teacher], 1)
         return self._project(*with_mean, per_token=True)
 

@@ -13,11 +13,12 @@ from typing import Literal, cast, get_args
 
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.regular_files import IrregularFileError, kind_of, open_regular, read_regular, require_kinds
+from napari_sdmae.moved import renamed
 from napari_sdmae.runs.files import RunConfig, RunFiles
 from napari_sdmae.runs.metrics_log import MetricsReader
 from napari_sdmae.runs.ownership.authorship import place_of, works_in
 from napari_sdmae.runs.ownership.claiming import require_idle
-from napari_sdmae.runs.ownership.job_numbers import Hold, RunFolderError, TakenOver
+from napari_sdmae.runs.ownership.job_numbers import Hold, RunFolderError, TakenOverError
 from napari_sdmae.runs.ownership.leftovers import only_leftovers
 from napari_sdmae.runs.status import HEARTBEAT_S, SILENCE_S, RunStatus, State, is_alive, parse_status, restarted
 
@@ -31,7 +32,7 @@ __all__ = [
     "RunFolderError",
     "RunStatus",
     "State",
-    "TakenOver",
+    "TakenOverError",
     "is_alive",
 ]
 
@@ -115,7 +116,7 @@ class RunFolder(RunFiles):
         RunFolderError
             If a new run finds anything in the folder but a run that ended before it saved anything, if there is nothing to
             resume, if the settings are not those the run began with, or if another job works in it, or may do so.
-        TakenOver
+        TakenOverError
             If another process claims it at this moment, and was quicker.
         """
         if not resume:
@@ -160,7 +161,7 @@ class RunFolder(RunFiles):
 
         Raises
         ------
-        TakenOver
+        TakenOverError
             If another job owns it now.
         """
         if self._hold is None:
@@ -168,7 +169,7 @@ class RunFolder(RunFiles):
         if (place := self._hold.moved(self.path)) is not None:
             self._name(place)
         if self._hold.is_lost(self.path):
-            raise TakenOver(f"another process has taken over {self.path}: this one ends, and writes nothing more into it")
+            raise TakenOverError(f"another process has taken over {self.path}: this one ends, and writes nothing more into it")
 
     @property
     def number(self) -> int:
@@ -239,3 +240,6 @@ def _changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
     """Return the names of the settings that differ, nested ones by group."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     return [name for name in new if name not in old or old[name] != new[name]]
+
+
+__getattr__ = renamed(__name__, TakenOver="TakenOverError")

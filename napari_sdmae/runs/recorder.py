@@ -12,7 +12,7 @@ from typing import Any
 from napari_sdmae.io.regular_files import append_regular
 from napari_sdmae.runs.describe import describe
 from napari_sdmae.runs.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
-from napari_sdmae.runs.folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOver
+from napari_sdmae.runs.folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOverError
 from napari_sdmae.runs.ownership.authorship import place_of
 from napari_sdmae.text.printable import printable
 
@@ -31,7 +31,7 @@ def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
             recorder.write(event)
             yield event
     except Exception as error:
-        if recorder is None or isinstance(error, TakenOver):
+        if recorder is None or isinstance(error, TakenOverError):
             raise
         folder.check_owner()  # in a folder that was taken over, files go missing: that is no failure of the run
         recorder.log(traceback.format_exc())
@@ -65,7 +65,7 @@ class _Recorder:
 
         Raises
         ------
-        TakenOver
+        TakenOverError
             If the folder is another job's now; nothing is written.
         RunFolderError
             If a link, a FIFO or the like lies where the next files go.
@@ -88,13 +88,13 @@ class _Recorder:
         """End the heartbeat; events that ended without a word (the caller left its loop) count as cancelled."""
         self._closed.set()
         self._thread.join()
-        with suppress(TakenOver):
+        with suppress(TakenOverError):
             if self.status.live:
                 self.write(Ended("cancelled", self.status.step, "the program that ran it left off; it can be resumed"))
         self.folder.leave()
 
     def _beat(self) -> None:
-        with suppress(TakenOver):  # the job finds that out by itself, at its next step
+        with suppress(TakenOverError):  # the job finds that out by itself, at its next step
             while not self._closed.wait(HEARTBEAT_S):
                 self.folder.check_owner()
                 self._update({})

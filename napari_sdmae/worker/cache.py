@@ -18,7 +18,7 @@ from napari_sdmae.io.checkpoints.load import Encoder, ModelInfo, load_encoder, l
 from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import fingerprint
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 Value = TypeVar("Value")
 
@@ -56,7 +56,7 @@ class ModelCache:
         self._encoders: LRUCache[Encoder] = LRUCache(2)
         self._models: LRUCache[SDMAE] = LRUCache(1)
         self._fields: LRUCache[AttentionState] = LRUCache(4)
-        self._heads: LRUCache[Finetuned] = LRUCache(2)
+        self._heads: LRUCache[HeadModel] = LRUCache(2)
         self._windows: LRUCache[WindowTokens] = LRUCache(3)
 
     def encoder(self, info: ModelInfo, device: str) -> Encoder:
@@ -67,7 +67,7 @@ class ModelCache:
         """Return a model with its decoder."""
         return self._models.get(_key(info, device), lambda: load_model(info.folder, device))
 
-    def head(self, folder: Path, files: str, device: str) -> Finetuned:
+    def head(self, folder: Path, files: str, device: str) -> HeadModel:
         """Return a head with its encoder; `files` is the fingerprint of its files."""
         return self._heads.get((str(folder.resolve()), files, device), lambda: load_head(folder, device))
 

@@ -6,7 +6,7 @@ from fake_gpu import GPU, alone
 from tiny_heads import settings, tiny_head
 
 from napari_sdmae.data.batches.labelled_tiles import Batch
-from napari_sdmae.training.finetuning.engine import HeadEngine, NeighboursEngine
+from napari_sdmae.training.finetuning.engine import HeadEngine, KNNEngine
 from napari_sdmae.training.loop.schedules import Schedule
 
 HEADS = {
@@ -84,7 +84,7 @@ def test_no_step_waits(gpu, name):
 
 
 def test_neighbours_are_collected_without_a_wait(gpu):
-    engine = new_engine("classification", {"classifier": "knn"}, {}, NeighboursEngine)
+    engine = new_engine("classification", {"classifier": "knn"}, {}, KNNEngine)
     gpu.found.clear()
     for step, engine.precision in enumerate(("fp32", "bf16")):
         engine.step(step)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb
 
 from napari_sdmae.inference.measuring import measure, parts, stain_densities
-from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import FilePicture
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import LabelMap, make_classes
@@ -190,7 +190,7 @@ def test_a_file_is_measured_in_strips_as_its_pixels(tissue: Path, tmp_path: Path
 
 
 def test_an_image_of_another_place_is_refused() -> None:
-    with pytest.raises(FieldError, match="100 x 100 px for labels of 50 x 60 px"):
+    with pytest.raises(InvalidFieldError, match="100 x 100 px for labels of 50 x 60 px"):
         measure(nuclei(np.ones((50, 60), np.int32)), np.zeros((100, 100, 3), np.uint8))
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from napari_sdmae.inference import reconstruct
 from napari_sdmae.inference import reconstruction as module
 from napari_sdmae.io.checkpoints.load import load_model
-from napari_sdmae.io.images.field import FieldError
-from napari_sdmae.models import masked_count, reconstruct_tiles
+from napari_sdmae.io.images.field import InvalidFieldError
+from napari_sdmae.models import num_masked, reconstruct_tiles
 
 PATCH, TILE = 16, 64
 
@@ -35,7 +35,7 @@ def test_one_tile_is_what_the_model_says(model_folder: Path, tissue_tile: NDArra
     field = tissue_tile[:TILE, :TILE]
     result = reconstruct(model_folder, field, seed=3)
     patches = result.mask[::PATCH, ::PATCH]
-    assert patches.sum() == masked_count(0.6, 16)
+    assert patches.sum() == num_masked(0.6, 16)
     mask = torch.from_numpy(patches.reshape(1, -1).copy())
     expected = reconstruct_tiles(load_model(model_folder), torch.from_numpy(field[None].copy()), mask, "patch_channel")
     np.testing.assert_array_equal(result.reconstruction, expected.reconstruction[0].numpy())
@@ -47,7 +47,7 @@ def test_every_tile_hides_its_share_and_lies_in_its_place(model_folder: Path, ti
     field = tissue_tile[: 2 * TILE, : 3 * TILE]
     whole, alone = reconstruct(model_folder, field, seed=1), reconstruct(model_folder, field[:TILE, :TILE], seed=1)
     shares = whole.mask.reshape(2, TILE, 3, TILE).mean((1, 3))
-    np.testing.assert_allclose(shares, masked_count(0.6, 16) / 16)
+    np.testing.assert_allclose(shares, num_masked(0.6, 16) / 16)
     assert len({whole.mask[r : r + TILE, c : c + TILE].tobytes() for r in (0, TILE) for c in (0, TILE, 2 * TILE)}) == 6
     np.testing.assert_array_equal(whole.mask[:TILE, :TILE], alone.mask)
     difference = whole.reconstruction[:TILE, :TILE].astype(int) - alone.reconstruction
@@ -95,7 +95,7 @@ def test_target_comes_from_the_folder(model_folder: Path, tissue_tile: NDArray[n
 
 
 def test_what_cannot_be_done_is_said(model_folder: Path) -> None:
-    with pytest.raises(FieldError, match="less than one patch of 16 px"):
+    with pytest.raises(InvalidFieldError, match="less than one patch of 16 px"):
         reconstruct(model_folder, np.zeros((15, 100, 3), np.uint8))
     with pytest.raises(ValueError, match="at least one must be masked"):
         reconstruct(model_folder, np.zeros((64, 64, 3), np.uint8), mask_ratio=0.01)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from napari_sdmae.io import memory
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_header, read_image
+from napari_sdmae.io.images.read import InvalidImageError, image_size, read_header, read_image
 from napari_sdmae.io.labels.aperio_xml import read_outlines
-from napari_sdmae.io.labels.registry import UnusableLabels, import_labels
-from napari_sdmae.io.memory import TooLarge, read_whole
+from napari_sdmae.io.labels.registry import InvalidLabelsError, import_labels
+from napari_sdmae.io.memory import TooLargeError, read_whole
 
 START = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "xml": b"<Annotations>"}
-REFUSALS = (TooLarge, UnusableImage, UnusableLabels)
+REFUSALS = (TooLargeError, InvalidImageError, InvalidLabelsError)
 WORDS = r"larger than 4\.0 GB|reading the file in one piece"
 READERS = {
     ".png": (image_size, read_header, read_image, import_labels),
@@ -34,7 +34,7 @@ def large(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("large", START, indirect=True)
 def test_a_file_of_gigabytes_is_refused_in_words(large: Path):
-    with pytest.raises(TooLarge, match=r"reading the file in one piece needs about 40 GB of memory, 16 GB can be used"):
+    with pytest.raises(TooLargeError, match=r"reading the file in one piece needs about 40 GB of memory, 16 GB can be used"):
         read_whole(large)
     for read in READERS[large.suffix]:
         with pytest.raises(REFUSALS, match=WORDS):

@@ -8,8 +8,8 @@ import pytest
 
 from napari_sdmae.data.image_folder import find_images
 from napari_sdmae.data.listing import DataError
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_image
-from napari_sdmae.io.labels.registry import UnusableLabels, import_labels, pictures_in
+from napari_sdmae.io.images.read import InvalidImageError, image_size, read_image
+from napari_sdmae.io.labels.registry import InvalidLabelsError, import_labels, pictures_in
 from napari_sdmae.io.regular_files import ENDLESS
 
 MAKE: dict[str, Callable[[Path], None]] = {"a pipe": os.mkfifo, "a device": lambda path: path.symlink_to("/dev/zero")}
@@ -28,5 +28,5 @@ def test_what_never_ends_is_refused_unopened(read: str, make: str, tmp_path: Pat
     function, end = READ[read]
     path = tmp_path / f"it.{end}"
     MAKE[make](path)
-    with pytest.raises((UnusableImage, UnusableLabels, DataError), match=ENDLESS):
+    with pytest.raises((InvalidImageError, InvalidLabelsError, DataError), match=ENDLESS):
         function(path)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 TILE = 64
 
 
-def head(task: str, classes: int = 1, decoder: str = "linear") -> Finetuned:
+def head(task: str, classes: int = 1, decoder: str = "linear") -> HeadModel:
     """A small head with random weights for tiles of 64 px at 0.5 µm/px."""
     first = 0 if task in ("segmentation", "classification") else 1
     encoder = {"width": 48, "depth": 2, "heads": 3, "tile_size": TILE}
@@ -28,7 +28,7 @@ def head(task: str, classes: int = 1, decoder: str = "linear") -> Finetuned:
 class Seeing(nn.Module):
     """Stands where a trained head is: says what a rule reads from the brightness of the pixels, 0 black to 1 white."""
 
-    def __init__(self, model: Finetuned, rule: Callable[[Tensor], object]) -> None:
+    def __init__(self, model: HeadModel, rule: Callable[[Tensor], object]) -> None:
         super().__init__()
         self._rule, self._mean, self._std = rule, model.mean, model.std
 
@@ -36,7 +36,7 @@ class Seeing(nn.Module):
         return self._rule((images * self._std + self._mean).mean(1, keepdim=True))
 
 
-def seeing(model: Finetuned, rule: Callable[[Tensor], object]) -> Finetuned:
+def seeing(model: HeadModel, rule: Callable[[Tensor], object]) -> HeadModel:
     model.head = Seeing(model, rule)
     return model
 

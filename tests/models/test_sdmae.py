@@ -152,7 +152,7 @@ def test_compared_patches_are_found_wherever_they_stand() -> None:
     model = SDMAE(config(head="embedding")).eval()
     images, mask = torch.randn(2, 3, 64, 64), random_masks(2, 16, 9)
     visible, hidden = (~mask).nonzero()[:, 1].view(2, 7), mask.nonzero()[:, 1].view(2, 9)
-    output = model(images, mask, compared=(visible[:, [4, 1]], torch.stack([hidden[:, 8], visible[:, 3]], 1)))
+    output = model(images, mask, pair_indices=(visible[:, [4, 1]], torch.stack([hidden[:, 8], visible[:, 3]], 1)))
     tokens = encode_visible(model.encoder, patchify(images, 16), visible, (4, 4))
     decoded, _ = model.decoder(model.encoder_to_decoder(tokens), model.mask_token, visible, hidden, (4, 4))
     student = torch.stack([tokens.mean(1), tokens[:, 4], tokens[:, 1]], 1)

@@ -17,7 +17,7 @@ from napari_sdmae.cli import main
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.io.processes import start_token
 from napari_sdmae.runs.events import Ended, Event, Preparing, Started
-from napari_sdmae.runs.folder import RunFolder, RunFolderError, RunStatus, TakenOver, is_alive
+from napari_sdmae.runs.folder import RunFolder, RunFolderError, RunStatus, TakenOverError, is_alive
 from napari_sdmae.runs.ownership import claiming
 from napari_sdmae.runs.ownership.authorship import place_of
 from napari_sdmae.runs.ownership.job_numbers import OWNERS, latest_owner
@@ -272,7 +272,7 @@ def test_a_job_that_comes_back_to_life_ends_and_writes_nothing(run, monkeypatch,
     mine = RunStatus(state="running", step=7, owner=2)
     run.write_status(mine)
     before = content(run)
-    with pytest.raises(TakenOver, match="taken over"):
+    with pytest.raises(TakenOverError, match="taken over"):
         next(recorded)
     time.sleep(0.1)  # some heartbeats
     assert content(run) == before
@@ -283,7 +283,7 @@ def test_a_job_that_lost_its_run_ends_at_its_next_step(make_config, tmp_path):
     from napari_sdmae.training import pretrain
 
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(TakenOver):  # noqa: PT012  the events come one by one
+    with pytest.raises(TakenOverError):  # noqa: PT012  the events come one by one
         for event in pretrain(make_config(), run=run.path):
             if isinstance(event, StepLogged) and event.step == 4:
                 shutil.copytree(run.path / OWNERS / "000001", run.path / OWNERS / "000002")

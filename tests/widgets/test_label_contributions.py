@@ -13,7 +13,7 @@ import tifffile
 from napari.layers import Labels
 from npe2.io_utils import read as read_layer_data
 
-from napari_sdmae.io.labels.registry import UnusableLabels, export_labels, import_labels
+from napari_sdmae.io.labels.registry import InvalidLabelsError, export_labels, import_labels
 from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import labels_layer, layer_label_map, probability_layers
@@ -232,7 +232,7 @@ def test_a_reader_takes_whatever_it_is_offered_for_or_says_what_is_wrong(tmp_pat
     (tmp_path / "a.classes.json").write_text("{}")
     (tmp_path / "b.geojson").write_text("[")
     for name, told in (("picture-labels.ome.tif", "float32"), ("a.classes.json", "a.png"), ("b.geojson", "b.geojson")):
-        with pytest.raises(UnusableLabels, match=told):
+        with pytest.raises(InvalidLabelsError, match=told):
             read_layer_data([str(tmp_path / name)], stack=False, plugin_name=PLUGIN)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae import __version__
-from napari_sdmae.cli.common.output import Refused
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.io.model_info.info import CONFIG, WEIGHTS, find_model
 from napari_sdmae.text.documents import DocumentError, read_json
 
@@ -42,7 +42,7 @@ def finished_before(recipe: Recipe, files: Sequence[Path]) -> dict[str, Any] | N
 
     Raises
     ------
-    Refused
+    UsageError
         If some are there, of another recipe or of nobody knows what.
     """
     there = [path for path in files if path.exists()]
@@ -51,9 +51,9 @@ def finished_before(recipe: Recipe, files: Sequence[Path]) -> dict[str, Any] | N
     output = files[-1]
     told = _read(output)
     if told is None:
-        raise Refused(f"{there[0].name} already in {output.parent}: give --overwrite or another --output")
+        raise UsageError(f"{there[0].name} already in {output.parent}: give --overwrite or another --output")
     if different := _difference(told.get(RECIPE), recipe):
-        raise Refused(f"{output.name} already in {output.parent}, of {different}: give --overwrite or another --output")
+        raise UsageError(f"{output.name} already in {output.parent}, of {different}: give --overwrite or another --output")
     return told if len(there) == len(files) else None
 
 

@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_sdmae.cli.common.output import Refused
-from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.parser import UsageError, explain
 
 UNUSABLE_DATA = 3
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk on which nothing more can be written."""
 
 
-class Unwritable(Exception):
+class UnwritableError(Exception):
     """The one file for all images cannot be written: there is no going on with the next image."""
 
 
@@ -36,7 +35,7 @@ def gather(given: Sequence[Path]) -> list[Input]:
     ------
     DataError
         If one does not exist or holds no image.
-    Refused
+    UsageError
         If the results of two images would have one name.
     """
     from napari_sdmae.data.image_folder import list_source
@@ -55,7 +54,9 @@ def gather(given: Sequence[Path]) -> list[Input]:
     ]
     names = Counter(_alike(Path(one.name)) for one in inputs)
     if doubles := [one.name for one in inputs if names[_alike(Path(one.name))] > 1]:
-        raise Refused(f"several images are called {doubles[0]}: give their folders in calls of their own, with another --output")
+        raise UsageError(
+            f"several images are called {doubles[0]}: give their folders in calls of their own, with another --output"
+        )
     return inputs
 
 

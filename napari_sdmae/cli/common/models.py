@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_sdmae.cli.common.output import Refused
+from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.io.model_info.describe import SHIPPED
 from napari_sdmae.io.model_info.info import default_model, find_model, resembles_model
 
@@ -17,7 +17,7 @@ def named_or_default(prog: str, model: str | None) -> str:
     ------
     FileNotFoundError
         If what is named is no model: no other answers in its place.
-    Refused
+    UsageError
         If none is named and none is shipped.
     """
     if model is not None:
@@ -25,7 +25,9 @@ def named_or_default(prog: str, model: str | None) -> str:
         return model
     name = default_model()
     if name is None:
-        raise Refused("MODEL is missing, and no model comes with this installation: name a run or model folder before the image")
+        raise UsageError(
+            "MODEL is missing, and no model comes with this installation: name a run or model folder before the image"
+        )
     print(f"{prog}: note: model {name}, which {SHIPPED}; name another before the image", file=sys.stderr)
     return name
 
@@ -38,11 +40,11 @@ def split_inputs(model: str | None, inputs: list[Path]) -> tuple[str | None, lis
 
     Raises
     ------
-    Refused
+    UsageError
         If a model was named and nothing else, or after the inputs.
     """
     if model is None and resembles_model(inputs[0]):
-        raise Refused(f"{inputs[0]} is a model: name images after it")
+        raise UsageError(f"{inputs[0]} is a model: name images after it")
     if model is not None and Path(model).exists() and not resembles_model(Path(model)):
         inputs, model = [Path(model), *inputs], None
     check_images(*inputs)
@@ -50,7 +52,7 @@ def split_inputs(model: str | None, inputs: list[Path]) -> tuple[str | None, lis
 
 
 def check_images(*images: Path) -> None:
-    """Raise `Refused` if one is a model or was meant as one: the shipped model does not answer for it."""
+    """Raise `UsageError` if one is a model or was meant as one: the shipped model does not answer for it."""
     for image in images:
         if resembles_model(image):
-            raise Refused(f"{image} is a model or run, not an image: name the model first, then the image")
+            raise UsageError(f"{image} is a model or run, not an image: name the model first, then the image")

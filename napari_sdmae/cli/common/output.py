@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_scale
-from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.parser import UsageError, explain
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
 HEAT = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 181, 25), (252, 255, 164))
 """Colours of a heat map from low to high, evenly spaced points of matplotlib's inferno (CC0)."""
-
-
-class Refused(ValueError):
-    """The command cannot be run as it was asked (exit status 2)."""
 
 
 def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -44,13 +40,13 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
     """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
     from napari_sdmae.data.image_folder import DataError
-    from napari_sdmae.io.images.field import FieldError
-    from napari_sdmae.io.images.read import UnusableImage
+    from napari_sdmae.io.images.field import InvalidFieldError
+    from napari_sdmae.io.images.read import InvalidImageError
 
     try:
         for path in work():
             print(path)
-    except (UnusableImage, DataError, FieldError) as error:
+    except (InvalidImageError, DataError, InvalidFieldError) as error:
         return _complain(prog, error, 3)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         return _complain(prog, error, 2)
@@ -60,23 +56,23 @@ def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
 
 
 def check_outputs(folder: Path, names: list[str], overwrite: bool) -> None:
-    """Raise `Refused` or `FileExistsError` if one of `names` in `folder` may not be written, or the folder is a file.
+    """Raise `UsageError` or `FileExistsError` if one of `names` in `folder` may not be written, or the folder is a file.
 
     What comes later can take minutes: it is known before. What a call that was killed had finished is moved to its place first.
     """
     if any(place.exists() and not place.is_dir() for place in (folder, *folder.parents)):
-        raise Refused(f"--output {folder} is a file or lies below one: give a folder")
+        raise UsageError(f"--output {folder} is a file or lies below one: give a folder")
     clear_leftovers(folder)
     if there := [name for name in names if (folder / name).is_file() and not overwrite]:
-        raise Refused(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
+        raise UsageError(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
     for name in names:
         check_free(folder / name, overwrite)
 
 
 def check_scale(mpp: float | None) -> None:
-    """Raise `Refused` if the scale that was given, in µm/px, is none."""
+    """Raise `UsageError` if the scale that was given, in µm/px, is none."""
     if mpp is not None and not 0 < mpp < math.inf:
-        raise Refused(f"--mpp {mpp:g}: expected the size of a pixel in µm, above 0, such as 0.5")
+        raise UsageError(f"--mpp {mpp:g}: expected the size of a pixel in µm, above 0, such as 0.5")
 
 
 def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:

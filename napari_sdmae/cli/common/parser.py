@@ -19,7 +19,7 @@ FRAME = "╭╮╰╯│─ "
 
 
 class UsageError(ValueError):
-    """The command line or the settings are wrong; the message is one line for the user."""
+    """The command line or the settings are wrong (exit status 2); the message is one line for the user."""
 
 
 def parse(model: type[T], arguments: list[str], *, prog: str, description: str, default: T | None = None) -> T:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sdmae.cli.common.output import Refused
+from napari_sdmae.cli.common.parser import UsageError
 
 if TYPE_CHECKING:
     from napari_sdmae.io.images.tiff_planes import Which
@@ -25,14 +25,14 @@ def which_of(arguments: argparse.Namespace) -> Which:
 
     Raises
     ------
-    Refused
+    UsageError
         If a number is below 1.
     """
     from napari_sdmae.io.images.tiff_planes import Which
 
     for name in ("scene", "plane"):
         if (number := getattr(arguments, name)) is not None and number < 1:
-            raise Refused(f"--{name} {number}: expected 1 or more")
+            raise UsageError(f"--{name} {number}: expected 1 or more")
     return Which(arguments.scene, arguments.plane)
 
 

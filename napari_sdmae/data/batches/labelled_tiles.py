@@ -123,7 +123,7 @@ class LabelledTiles:
 
         Raises
         ------
-        UnusableImage
+        InvalidImageError
             If a file that was readable no longer is.
         """
         draws = indices if draws is None else draws

@@ -64,7 +64,7 @@ def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig,
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If a file cannot be decoded.
     """
     loaded = load_labelled(image, labelled, mpp, config.labels.ignore_value)

@@ -46,7 +46,7 @@ def turned_shifts(shifts: Indices, turns: Array) -> Indices:
     return result
 
 
-def partners(shifts: Indices, grid: int) -> Indices:
+def corresponding_patches(shifts: Indices, grid: int) -> Indices:
     """Return for each patch of a view its index in a view moved by `shifts` (B, 2) patches, -1 where it is outside.
 
     Returns

@@ -174,10 +174,10 @@ def spell_alike(listing: LayoutListing, given: tuple[LabelClass, ...]) -> Layout
     """
     often = Counter(item.label_name for item in listing.items if item.label_name)
     listed = ByName((one.name, one.name) for one in given)
-    usual: dict[str, str] = {}
+    default: dict[str, str] = {}
     for name, _ in sorted(often.items(), key=lambda pair: (-pair[1], pair[0])):
-        usual.setdefault(near(name), name)
-    spelled = {name: listed.find(name) or (name if given else usual[near(name)]) for name in often}
+        default.setdefault(near(name), name)
+    spelled = {name: listed.find(name) or (name if given else default[near(name)]) for name in often}
     changed = {name: new for name, new in spelled.items() if name != new}
     items = [replace(item, label_name=changed.get(item.label_name or "", item.label_name)) for item in listing.items]
     said = [f"the class {name} ({often[name]} images) is taken as {new}: only case differs" for name, new in changed.items()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.io.labels.pixels import LABEL_SUFFIXES, label_pixels_size, read_label_pixels
 
@@ -32,7 +32,7 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> Values:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If it cannot be read, has several channels, or no whole numbers from 0.
     """
     if is_outlines(path):
@@ -41,7 +41,7 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> Values:
         return aperio_xml.draw_outlines(aperio_xml.read_outlines(path), size)
     values = read_label_pixels(path)
     if values.size and (int(values.min()) < 0 or int(values.max()) > np.iinfo(np.int32).max):
-        raise UnusableImage(f"the mask holds values from {values.min()} to {values.max()}: expected 0 to 2147483647")
+        raise InvalidImageError(f"the mask holds values from {values.min()} to {values.max()}: expected 0 to 2147483647")
     return values.astype(np.int32)
 
 

@@ -99,7 +99,7 @@ class LabelledSet:
 
 
 @dataclass(frozen=True)
-class Item:
+class ImageEntry:
     """An image as a layout or table lists it, before its files are looked at.
 
     Attributes
@@ -137,16 +137,16 @@ class LayoutListing:
         Those it names; empty if it names none.
     warnings
         What to tell the user.
-    usual
+    default
         What its classes are called where nothing else names them, as in a published data set.
     notes
         Which tables were used, and for how many images.
     """
 
-    items: list[Item]
+    items: list[ImageEntry]
     classes: tuple[LabelClass, ...] = ()
     warnings: list[str] = field(default_factory=list)
-    usual: tuple[LabelClass, ...] = ()
+    default: tuple[LabelClass, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 

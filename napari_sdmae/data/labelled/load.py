@@ -11,8 +11,8 @@ from PIL import Image
 from napari_sdmae.data.labelled.class_balance import majority_types
 from napari_sdmae.data.labelled.label_images import count, read_labels
 from napari_sdmae.data.labelled.labelled_set import IGNORE, LabelledImage, LabelledSet
-from napari_sdmae.io.images.read import UnusableImage, read_image
-from napari_sdmae.io.memory import TooLarge, check_memory
+from napari_sdmae.io.images.read import InvalidImageError, read_image
+from napari_sdmae.io.memory import TooLargeError, check_memory
 
 BYTES_STORED, BYTES_SCALED = 16, 32
 """Memory per pixel of an image with its labels as they are stored, and of its targets at the scale wanted."""
@@ -58,7 +58,7 @@ def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If a file cannot be decoded.
     """
     check_labelled(image, mpp)
@@ -156,13 +156,13 @@ def _keep(labels: Labels, sizes: NDArray[np.int64], number: int, pixel: NDArray[
 
 
 def check_labelled(image: LabelledImage, mpp: float | None) -> None:
-    """Raise `UnusableImage` if an image and its labels need more memory than there is, as stored and at the scale wanted."""
+    """Raise `InvalidImageError` if an image and its labels need more memory than there is, as stored and at the scale wanted."""
     rows, columns = scaled_size(image.size, image.mpp, mpp)
     needed = BYTES_STORED * image.size[0] * image.size[1] + BYTES_SCALED * rows * columns
     try:
         check_memory(needed, f"{image.name} with its labels, {image.size[1]} × {image.size[0]} px,", "cut both into smaller ones")
-    except TooLarge as error:
-        raise UnusableImage(str(error)) from None
+    except TooLargeError as error:
+        raise InvalidImageError(str(error)) from None
 
 
 def class_indices(values: Labels, labelled: LabelledSet, ignore_value: int) -> Labels:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_sdmae.data.notes import MOSTLY, gather, is_plain, of_concern, warnings
 from napari_sdmae.data.tiles.decode import THREADS
-from napari_sdmae.io.images.read import UnusableImage, orientation, read_header, read_image
+from napari_sdmae.io.images.read import InvalidImageError, orientation, read_header, read_image
 
 PLAIN = "holds nothing but one colour"
 TURNED = 5
@@ -40,7 +40,7 @@ def picture_warnings(images: Sequence[tuple[str, Path]], mpp: float | None, deco
 def _notes(path: Path, decode: bool) -> list[str]:
     try:
         return [*read_header(path).notes, *(decoded(path, *changed(path)) if decode else ())]
-    except (UnusableImage, OSError):
+    except (InvalidImageError, OSError):
         return []  # said where the image is checked
 
 
@@ -56,7 +56,7 @@ def decoded(path: Path, size: int, changed: int) -> tuple[str, ...]:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If it is damaged.
     """
     notes: list[str] = []

@@ -32,7 +32,15 @@ from napari_sdmae.data.labelled.classes import (
     without,
 )
 from napari_sdmae.data.labelled.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled.labelled_set import IGNORE, PARTS, Item, LabelledImage, LabelledSet, LayoutListing, fingerprint
+from napari_sdmae.data.labelled.labelled_set import (
+    IGNORE,
+    PARTS,
+    ImageEntry,
+    LabelledImage,
+    LabelledSet,
+    LayoutListing,
+    fingerprint,
+)
 from napari_sdmae.data.labelled.layouts.coco import list_coco
 from napari_sdmae.data.labelled.layouts.folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled.layouts.tables import TABLES, add_notes, find_tables, list_tables
@@ -41,7 +49,7 @@ from napari_sdmae.data.labelled.notes import changed, decoded, picture_warnings,
 from napari_sdmae.data.labelled.splits import missing_classes, split_images
 from napari_sdmae.data.listing import Listing, list_folder
 from napari_sdmae.data.tiles.decode import THREADS
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_mpp
+from napari_sdmae.io.images.read import InvalidImageError, image_size, read_mpp
 from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.labels.label_map import LabelClass
 
@@ -51,7 +59,7 @@ MOST_UNUSABLE = 0.1
 """Fraction of the images that may be left out; more are a mistake in the layout rather than single damaged files."""
 REMEDY = "mend them, or take them out of the folder or table"
 
-Checked = tuple[Item, tuple[int, int], tuple[tuple[int, int], ...]]
+CheckedEntry = tuple[ImageEntry, tuple[int, int], tuple[tuple[int, int], ...]]
 """An item with its (height, width) in px and the values in its label or type image, with their pixels."""
 
 
@@ -74,7 +82,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     """
     data = Path(config.data).expanduser()
     listing = list_items(data, config)
-    given = listing.classes or read_classes(data if data.is_dir() else data.parent) or listing.usual
+    given = listing.classes or read_classes(data if data.is_dir() else data.parent) or listing.default
     listing = spell_alike(listing, given)
     usable, unusable = _check(listing.items, config, decode)
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
@@ -141,7 +149,7 @@ def _list_folder(data: Path, lies: Listing, config: FinetuneConfig) -> LayoutLis
     return replace(listing, warnings=[*tables.warnings, *listing.warnings])
 
 
-def _check(items: list[Item], config: FinetuneConfig, decode: bool) -> tuple[list[Checked], list[tuple[str, str]]]:
+def _check(items: list[ImageEntry], config: FinetuneConfig, decode: bool) -> tuple[list[CheckedEntry], list[tuple[str, str]]]:
     """Part usable from unusable images, with (name, reason) of these."""
     with ThreadPoolExecutor(THREADS, thread_name_prefix="labels") as pool:
         found = list(pool.map(partial(_look, config=config, decode=decode), items))
@@ -149,7 +157,7 @@ def _check(items: list[Item], config: FinetuneConfig, decode: bool) -> tuple[lis
     return usable, [(item.name, one) for item, one in zip(items, found, strict=True) if isinstance(one, str)]
 
 
-def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
+def _look(item: ImageEntry, config: FinetuneConfig, decode: bool) -> CheckedEntry | str:
     """Return what an image and its labels hold, or why they cannot be used."""
     if item.problem:
         return item.problem
@@ -162,7 +170,7 @@ def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
                 _check_size(what, item.path, size, label_size(path))
         item = replace(item, mpp=config.image_mpp or item.mpp or read_mpp(item.path))
         return item, size, _values(item, size)
-    except UnusableImage as error:
+    except InvalidImageError as error:
         return str(error)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
@@ -171,10 +179,10 @@ def _look(item: Item, config: FinetuneConfig, decode: bool) -> Checked | str:
 def _check_size(what: str, path: Path, image: tuple[int, int], labels: tuple[int, int]) -> None:
     if image != labels:
         why = turned_fits(path, image, labels) or ": they must be of the same size"
-        raise UnusableImage(f"the image is {image[1]} × {image[0]} px, its {what} {labels[1]} × {labels[0]} px{why}")
+        raise InvalidImageError(f"the image is {image[1]} × {image[0]} px, its {what} {labels[1]} × {labels[0]} px{why}")
 
 
-def _values(item: Item, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _values(item: ImageEntry, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     if item.labels is None:
         return ()
     if item.types is not None:
@@ -182,7 +190,7 @@ def _values(item: Item, size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return value_counts(item.types or item.labels, size)
 
 
-def _classes(usable: list[Checked], given: tuple[LabelClass, ...], config: FinetuneConfig) -> tuple[LabelClass, ...]:
+def _classes(usable: list[CheckedEntry], given: tuple[LabelClass, ...], config: FinetuneConfig) -> tuple[LabelClass, ...]:
     if config.task == "classification":
         return name_classes((item.label_name or "" for item, _, _ in usable), without(given, config.labels.leave_out))
     if config.task == "detection":
@@ -192,7 +200,7 @@ def _classes(usable: list[Checked], given: tuple[LabelClass, ...], config: Finet
     return mask_classes(_found(usable, (1,)), given, config.labels.ignore_value)
 
 
-def _found(usable: Iterable[Checked], of_objects: tuple[int, ...]) -> set[int]:
+def _found(usable: Iterable[CheckedEntry], of_objects: tuple[int, ...]) -> set[int]:
     """Return all values in label images; where they hold object numbers, these are background and `of_objects`."""
     found: set[int] = set()
     for item, _, values in usable:
@@ -201,8 +209,8 @@ def _found(usable: Iterable[Checked], of_objects: tuple[int, ...]) -> set[int]:
 
 
 def _with_known_values(
-    usable: list[Checked], classes: tuple[LabelClass, ...], config: FinetuneConfig
-) -> tuple[list[Checked], list[tuple[str, str]]]:
+    usable: list[CheckedEntry], classes: tuple[LabelClass, ...], config: FinetuneConfig
+) -> tuple[list[CheckedEntry], list[tuple[str, str]]]:
     """Leave out images whose label images hold values that are no class."""
     known = {one.value for one in classes} | ({0} if config.task == "instances" else {config.labels.ignore_value})
     kept, left = [], []
@@ -225,7 +233,7 @@ def _unlisted(unknown: list[int], pixels: dict[int, int]) -> str:
     return f"the label image holds {values}, not among the classes: list it in classes.json"
 
 
-def _not_learned(usable: list[Checked], config: FinetuneConfig) -> list[str]:
+def _not_learned(usable: list[CheckedEntry], config: FinetuneConfig) -> list[str]:
     """Say how many pixels have the value that is left out, if a class may have it: 0 that is left out is meant so."""
     value = config.labels.ignore_value
     holding = [dict(values) for item, _, values in usable if not item.objects and value in dict(values)]
@@ -238,7 +246,7 @@ def _not_learned(usable: list[Checked], config: FinetuneConfig) -> list[str]:
     ]
 
 
-def _undrawn(usable: list[Checked]) -> list[str]:
+def _undrawn(usable: list[CheckedEntry]) -> list[str]:
     """Say how many outlines left no pixel in their label images."""
     drawn = [(len(read_outlines(item.labels)), values) for item, _, values in usable if item.labels and is_outlines(item.labels)]
     there = sum(value > 0 for _, values in drawn for value, _ in values)
@@ -247,7 +255,7 @@ def _undrawn(usable: list[Checked]) -> list[str]:
     return [f"{lost} of {lost + there} outlines are not used: {why}"] if lost else []
 
 
-def _image(checked: Checked, classes: tuple[LabelClass, ...], config: FinetuneConfig) -> LabelledImage:
+def _image(checked: CheckedEntry, classes: tuple[LabelClass, ...], config: FinetuneConfig) -> LabelledImage:
     item, size, values = checked
     label = next((one.value for one in classes if one.name == item.label_name), None) if item.label_name else None
     image = LabelledImage(

@@ -21,7 +21,7 @@ SMALL_PIXELS = 16_000_000
 Chunks = Iterable[tuple[Tiles, Positions]]
 Decode = Callable[[], tuple[Chunks, Header]]
 """Returns the tiles of one image, row by row, and its header with the notes, which are complete after the last row; it and its
-iteration raise `UnusableImage`."""
+iteration raise `InvalidImageError`."""
 
 
 def decode_in_order(images: Iterable[ReadableImage], edge: int, settings: TilesConfig) -> Iterator[tuple[SourceFile, Decode]]:

@@ -10,7 +10,7 @@ from napari_sdmae.data.image_folder import ReadableImage, Survey
 from napari_sdmae.data.notes import Note, Variety, gather
 from napari_sdmae.data.tiles.decode import decode_in_order
 from napari_sdmae.data.tiles.grid import tile_count
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 
 SAMPLED_PIXELS = 150_000_000
 """Pixels decoded for an estimate: a second or two."""
@@ -58,7 +58,7 @@ def sample_tiles(found: Survey, settings: TilesConfig) -> Sample:
                 variety.add(tiles)
             mpps += [header.mpp] if header.mpp else []
             notes.append((file.name, header.notes))
-        except UnusableImage as error:
+        except InvalidImageError as error:
             unusable.append((file.name, str(error)))
     total, seen = sum(counts.values()), sum(counts[image.file.name] for image in chosen)
     number = round(kept * total / seen) if seen else 0

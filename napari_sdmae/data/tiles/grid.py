@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.image_folder import which
-from napari_sdmae.io.images.read import Header, UnusableImage, read_bands, read_header
+from napari_sdmae.io.images.read import Header, InvalidImageError, read_bands, read_header
 
 MIN_COLOUR = 16
 """Least difference between the largest and the smallest of red, green and blue in tissue (0-255): glass is grey."""
@@ -38,11 +38,11 @@ def grid_starts(length: int, edge: int) -> NDArray[np.int32]:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the side is shorter than half a tile: reflecting it would show more mirror image than tissue.
     """
     if 2 * length < edge:
-        raise UnusableImage(f"{length} px on one side; expected at least half a tile of {edge} px: choose smaller tiles")
+        raise InvalidImageError(f"{length} px on one side; expected at least half a tile of {edge} px: choose smaller tiles")
     whole, rest = divmod(length, edge)
     count = max(1, whole + (8 * rest >= edge))
     return np.minimum(np.arange(count) * edge, max(length - edge, 0)).astype(np.int32)
@@ -52,7 +52,7 @@ def tile_count(height: int, width: int, edge: int) -> int:
     """Return the number of tiles of `edge` px in an image before the tissue filter, 0 if it is too small for one."""
     try:
         return len(grid_starts(height, edge)) * len(grid_starts(width, edge))
-    except UnusableImage:
+    except InvalidImageError:
         return 0
 
 
@@ -102,7 +102,7 @@ def cut(path: Path, edge: int, settings: TilesConfig, header: Header | None = No
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the image cannot be read, is smaller than half a tile, or is not the one any more whose header was read.
     """
     header = header or read_header(path, which(settings))
@@ -121,7 +121,7 @@ def cut(path: Path, edge: int, settings: TilesConfig, header: Header | None = No
 
 def _of_size(bands: Iterator[Tiles], height: int, width: int) -> Iterator[Tiles]:
     """Pass the bands of an image of `height` × `width` px on; refuse any other."""
-    exchanged = UnusableImage("it was exchanged while it was read: start again")
+    exchanged = InvalidImageError("it was exchanged while it was read: start again")
     for band in bands:
         height -= len(band)
         if height < 0 or band.shape[1] != width:

@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from napari_sdmae.data.tiles.decode import Decode
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.text.documents import parse_json
 
 TILES, JOURNAL = "tiles.u8", "journal.jsonl"
@@ -102,7 +102,7 @@ class Journal:
                 self._tiles.write(np.ascontiguousarray(tiles).data)
                 positions += places.tolist()
             entry = Entry(name, self.edge, positions, header.mpp, notes=header.notes)
-        except UnusableImage as error:
+        except InvalidImageError as error:
             self._tiles.seek(start)
             self._tiles.truncate()
             entry = Entry(name, self.edge, [], reason=str(error))

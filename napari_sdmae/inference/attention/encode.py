@@ -126,7 +126,7 @@ def encode_field(encoder: Encoder, image: RGB | Picture, *, downsample: int = 1)
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the field is too small or too large; the message says what to do.
     ValueError
         If the encoder is no plain vision transformer.

@@ -18,7 +18,7 @@ def choose_downsample(size: tuple[int, int], patch: int, requested: int | Litera
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the field has less than one patch, or too many with the factor `requested`.
     """
     factor = fitting_downsample(size, patch) if requested == "auto" else requested

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.data.tiles.grid import tissue_fraction
-from napari_sdmae.inference.prediction.rescale import Floats, Seen, at_scale
+from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, rescale
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import Picture
 
 Pool = Literal["mean", "tokens"]
@@ -103,16 +103,16 @@ def embed(
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the picture is smaller than a tile.
     ValueError
         If the tiling does not fit the encoder.
     """
     tiling = tiling or Tiling()
     tile, stride = tiling.fitted(encoder)
-    seen, _ = at_scale(picture, encoder.mpp, encoder.patch_size)
+    seen, _ = rescale(picture, encoder.mpp, encoder.patch_size)
     if min(seen.rows, seen.columns) < tile:
-        raise FieldError(
+        raise InvalidFieldError(
             f"the picture is {seen.rows} x {seen.columns} px at the model's scale, less than one tile of {tile} px; "
             "choose a smaller tile"
         )
@@ -131,7 +131,7 @@ def _starts(length: int, tile: int, stride: int) -> NDArray[np.int64]:
 
 
 def _row(
-    seen: Seen, top: int, lefts: NDArray[np.int64], tile: int, min_tissue: float
+    seen: RescaledPicture, top: int, lefts: NDArray[np.int64], tile: int, min_tissue: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the tiles of a row that show enough tissue, (n, tile, tile, 3), and where they start."""
     band = seen.read(int(top), 0, tile, seen.columns)
@@ -140,7 +140,7 @@ def _row(
     return tiles[kept], lefts[kept]
 
 
-def _corners(seen: Seen, top: int, lefts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _corners(seen: RescaledPicture, top: int, lefts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows and columns of tiles in px of the source."""
     row, column = seen.picture.corner
     down = np.full(len(lefts), row + round(top / seen.factor[0]), np.int64)

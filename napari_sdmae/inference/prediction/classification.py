@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.rescale import Floats, Seen
-from napari_sdmae.inference.prediction.result import Asked
+from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture
+from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.field import RGB
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 WHOLE = 2
 """A picture of less than so many tiles on both sides gets one class, by the tile in its middle, as in training."""
 
 
-def is_one_tile(model: Finetuned, seen: Seen) -> bool:
+def is_one_tile(model: HeadModel, seen: RescaledPicture) -> bool:
     """Return whether the picture gets one class."""
     return max(seen.rows, seen.columns) < WHOLE * model.spec.tile_size
 
 
-def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
+def classified(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Floats:
     """Return the class probabilities of each tile, (C, tile rows, tile columns).
 
     Tiles lie side by side from the upper left corner; what is missing at the right and the bottom is reflected. A small picture
@@ -43,7 +43,7 @@ def classified(model: Finetuned, seen: Seen, asked: Asked) -> Floats:
     return np.stack(found, 1).transpose(2, 1, 0)
 
 
-def of_wholes(model: Finetuned, pictures: Sequence[Seen], asked: Asked) -> Floats:
+def of_wholes(model: HeadModel, pictures: Sequence[RescaledPicture], asked: PredictionOptions) -> Floats:
     """Return the class probabilities of whole pictures, (N, C): of each the mean over the tiles of :func:`classified`.
 
     Small pictures, of one tile each, are seen together: labelled tiles come by the thousand.
@@ -58,7 +58,7 @@ def of_wholes(model: Finetuned, pictures: Sequence[Seen], asked: Asked) -> Float
     return found
 
 
-def middle_tile(seen: Seen, edge: int) -> RGB:
+def middle_tile(seen: RescaledPicture, edge: int) -> RGB:
     """Return the tile in the middle of a small picture, reflected where it is too small, as heads are trained."""
     top, left = max(seen.rows - edge, 0) // 2, max(seen.columns - edge, 0) // 2
     tile = seen.read(top, left, min(edge, seen.rows), min(edge, seen.columns))
@@ -66,7 +66,7 @@ def middle_tile(seen: Seen, edge: int) -> RGB:
 
 
 @torch.inference_mode()
-def tile_probabilities(model: Finetuned, tiles: NDArray[np.uint8], asked: Asked) -> Floats:
+def tile_probabilities(model: HeadModel, tiles: NDArray[np.uint8], asked: PredictionOptions) -> Floats:
     """Return the class probabilities of tiles (N, S, S, 3), (N, C)."""
     found = []
     for start in range(0, len(tiles), asked.batch):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.rescale import Seen
-from napari_sdmae.inference.prediction.result import Asked, Box
+from napari_sdmae.inference.prediction.rescale import RescaledPicture
+from napari_sdmae.inference.prediction.result import Box, PredictionOptions
 from napari_sdmae.io.images.blocks import empty
 from napari_sdmae.models.heads.box_windows import window_boxes
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 
-def detected(model: Finetuned, seen: Seen, asked: Asked) -> list[Box]:
+def detected(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> list[Box]:
     """Return the boxes in px of the picture, in reading order of their upper left corners."""
     size = seen.rows, seen.columns
     batch, least = asked.batch, asked.least

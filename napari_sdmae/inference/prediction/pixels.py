@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.inference.prediction.objects import Labels, centres, means, on_picture, reading_order, renamed
-from napari_sdmae.inference.prediction.rescale import Floats, Seen, label_grids, linear
-from napari_sdmae.inference.prediction.result import Asked
+from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, label_grids, linear
+from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.models.heads.sliding_window import predict_windows, starts
 
 OVERLAP = 0.25
@@ -49,7 +49,7 @@ class Found:
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def segmented(model: Finetuned, seen: Seen, asked: Asked) -> Found:
+def segmented(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Found:
     """Return class values, and the mean probability of each class where it was found."""
     found = _nothing(seen, asked, len(model.spec.classes))
     values = np.array([one.value for one in model.spec.classes], np.int32)
@@ -70,7 +70,7 @@ def segmented(model: Finetuned, seen: Seen, asked: Asked) -> Found:
     return found
 
 
-def objects(model: Finetuned, seen: Seen, asked: Asked) -> Found:
+def objects(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Found:
     """Return objects by number, their classes, and the mean probability of being an object and of each type."""
     spec = model.spec
     found = _nothing(seen, asked, 1 + (len(spec.classes) if len(spec.classes) > 1 else 0))
@@ -101,19 +101,21 @@ def objects(model: Finetuned, seen: Seen, asked: Asked) -> Found:
     return found
 
 
-def object_channels(model: Finetuned) -> tuple[str, ...]:
+def object_channels(model: HeadModel) -> tuple[str, ...]:
     """Return what the probabilities of objects are: of being one, and of each type where there are several."""
     names = tuple(one.name for one in model.spec.classes)
     return names if len(names) == 1 else ("object", *names)
 
 
-def _nothing(seen: Seen, asked: Asked, channels: int) -> Found:
+def _nothing(seen: RescaledPicture, asked: PredictionOptions, channels: int) -> Found:
     rows, columns = (grid.length for grid in label_grids(seen, asked.step))
     probabilities = empty((channels, rows, columns), np.float16) if asked.probabilities else None
     return Found(empty((rows, columns), np.int32), probabilities)
 
 
-def _predicted(model: Finetuned, seen: Seen, asked: Asked, margin: int) -> Iterator[tuple[Block, dict[str, Floats]]]:
+def _predicted(
+    model: HeadModel, seen: RescaledPicture, asked: PredictionOptions, margin: int
+) -> Iterator[tuple[Block, dict[str, Floats]]]:
     """Yield the blocks of a picture with their maps, float32 (…, rows, columns) in [0, 1] at the scale of the model."""
     patch = model.spec.encoder.patch_size
     window = ceil(model.spec.tile_size / patch) * patch
@@ -139,7 +141,7 @@ def _predicted(model: Finetuned, seen: Seen, asked: Asked, margin: int) -> Itera
 
 
 def _label_rows(
-    seen: Seen, step: int, block: Block
+    seen: RescaledPicture, step: int, block: Block
 ) -> Iterator[tuple[slice, slice, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
     """Yield rows and columns of the labels that the block has to fill, and where they lie in it, a few rows at a time."""
     grids = label_grids(seen, step)
@@ -152,7 +154,7 @@ def _label_rows(
 
 
 def _paint(
-    canvas: Labels, seen: Seen, step: int, block: Block, labels: Labels, foreground: Floats, numbers: NDArray[np.int32]
+    canvas: Labels, seen: RescaledPicture, step: int, block: Block, labels: Labels, foreground: Floats, numbers: NDArray[np.int32]
 ) -> None:
     """Lay the objects of a block that have a number, with what of them lies outside its inner part, over the labels."""
     grids = label_grids(seen, step)

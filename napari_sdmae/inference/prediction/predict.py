@@ -20,18 +20,18 @@ from napari_sdmae.inference.prediction.classification import classified, is_one_
 from napari_sdmae.inference.prediction.detection import detected, rectangles
 from napari_sdmae.inference.prediction.objects import grow
 from napari_sdmae.inference.prediction.pixels import object_channels, objects, segmented
-from napari_sdmae.inference.prediction.rescale import Floats, Seen, at_scale, label_grids
-from napari_sdmae.inference.prediction.result import SURE, Asked, Prediction, Progress
+from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, label_grids, rescale
+from napari_sdmae.inference.prediction.result import SURE, Prediction, PredictionOptions, Progress
 from napari_sdmae.io.images.field import RGB, Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 __all__ = ["Prediction", "class_probabilities", "predict", "predict_file", "predict_picture", "seen_by"]
 
 
 def predict(
-    model: Finetuned, image: RGB, *, mpp: float | None, region: Region | None = None, source: str = "", **options: Any
+    model: HeadModel, image: RGB, *, mpp: float | None, region: Region | None = None, source: str = "", **options: Any
 ) -> Prediction:
     """Apply a head to pixels in memory.
 
@@ -52,14 +52,14 @@ def predict(
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the region is not inside the image, or too small for one patch.
     """
     return predict_picture(model, _part(ArrayPicture(as_rgb(image), mpp, source), region), **options)
 
 
 def predict_file(
-    model: Finetuned, path: Path | str, *, mpp: float | None = None, region: Region | None = None, **options: Any
+    model: HeadModel, path: Path | str, *, mpp: float | None = None, region: Region | None = None, **options: Any
 ) -> Prediction:
     """Apply a head to a file; of an 8-bit TIFF only a band is in memory at a time.
 
@@ -74,16 +74,16 @@ def predict_file(
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the file cannot be used.
-    FieldError
+    InvalidFieldError
         As of :func:`predict`.
     """
     return predict_picture(model, _part(FilePicture(Path(path), mpp), region), **options)
 
 
 def predict_picture(
-    model: Finetuned,
+    model: HeadModel,
     picture: Picture,
     *,
     probabilities: bool = False,
@@ -131,23 +131,23 @@ def predict_picture(
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the picture is smaller than one patch at the scale of the model.
     ValueError
         If an option does not fit: cells of a head without objects, or without scale.
     """
     _check(model.spec, picture, cell_expansion_um, step)
-    asked = Asked(probabilities, smallest, least, step, batch, core, autocast, progress)
+    asked = PredictionOptions(probabilities, smallest, least, step, batch, core, autocast, progress)
     with _in_use(model):
         seen, notes = seen_by(model, picture)
-        found = _ANSWERS[model.spec.task](model, seen, asked)
+        found = PREDICT_BY_TASK[model.spec.task](model, seen, asked)
     label_map = _cells(found.label_map, cell_expansion_um) if cell_expansion_um else found.label_map
     mpp = None if picture.mpp is None else picture.mpp / seen.factor[0]
     return Prediction(label_map, found.probabilities, found.channels, found.boxes, tuple(notes), mpp)
 
 
 def class_probabilities(
-    model: Finetuned, pictures: Sequence[Picture], *, batch: int = 8, autocast: AbstractContextManager[Any] | None = None
+    model: HeadModel, pictures: Sequence[Picture], *, batch: int = 8, autocast: AbstractContextManager[Any] | None = None
 ) -> Floats:
     """Return the class probabilities of whole pictures, float32 (N, C): of each the mean over the tiles that are predicted.
 
@@ -162,28 +162,30 @@ def class_probabilities(
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         As of :func:`predict_picture`.
     """
     with _in_use(model):
-        return of_wholes(model, [seen_by(model, picture)[0] for picture in pictures], Asked(batch=batch, autocast=autocast))
+        return of_wholes(
+            model, [seen_by(model, picture)[0] for picture in pictures], PredictionOptions(batch=batch, autocast=autocast)
+        )
 
 
-def seen_by(model: Finetuned, picture: Picture) -> tuple[Seen, list[str]]:
+def seen_by(model: HeadModel, picture: Picture) -> tuple[RescaledPicture, list[str]]:
     """Return a picture as a head sees it, and what must be said of its scale.
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If it would be less than a patch.
     """
     spec = model.spec
     fitted = spec.tile_size / spec.fitted_px if spec.fitted_px else 1.0
-    return at_scale(picture, spec.mpp, spec.encoder.patch_size, fitted)
+    return rescale(picture, spec.mpp, spec.encoder.patch_size, fitted)
 
 
 @contextmanager
-def _in_use(model: Finetuned) -> Iterator[None]:
+def _in_use(model: HeadModel) -> Iterator[None]:
     """Put the model's mode back afterwards."""
     training = model.training
     model.eval()
@@ -216,7 +218,7 @@ def _cells(nuclei: LabelMap, expansion_um: float) -> LabelMap:
     return replace(nuclei, labels=cells, nuclei=nuclei.labels)
 
 
-def _map(model: Finetuned, seen: Seen, labels: Any, step: float, **more: Any) -> LabelMap:
+def _map(model: HeadModel, seen: RescaledPicture, labels: Any, step: float, **more: Any) -> LabelMap:
     """Return labels with what the picture says of their place."""
     picture = seen.picture
     origin = float(picture.corner[0]), float(picture.corner[1])
@@ -226,19 +228,19 @@ def _map(model: Finetuned, seen: Seen, labels: Any, step: float, **more: Any) ->
     return LabelMap(labels, classes, mpp=picture.mpp, origin=origin, step=step, source=picture.source, **more)
 
 
-def _segmentation(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
+def _segmentation(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:
     found = segmented(model, seen, asked)
     label_map = _map(model, seen, found.labels, asked.step, measurements=found.columns)
     return Prediction(label_map, found.probabilities, tuple(one.name for one in model.spec.classes))
 
 
-def _instances(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
+def _instances(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:
     found = objects(model, seen, asked)
     about = {"instances": True, "class_of": found.values, "measurements": found.columns}
     return Prediction(_map(model, seen, found.labels, asked.step, **about), found.probabilities, object_channels(model))
 
 
-def _classification(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
+def _classification(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:
     """Return one object for each tile: labels of one pixel per tile; a small picture is one object of all its pixels."""
     tiles = classified(model, seen, asked)
     count, names = prod(tiles.shape[1:]), tuple(one.name for one in model.spec.classes)
@@ -256,12 +258,12 @@ def _classification(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
     return Prediction(label_map, tiles.astype(np.float16) if asked.probabilities else None, names)
 
 
-def _winners(model: Finetuned, tiles: Floats) -> list[int]:
+def _winners(model: HeadModel, tiles: Floats) -> list[int]:
     """Return the class value of each tile, row by row."""
     return [model.spec.classes[index].value for index in tiles.argmax(0).ravel().tolist()]
 
 
-def _detection(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
+def _detection(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:
     """Return boxes in px of the source, and rectangles."""
     boxes = detected(model, seen, asked)
     rows, columns = (grid.length for grid in label_grids(seen, asked.step))
@@ -275,7 +277,7 @@ def _detection(model: Finetuned, seen: Seen, asked: Asked) -> Prediction:
     return Prediction(_map(model, seen, labels, asked.step, **about), boxes=tuple(box.moved(right, down) for box in boxes))
 
 
-_ANSWERS = {
+PREDICT_BY_TASK = {
     "segmentation": _segmentation,
     "instances": _instances,
     "classification": _classification,

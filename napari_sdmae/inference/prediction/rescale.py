@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.io.images.field import RGB, FieldError
+from napari_sdmae.io.images.field import RGB, InvalidFieldError
 from napari_sdmae.io.images.pictures import Picture
 from napari_sdmae.notices import scale_notes
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Seen:
+class RescaledPicture:
     """A picture as the model sees it: `rows` × `columns` px."""
 
     picture: Picture
@@ -56,14 +56,14 @@ def _under(start: int, length: int, factor: float, limit: int) -> tuple[int, int
     return max(0, floor(start / factor) - reach), min(limit, ceil((start + length) / factor) + reach)
 
 
-def at_scale(picture: Picture, mpp: float | None, patch: int, otherwise: float = 1.0) -> tuple[Seen, list[str]]:
+def rescale(picture: Picture, mpp: float | None, patch: int, otherwise: float = 1.0) -> tuple[RescaledPicture, list[str]]:
     """Return `picture` as a model of scale `mpp` (µm per pixel) and patches of `patch` px sees it, and what must be said.
 
     Where a scale is unknown, it sees `otherwise` px per picture pixel.
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If less than one patch would be seen.
     """
     notes: list[str] = []
@@ -78,12 +78,12 @@ def at_scale(picture: Picture, mpp: float | None, patch: int, otherwise: float =
         factor = picture.mpp / mpp
     rows, columns = max(1, round(picture.height * factor)), max(1, round(picture.width * factor))
     if min(rows, columns) < patch:
-        raise FieldError(
+        raise InvalidFieldError(
             f"the field of {picture.height} x {picture.width} px is {rows} x {columns} px at the model's scale, less than one "
             f"patch of {patch} px; choose a larger region"
         )
     shown = mpp if mpp and factor < 1 else picture.mpp  # reduced it has the detail of the model, enlarged its own
-    return Seen(picture, rows, columns), [*notes, *scale_notes(mpp, shown)]
+    return RescaledPicture(picture, rows, columns), [*notes, *scale_notes(mpp, shown)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class LabelGrid:
         return np.asarray((np.arange(start, stop) + 0.5) * (self.step * self.factor) - 0.5, np.float64)
 
 
-def label_grids(seen: Seen, step: int) -> tuple[LabelGrid, LabelGrid]:
+def label_grids(seen: RescaledPicture, step: int) -> tuple[LabelGrid, LabelGrid]:
     """Return the grids of label pixels along rows and columns."""
     lengths = ceil(seen.picture.height / step), ceil(seen.picture.width / step)
     return LabelGrid(lengths[0], step, seen.factor[0]), LabelGrid(lengths[1], step, seen.factor[1])

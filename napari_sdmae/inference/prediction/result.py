@@ -65,7 +65,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictionOptions:
     """How a prediction is made.
 
     Attributes

@@ -91,7 +91,7 @@ def encode_windows(encoder: Encoder, image: RGB, *, window: int | None = None, b
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the field is smaller than a patch.
     """
     patch = encoder.patch_size

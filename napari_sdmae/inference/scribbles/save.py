@@ -14,7 +14,7 @@ from napari_sdmae.io.atomic import atomic_path, check_free
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import LabelClass
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 
 def save_scribble_head(
@@ -55,7 +55,7 @@ def save_scribble_head(
         save_head(temporary, made)
 
 
-def _copy_weights(head: ScribbleHead, made: Finetuned, model: str) -> None:
+def _copy_weights(head: ScribbleHead, made: HeadModel, model: str) -> None:
     classifier = made.head.classifier
     assert isinstance(classifier, torch.nn.Conv2d)
     weight = torch.from_numpy(head.linear.weight.copy())[:, :, None, None]

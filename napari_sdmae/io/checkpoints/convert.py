@@ -32,7 +32,7 @@ from napari_sdmae.io.model_info.checks import MAX_CONFIG, check_timm
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, WEIGHTS, find_model, is_head, is_sdmae, read_config
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.compact import leave_out_heads
+from napari_sdmae.models.compact import strip_heads
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 from napari_sdmae.text.documents import read_json
 
@@ -189,7 +189,7 @@ def _convert_folder(folder: Path, name: str, destination: Path, to: Target, mpp:
     else:
         model = load_sdmae(folder, config)
         if compact:
-            leave_out_heads(model)
+            strip_heads(model)
         metadata: dict[str, Any] = {
             name: config[name] for name in ("target_normalisation", "mpp", "provenance") if name in config
         }
@@ -290,7 +290,7 @@ def _write_full(
     if foreign.kind == "mae":
         provenance["untrained"] = ["student_head", "teacher_head"]
     if compact:
-        leave_out_heads(model)
+        strip_heads(model)
     metadata = {"target_normalisation": target_normalisation(foreign), "mpp": mpp, "provenance": provenance}
     save_model(destination, model, metadata=metadata, half=compact)
 

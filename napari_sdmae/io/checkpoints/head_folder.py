@@ -14,10 +14,10 @@ from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import WEIGHTS, find_model
 from napari_sdmae.models.encoder import create_plain_vit
 from napari_sdmae.models.heads.classification import NearestNeighbours
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 
-def save_head(folder: Path, model: Finetuned, half: bool = False) -> None:
+def save_head(folder: Path, model: HeadModel, half: bool = False) -> None:
     """Write a head folder, with 16-bit weights if `half`; the same weights and specification give the same bytes.
 
     Both files are written before one takes the place of its predecessor, so that a full disk leaves the old head.
@@ -30,7 +30,7 @@ def save_head(folder: Path, model: Finetuned, half: bool = False) -> None:
     write_folder(folder, model.state_dict(), model.spec.model_dump(mode="json"), half)
 
 
-def load_head(head: str | Path, device: str | torch.device = "cpu") -> Finetuned:
+def load_head(head: str | Path, device: str | torch.device = "cpu") -> HeadModel:
     """Load a head with its encoder, in eval mode.
 
     Parameters
@@ -48,7 +48,7 @@ def load_head(head: str | Path, device: str | torch.device = "cpu") -> Finetuned
         If it is a model without a head, or config and weights do not fit; the message lists the tensors.
     """
     folder, spec = find_model(head), read_head_spec(head)
-    model = Finetuned(empty_encoder(spec.encoder), spec)
+    model = HeadModel(empty_encoder(spec.encoder), spec)
     tensors = read_safetensors(folder / WEIGHTS)
     if isinstance(model.head, NearestNeighbours) and "head.labels" in tensors:
         model.head.reserve(len(tensors["head.labels"]))

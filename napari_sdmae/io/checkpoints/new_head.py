@@ -17,10 +17,10 @@ from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
 from napari_sdmae.io.checkpoints.timm_folder import arguments_of
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 
-def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> Finetuned:
+def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> HeadModel:
     """Return a head whose weights are new, on the encoder that `config` names; the same seed gives the same weights.
 
     Parameters
@@ -53,7 +53,7 @@ def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float |
             provenance={"encoder": name},
         )
         set_drop_path(vit, config.encoder.drop_path)
-        return Finetuned(vit, spec)
+        return HeadModel(vit, spec)
 
 
 def set_drop_path(vit: VisionTransformer, rate: float) -> None:

@@ -26,12 +26,12 @@ _CHANGES = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 _LEGACY_PICKLES = 5
 
 
-class TooMuch(ValueError):
+class TooMuchError(ValueError):
     """The file would take too much memory or depth; the message is the reason, without the file's name."""
 
 
 def check_torch_file(path: Path) -> None:
-    """Raise `TooMuch` if a ``torch.save`` file, zipped as today or as before PyTorch 1.6, is beyond the limits."""
+    """Raise `TooMuchError` if a ``torch.save`` file, zipped as today or as before PyTorch 1.6, is beyond the limits."""
     with path.open("rb") as file:
         if zipfile.is_zipfile(file):
             _check_zip(file, path.stat().st_size)
@@ -42,9 +42,9 @@ def check_torch_file(path: Path) -> None:
 
 
 def check_unpacked(taken: int, on_disk: int) -> None:
-    """Raise `TooMuch` if `taken` bytes in memory are out of proportion to those on disk."""
+    """Raise `TooMuchError` if `taken` bytes in memory are out of proportion to those on disk."""
     if taken > UNPACKED * on_disk + _SLACK:
-        raise TooMuch(f"it has {size(on_disk)} and would take {size(taken)} when read")
+        raise TooMuchError(f"it has {size(on_disk)} and would take {size(taken)} when read")
 
 
 def _check_zip(file: IO[bytes], size: int) -> None:
@@ -54,7 +54,7 @@ def _check_zip(file: IO[bytes], size: int) -> None:
         for part in parts:
             if part.filename.endswith("data.pkl"):
                 if part.file_size > MAX_PICKLE:
-                    raise TooMuch(f"its {part.filename[-40:]} has {part.file_size:,} bytes")
+                    raise TooMuchError(f"its {part.filename[-40:]} has {part.file_size:,} bytes")
                 _check_pickle(io.BytesIO(archive.read(part)))
 
 
@@ -64,12 +64,12 @@ def _check_pickle(stream: IO[bytes]) -> None:
     known: dict[Any, int] = {}
     for step, (operation, argument, _) in enumerate(pickletools.genops(stream)):
         if step > MAX_STEPS:
-            raise TooMuch(f"it has more than {MAX_STEPS:,} entries")
+            raise TooMuchError(f"it has more than {MAX_STEPS:,} entries")
         if argument in _BYTES:
-            raise TooMuch("it asks for memory without saying what for (bytearray)")
+            raise TooMuchError("it asks for memory without saying what for (bytearray)")
         _step(operation, argument, stack, known)
         if stack and stack[-1] > MAX_DEPTH:
-            raise TooMuch(f"its values are nested more than {MAX_DEPTH} deep")
+            raise TooMuchError(f"its values are nested more than {MAX_DEPTH} deep")
 
 
 _MARK = -1

@@ -17,7 +17,7 @@ from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.io.checkpoints.tensor_files import read_safetensors
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.compact import has_heads, leave_out_heads
+from napari_sdmae.models.compact import has_heads, strip_heads
 
 _METADATA = {"target_normalisation", "mpp", "provenance"}
 
@@ -100,7 +100,7 @@ def load_sdmae(folder: Path, config: Mapping[str, Any]) -> SDMAE:
     """
     model = SDMAE.empty(ModelConfig.model_validate(config["model"]))
     if not config.get("heads", True):
-        leave_out_heads(model)
+        strip_heads(model)
     load_exactly(model, read_safetensors(folder / WEIGHTS), str(folder))
     return model
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_sdmae.config.limits import shown
-from napari_sdmae.io.checkpoints.pickle_limits import MAX_DEPTH, TooMuch, check_unpacked
+from napari_sdmae.io.checkpoints.pickle_limits import MAX_DEPTH, TooMuchError, check_unpacked
 from napari_sdmae.io.checkpoints.tensor_files import Tensors
 
 PATCHES = "patch_embed.proj.weight"
@@ -74,7 +74,7 @@ def find_state_dict(content: Mapping[str, Any], source: str, on_disk: int, choic
     try:
         tensors, rest = _flattened(content)
         check_unpacked(sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()), on_disk)
-    except TooMuch as error:
+    except TooMuchError as error:
         raise ValueError(f"{source} was refused: {error}") from error
     starts = _starts(tensors, source)
     names = dict(zip(_labels(starts), starts, strict=True))
@@ -99,7 +99,7 @@ def _flattened(content: Mapping[str, Any]) -> tuple[Tensors, list[str]]:
         if not _is_plain(value):
             rest.append(name)
         elif name in tensors and not _same(tensors[name], value):
-            raise TooMuch(f"it holds two tensors {shown(name)}; save the weights of one model alone")
+            raise TooMuchError(f"it holds two tensors {shown(name)}; save the weights of one model alone")
         else:
             tensors[name] = value
     return tensors, rest
@@ -114,7 +114,7 @@ def _walk(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         key, value = next(entries, (_END, None))
         count += 1
         if count > MAX_ENTRIES:
-            raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries, or refers to itself")
+            raise TooMuchError(f"it has more than {MAX_ENTRIES:,} entries, or refers to itself")
         if key is _END:
             levels.pop()
             continue
@@ -123,7 +123,7 @@ def _walk(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
         elif _OPTIMIZER not in value:
             if len(levels) > MAX_DEPTH:
-                raise TooMuch(f"its dictionaries are nested more than {MAX_DEPTH} deep, or refer to themselves")
+                raise TooMuchError(f"its dictionaries are nested more than {MAX_DEPTH} deep, or refer to themselves")
             levels.append((f"{name}." if name and not name.endswith(".") else name, iter(value.items())))
 
 

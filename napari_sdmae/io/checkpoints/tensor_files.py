@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_sdmae.config.limits import shown
-from napari_sdmae.io.checkpoints.pickle_limits import TooMuch, check_torch_file
+from napari_sdmae.io.checkpoints.pickle_limits import TooMuchError, check_torch_file
 from napari_sdmae.io.model_info.safetensors_header import check_finite, not_finite
 
 Tensors = dict[str, Tensor]
@@ -32,7 +32,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         check_torch_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except TooMuch as error:
+    except TooMuchError as error:
         raise ValueError(f"{path} was refused: {error}; save the weights alone, best as safetensors") from error
     except pickle.UnpicklingError as error:
         raise ValueError(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_sdmae import humanize
-from napari_sdmae.io.memory import TooLarge
+from napari_sdmae.io.memory import TooLargeError
 
 IN_MEMORY = 256 * 2**20
 """Larger results are kept in a temporary file, mapped into memory, whose pages the system can take back."""
@@ -112,7 +112,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
     Raises
     ------
-    TooLarge
+    TooLargeError
         If the disk of temporary files has less room: writing beyond it would end the process without a word.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
@@ -120,7 +120,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         return np.zeros(shape, dtype)
     folder = tempfile.gettempdir()
     if size > (free := shutil.disk_usage(folder).free):
-        raise TooLarge(
+        raise TooLargeError(
             f"results for {' × '.join(map(str, shape))} values need {humanize.size(size)} in {folder}, "
             f"{humanize.size(free)} are free: choose a region, or a larger disk for temporary files (TMPDIR)"
         )

@@ -12,6 +12,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.moved import renamed
+
 MAX_TOKENS = 4096
 """Most patches of one field: a head's attention is then 64 MB, and a ViT-S keeps 0.3 GB per field."""
 
@@ -23,7 +25,7 @@ Region = tuple[int, int, int, int]
 """Row, column, height and width in pixels of an image."""
 
 
-class FieldError(ValueError):
+class InvalidFieldError(ValueError):
     """The field cannot be used; the message says why and what to do."""
 
 
@@ -56,11 +58,11 @@ def as_rgb(image: NDArray[np.generic]) -> RGB:
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the image has another shape or type.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise FieldError(f"got an image of shape {image.shape} and type {image.dtype}; expected uint8 of shape (H, W, 3)")
+        raise InvalidFieldError(f"got an image of shape {image.shape} and type {image.dtype}; expected uint8 of shape (H, W, 3)")
     pixels = image.astype(np.uint8, copy=False)
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
@@ -75,12 +77,12 @@ def crop(image: RGB, region: Region) -> RGB:
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If it does not lie inside the image.
     """
     row, column, height, width = region
     if min(row, column) < 0 or min(height, width) < 1 or row + height > image.shape[0] or column + width > image.shape[1]:
-        raise FieldError(
+        raise InvalidFieldError(
             f"region {height} x {width} px at row {row}, column {column} is not inside the image of "
             f"{image.shape[0]} x {image.shape[1]} px; choose one that is"
         )
@@ -94,21 +96,21 @@ def pad_to_multiple(image: RGB, multiple: int) -> RGB:
 
 
 def check_size(image: RGB, patch: int) -> None:
-    """Raise FieldError if `image` (H, W, 3) is smaller than one patch of `patch` pixels."""
+    """Raise InvalidFieldError if `image` (H, W, 3) is smaller than one patch of `patch` pixels."""
     height, width = image.shape[:2]
     if min(height, width) < patch:
-        raise FieldError(f"the field is {height} x {width} px, less than one patch of {patch} px; choose a larger region")
+        raise InvalidFieldError(f"the field is {height} x {width} px, less than one patch of {patch} px; choose a larger region")
 
 
 def check_pixels(image: RGB) -> None:
-    """Raise FieldError if `image` (H, W, 3) has more than :data:`MAX_PIXELS` pixels."""
+    """Raise InvalidFieldError if `image` (H, W, 3) has more than :data:`MAX_PIXELS` pixels."""
     check_size_of(*image.shape[:2])
 
 
 def check_size_of(height: int, width: int) -> None:
-    """Raise FieldError if a field of `height` × `width` px has more than :data:`MAX_PIXELS` pixels."""
+    """Raise InvalidFieldError if a field of `height` × `width` px has more than :data:`MAX_PIXELS` pixels."""
     if height * width > MAX_PIXELS:
-        raise FieldError(
+        raise InvalidFieldError(
             f"the field of {height} x {width} px has {height * width / 1e6:.1f} million pixels, at most {MAX_PIXELS / 1e6:.1f} "
             "can be used at once: choose a region (--region ROW COL HEIGHT WIDTH)"
         )
@@ -136,7 +138,7 @@ def fit_to_patches(image: RGB, patch: int, downsample: int = 1) -> tuple[RGB, Gr
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the field is smaller than a patch or larger than :data:`MAX_TOKENS` patches.
     ValueError
         If the factor is less than 1.
@@ -149,7 +151,7 @@ def fit_to_patches(image: RGB, patch: int, downsample: int = 1) -> tuple[RGB, Gr
 
 
 def check_patches(height: int, width: int, patch: int, downsample: int) -> None:
-    """Raise FieldError if a field of `height` × `width` px has less than one patch, or more than :data:`MAX_TOKENS`.
+    """Raise InvalidFieldError if a field of `height` × `width` px has less than one patch, or more than :data:`MAX_TOKENS`.
 
     Raises
     ------
@@ -160,10 +162,10 @@ def check_patches(height: int, width: int, patch: int, downsample: int) -> None:
         raise ValueError(f"downsample {downsample}: expected auto, or an integer of at least 1")
     cell = patch * downsample
     if min(height, width) < cell:
-        raise FieldError(f"the field is {height} x {width} px, less than one patch of {cell} px; choose a larger region")
+        raise InvalidFieldError(f"the field is {height} x {width} px, less than one patch of {cell} px; choose a larger region")
     if (tokens := _tokens((height, width), cell)) > MAX_TOKENS:
         side = int(MAX_TOKENS**0.5) * cell
-        raise FieldError(
+        raise InvalidFieldError(
             f"the field of {height} x {width} px is {tokens} patches of {cell} px, more than {MAX_TOKENS}: "
             f"choose a region of at most {side} x {side} px, or downsample by {fitting_downsample((height, width), patch)}"
         )
@@ -178,3 +180,6 @@ def reduce(image: RGB, factor: int) -> RGB:
     height, width = image.shape[0] // factor, image.shape[1] // factor
     means: NDArray[np.float64] = image.reshape(height, factor, width, factor, 3).mean((1, 3))
     return np.rint(means).astype(np.uint8)
+
+
+__getattr__ = renamed(__name__, FieldError="InvalidFieldError")

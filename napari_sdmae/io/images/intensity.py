@@ -21,7 +21,7 @@ NEARLY_BLACK, NEARLY_WHITE = 10, 250
 """Mean grey (0-255) below and above which a picture shows hardly anything: glass is darker than 250."""
 
 
-class UnknownKind(ValueError):
+class UnknownKindError(ValueError):
     """Pixel values or a layout that cannot be shown as RGB; the message says which."""
 
 
@@ -50,13 +50,13 @@ def as_rgb8(values: NDArray[Any], notes: list[str] | None = None) -> NDArray[np.
 
     Raises
     ------
-    UnknownKind
+    UnknownKindError
         If there are other channels, or the values fit no usual range.
     """
     values = values[..., None] if values.ndim == 2 else values
     channels = values.shape[-1]
     if values.ndim != 3 or not 1 <= channels <= 4:
-        raise UnknownKind(f"an image of shape {values.shape}; expected 1 (grey) to 4 (RGB with transparency) channels")
+        raise UnknownKindError(f"an image of shape {values.shape}; expected 1 (grey) to 4 (RGB with transparency) channels")
     bytes_ = with_alpha(values, notes) if channels in (2, 4) else to_uint8(values, notes=notes)
     return np.ascontiguousarray(np.broadcast_to(bytes_, (*values.shape[:2], 3)))
 
@@ -93,7 +93,7 @@ def to_uint8(values: NDArray[Any], depth: Depth | None = None, notes: list[str] 
 
     Raises
     ------
-    UnknownKind
+    UnknownKindError
         If they fit no usual range.
     """
     depth = find_depth(values) if depth is None else depth
@@ -113,14 +113,14 @@ def find_depth(values: NDArray[Any]) -> Depth:
 
     Raises
     ------
-    UnknownKind
+    UnknownKindError
         If there is none.
     """
     kind, bits = values.dtype.kind, 8 * values.dtype.itemsize
     if values.dtype == np.uint8 or kind == "b" or not values.size:
         return Depth(255 if kind != "b" else 1)
     if kind not in "uif":
-        raise UnknownKind(f"pixels of type {values.dtype}; expected integers or real numbers")
+        raise UnknownKindError(f"pixels of type {values.dtype}; expected integers or real numbers")
     white = _white(values)
     cut = "; a few values outside are cut off" if _outside(values, 0, white) else ""
     if kind == "f":
@@ -143,7 +143,7 @@ def _white(values: NDArray[Any]) -> int:
     low, high = values.min(), values.max()
     real = values.dtype.kind == "f"
     if real and not np.isfinite([low, high]).all():
-        raise UnknownKind("pixel values that are not finite (NaN or infinite); expected 0-1, 0-255 or 0-65535: replace them")
+        raise UnknownKindError("pixel values that are not finite (NaN or infinite); expected 0-1, 0-255 or 0-65535: replace them")
     whites = [1, *DEPTHS] if real else list(DEPTHS)
     few = FEW * values.size
     for white in whites:
@@ -151,7 +151,7 @@ def _white(values: NDArray[Any]) -> int:
             if _outside(values, -UNDERSHOOT * white, np.inf) <= few:
                 return white
             break
-    raise UnknownKind(f"pixel values from {low:g} to {high:g}; expected 0-1, 0-255 or 0-65535: rescale the image")
+    raise UnknownKindError(f"pixel values from {low:g} to {high:g}; expected 0-1, 0-255 or 0-65535: rescale the image")
 
 
 def _outside(values: NDArray[Any], low: float, high: float) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_sdmae.io.images.field import (
     RGB,
-    FieldError,
     Grid,
+    InvalidFieldError,
     Region,
     check_patches,
     check_size_of,
@@ -19,7 +19,7 @@ from napari_sdmae.io.images.field import (
     pad_to_multiple,
     reduce,
 )
-from napari_sdmae.io.images.read import UnusableImage, read_bands, read_header
+from napari_sdmae.io.images.read import InvalidImageError, read_bands, read_header
 from napari_sdmae.io.images.scale import is_doubt
 from napari_sdmae.io.images.tiff_planes import ANY, Which
 
@@ -97,7 +97,7 @@ class FilePicture:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the file cannot be used; the message names it.
     """
 
@@ -107,8 +107,8 @@ class FilePicture:
         self.corner = (0, 0)
         try:
             header = read_header(path, which)
-        except UnusableImage as error:
-            raise UnusableImage(f"{path}: {error}") from error
+        except InvalidImageError as error:
+            raise InvalidImageError(f"{path}: {error}") from error
         self.height, self.width = header.size
         self.mpp = mpp or header.mpp
         self.notes = [note for note in header.notes if mpp is None or not is_doubt(note)]
@@ -134,10 +134,10 @@ class FilePicture:
         """Decode one more band; it is kept if it reaches down to `row`."""
         try:
             band = next(self._bands, None)
-        except UnusableImage as error:
-            raise UnusableImage(f"{self._path}: {error}") from error
+        except InvalidImageError as error:
+            raise InvalidImageError(f"{self._path}: {error}") from error
         if band is None:
-            raise UnusableImage(f"{self._path}: ends after {self._below} of {self.height} rows; copy the file again")
+            raise InvalidImageError(f"{self._path}: ends after {self._below} of {self.height} rows; copy the file again")
         self._below += len(band)
         if self._below >= self.height:
             next(self._bands, None)  # its notes are complete now
@@ -159,7 +159,7 @@ class Part:
         row, column, height, width = self.region
         whole = self.whole
         if min(row, column) < 0 or min(height, width) < 1 or row + height > whole.height or column + width > whole.width:
-            raise FieldError(
+            raise InvalidFieldError(
                 f"region {height} x {width} px at row {row}, column {column} is not inside the image of "
                 f"{whole.height} x {whole.width} px; choose one that is"
             )
@@ -200,7 +200,7 @@ def open_picture(path: Path, region: Region | None = None, mpp: float | None = N
 
     Raises
     ------
-    UnusableImage, FieldError
+    InvalidImageError, InvalidFieldError
         If the file cannot be used, or the region does not lie inside the image.
     """
     whole = FilePicture(path, mpp, which)
@@ -212,7 +212,7 @@ def read_field(picture: Picture) -> RGB:
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If it is larger: this is said before anything is read.
     """
     check_size_of(picture.height, picture.width)
@@ -226,7 +226,7 @@ def fit_picture(picture: Picture, patch: int, downsample: int) -> tuple[RGB, Gri
 
     Raises
     ------
-    FieldError
+    InvalidFieldError
         If the picture is smaller than a patch or larger than ``fields.MAX_TOKENS`` patches; before anything is read.
     """
     cell = patch * downsample

@@ -22,8 +22,9 @@ from napari_sdmae.io.images import tiff
 from napari_sdmae.io.images.intensity import Brightness, as_rgb8, brightness_notes
 from napari_sdmae.io.images.scale import info_scale
 from napari_sdmae.io.images.tiff_planes import ANY, Which
-from napari_sdmae.io.memory import TooLarge, check_memory, read_whole
+from napari_sdmae.io.memory import TooLargeError, check_memory, read_whole
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
+from napari_sdmae.moved import renamed
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1_000_000_000
@@ -37,7 +38,7 @@ ORIENTATION = 0x0112
 RGB = NDArray[np.uint8]
 
 
-class UnusableImage(ValueError):
+class InvalidImageError(ValueError):
     """A file that cannot be used as an image; the message is the reason, in plain words, without the file's name."""
 
 
@@ -60,11 +61,11 @@ def read_image(path: Path | str, which: Which = ANY, notes: list[str] | None = N
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the file is missing, empty, damaged, not an image, too large to decode in one piece, or of an unknown kind.
     """
     path, told = Path(path), [] if notes is None else notes
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         return _decode(path, _first_bytes(path), which, told)
 
 
@@ -95,11 +96,11 @@ def read_header(path: Path | str, which: Which = ANY) -> Header:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the header cannot be read.
     """
     path = Path(path)
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         if is_tiff(path):
             with tiff.picture(path, which) as one:
                 return Header(one.size, one.scale.mpp, one.notes)
@@ -122,11 +123,11 @@ def orientation(path: Path | str) -> int:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the header cannot be read.
     """
     path = Path(path)
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         if is_tiff(path):
             with tiff.picture(path) as one:
                 return one.orientation
@@ -159,11 +160,11 @@ def read_bands(path: Path | str, rows: int, which: Which = ANY, notes: list[str]
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         As :func:`read_image`.
     """
     path, told = Path(path), [] if notes is None else notes
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         start = _first_bytes(path)
         if _starts_tiff(start):
             with tiff.picture(path, which) as one:
@@ -193,11 +194,11 @@ def open_flat(path: Path) -> Image.Image:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the file is larger than :data:`LARGEST_FLAT`: Pillow would look for the header of a damaged one to its very end.
     """
     if path.stat().st_size > LARGEST_FLAT:
-        raise UnusableImage(f"larger than {size(LARGEST_FLAT)}, which is too much for this format: save it as a tiled TIFF")
+        raise InvalidImageError(f"larger than {size(LARGEST_FLAT)}, which is too much for this format: save it as a tiled TIFF")
     return Image.open(path)
 
 
@@ -205,7 +206,7 @@ def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(32)
     if not start:
-        raise UnusableImage("the file is empty")
+        raise InvalidImageError("the file is empty")
     return start
 
 
@@ -223,13 +224,13 @@ def check_decoding(height: int, width: int, values: int = 3, bytes_each: int = 1
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If it has more than `MAX_PIXELS`.
-    TooLarge
+    TooLargeError
         If it needs more memory than there is.
     """
     if height * width > MAX_PIXELS:
-        raise UnusableImage(
+        raise InvalidImageError(
             f"{width} × {height} px are {height * width / 1e6:,.0f} megapixels; at most {MAX_PIXELS / 1e6:,.0f} "
             f"can be decoded in one piece: {advice}"
         )
@@ -242,7 +243,7 @@ def _check_single(which: Which) -> None:
     """Raise if another scene or plane is asked of a file that holds one picture."""
     for what, number in zip(which._fields, which, strict=True):
         if number not in (None, 1):
-            raise UnusableImage(f"{what} {number} was asked for: the file has 1")
+            raise InvalidImageError(f"{what} {number} was asked for: the file has 1")
 
 
 def _read_flat(path: Path, start: bytes, which: Which, notes: list[str]) -> RGB:
@@ -259,7 +260,7 @@ def _read_jpeg(path: Path) -> RGB:
         if space in ("YCbCr", "RGB", "Gray"):
             decoded: RGB = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False)
             return decoded
-    except (UnusableImage, TooLarge):
+    except (InvalidImageError, TooLargeError):
         raise
     except ValueError:
         pass  # odd but readable JPEGs are left to Pillow, which also finds the reason if they are broken
@@ -291,34 +292,37 @@ def _flatten(image: Image.Image, notes: list[str]) -> RGB:
 
 
 @contextlib.contextmanager
-def plain_reasons(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on a bad file into `UnusableImage`: decoders raise nearly every exception there is.
+def translate_decoder_errors(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on a bad file into `InvalidImageError`: decoders raise nearly every exception there is.
 
     A pipe, which would be waited for, and a device, which never ends, are refused before they are opened.
     """
     if is_endless(path):
-        raise UnusableImage(ENDLESS)
+        raise InvalidImageError(ENDLESS)
     try:
         yield
-    except UnusableImage:
+    except InvalidImageError:
         raise
     except FileNotFoundError:
-        raise UnusableImage("there is no such file") from None
+        raise InvalidImageError("there is no such file") from None
     except PermissionError:
-        raise UnusableImage("you may not read this file") from None
+        raise InvalidImageError("you may not read this file") from None
     except IsADirectoryError:
-        raise UnusableImage("this is a folder, not an image") from None
+        raise InvalidImageError("this is a folder, not an image") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise UnusableImage(
+        raise InvalidImageError(
             f"more than {limit:,.0f} megapixels, which is too many for this format: save it as an 8-bit tiled TIFF"
         ) from None
     except UnidentifiedImageError:
-        raise UnusableImage("not a PNG, JPEG, TIFF or BMP image, or its beginning is damaged") from None
+        raise InvalidImageError("not a PNG, JPEG, TIFF or BMP image, or its beginning is damaged") from None
     except MemoryError:
-        raise UnusableImage("not enough memory to decode it in one piece: save it as an 8-bit tiled TIFF") from None
-    except (tiff.UnknownKind, TooLarge) as error:
-        raise UnusableImage(str(error)) from None
+        raise InvalidImageError("not enough memory to decode it in one piece: save it as an 8-bit tiled TIFF") from None
+    except (tiff.UnknownKindError, TooLargeError) as error:
+        raise InvalidImageError(str(error)) from None
     except Exception as error:
         reason = str(error).strip().splitlines()
-        raise UnusableImage(f"damaged or cut short ({reason[0] if reason else type(error).__name__})") from error
+        raise InvalidImageError(f"damaged or cut short ({reason[0] if reason else type(error).__name__})") from error
+
+
+__getattr__ = renamed(__name__, UnusableImage="InvalidImageError")

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
-from napari_sdmae.io.images.intensity import Depth, UnknownKind, as_rgb8, stated_depth, to_uint8, with_alpha
+from napari_sdmae.io.images.intensity import Depth, UnknownKindError, as_rgb8, stated_depth, to_uint8, with_alpha
 from napari_sdmae.io.images.scale import Scale, tiff_scale
 from napari_sdmae.io.images.tiff_claims import check_page, opened
 from napari_sdmae.io.images.tiff_planes import ANY, Chosen, Which, channel_axis, choose
 from napari_sdmae.io.memory import check_memory
 
-__all__ = ["TiffPicture", "UnknownKind", "picture"]
+__all__ = ["TiffPicture", "UnknownKindError", "picture"]
 
 _JPEG = {COMPRESSION.JPEG, COMPRESSION.OJPEG, COMPRESSION.APERIO_JP2000_YCBC, COMPRESSION.APERIO_JP2000_RGB}
 """Compressions whose YCbCr comes out of tifffile as RGB."""
@@ -34,7 +34,7 @@ def picture(path: Path, which: Which = ANY) -> Iterator[TiffPicture]:
 
     Raises
     ------
-    UnknownKind
+    UnknownKindError
         If there is no such picture.
     ValueError
         If the header claims what cannot be.
@@ -91,7 +91,7 @@ class TiffPicture:
 
         Raises
         ------
-        UnknownKind
+        UnknownKindError
             If the channels or colours cannot be shown as RGB.
         """
         page = self.chosen.level.keyframe
@@ -110,7 +110,7 @@ class TiffPicture:
 
         Raises
         ------
-        TooLarge
+        TooLargeError
             If a row of strips or tiles takes more memory than there is.
         """
         page: Any = self.chosen.page()
@@ -180,7 +180,7 @@ def _plane(values: NDArray[Any], axes: str) -> NDArray[Any]:
     left = [axis for axis in axes if axis in wanted]
     plane = values[first].transpose([left.index(axis) for axis in wanted])
     if channel == "C" and plane.shape[-1] not in (1, 3):
-        raise UnknownKind(f"{plane.shape[-1]} channels; expected 1 (grey) or 3 (red, green, blue)")
+        raise UnknownKindError(f"{plane.shape[-1]} channels; expected 1 (grey) or 3 (red, green, blue)")
     return plane if channel else plane[..., None]
 
 
@@ -189,7 +189,7 @@ def _check_colours(page: Any) -> None:
     decoded = page.photometric == PHOTOMETRIC.YCBCR and page.compression in _JPEG
     if page.photometric not in known and not decoded:
         name = getattr(page.photometric, "name", page.photometric)
-        raise UnknownKind(f"colours stored as {name}; expected grey, RGB, palette or CMYK: save it as RGB")
+        raise UnknownKindError(f"colours stored as {name}; expected grey, RGB, palette or CMYK: save it as RGB")
 
 
 def _colours(values: NDArray[Any], page: Any, notes: list[str] | None = None) -> NDArray[np.uint8]:

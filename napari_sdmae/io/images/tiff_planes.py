@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_sdmae.io.images.intensity import UnknownKind
+from napari_sdmae.io.images.intensity import UnknownKindError
 
 
 class Which(NamedTuple):
@@ -135,7 +135,7 @@ def choose(file: tifffile.TiffFile, which: Which = ANY) -> Chosen:
 
     Raises
     ------
-    UnknownKind
+    UnknownKindError
         If there is no such scene or plane, or no picture at all.
     """
     scenes = _scenes(file)
@@ -153,14 +153,14 @@ def choose(file: tifffile.TiffFile, which: Which = ANY) -> Chosen:
 
 def _check_number(what: str, number: int, count: int) -> None:
     if not 1 <= number <= count:
-        raise UnknownKind(f"{what} {number} was asked for: the file has {count}")
+        raise UnknownKindError(f"{what} {number} was asked for: the file has {count}")
 
 
 def _scenes(file: tifffile.TiffFile) -> list[Any]:
     """Return the pictures of the file that people look at, in their order, without those that a scanner adds."""
     pictures = [series for series in file.series if {"Y", "X"} <= set(series.levels[0].axes)]
     if not pictures:
-        raise UnknownKind("a TIFF without an image")
+        raise UnknownKindError("a TIFF without an image")
     largest = max(pictures, key=_pixels)
     return [series for series in pictures if series is largest or not _is_aside(series, largest)]
 

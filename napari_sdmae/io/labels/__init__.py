@@ -8,17 +8,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_sdmae.moved import renamed
+
 if TYPE_CHECKING:
-    from napari_sdmae.io.labels.errors import UnusableLabels
+    from napari_sdmae.io.labels.errors import InvalidLabelsError
     from napari_sdmae.io.labels.registry import FORMATS, export_labels, import_labels
 
-HOMES = {"UnusableLabels": "errors", "FORMATS": "registry", "export_labels": "registry", "import_labels": "registry"}
+HOMES = {"InvalidLabelsError": "errors", "FORMATS": "registry", "export_labels": "registry", "import_labels": "registry"}
 
-__all__ = ["FORMATS", "UnusableLabels", "export_labels", "import_labels"]
+__all__ = ["FORMATS", "InvalidLabelsError", "export_labels", "import_labels"]
+
+
+OLD_NAMES = renamed(__name__, UnusableLabels="InvalidLabelsError")
 
 
 def __getattr__(name: str) -> Any:
     """Import `name` from its module."""
     if name in HOMES:
         return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return OLD_NAMES(name)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.io.images.read import UnusableImage, plain_reasons
+from napari_sdmae.io.images.read import InvalidImageError, translate_decoder_errors
 from napari_sdmae.io.labels.draw_objects import area_of, large_first
 from napari_sdmae.io.memory import read_whole
 from napari_sdmae.labels.outlines import Ring, fill
@@ -28,13 +28,13 @@ def read_outlines(path: Path) -> list[Ring]:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the file is missing, damaged, or no annotation of ImageScope.
     """
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         root = ElementTree.fromstring(read_whole(path))
         if root.tag != "Annotations":
-            raise UnusableImage(f"XML with the root {root.tag}: expected Annotations, as ImageScope writes it")
+            raise InvalidImageError(f"XML with the root {root.tag}: expected Annotations, as ImageScope writes it")
         return [ring for region in root.iter("Region") if len(ring := _ring(region)) > 3]
 
 
@@ -51,7 +51,7 @@ def draw_outlines(outlines: list[Ring], size: tuple[int, int]) -> NDArray[np.int
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If there are outlines and none lies in the image.
     """
     labels = np.zeros(size, np.int32)
@@ -63,7 +63,7 @@ def draw_outlines(outlines: list[Ring], size: tuple[int, int]) -> NDArray[np.int
         if window.size:
             window[fill([ring - first], window.shape)] = index + 1
     if outlines and not labels.any():
-        raise UnusableImage(
+        raise InvalidImageError(
             f"no outline lies in the image of {size[1]} × {size[0]} px: they were drawn on another one, or a slide"
         )
     return labels

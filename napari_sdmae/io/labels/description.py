@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.labels.objects import present
 
@@ -68,7 +68,7 @@ def restore(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the description is damaged.
     """
     try:
@@ -86,7 +86,7 @@ def restore(
             measurements=_columns(description.get("measurements", {})) if measurements is None else measurements,
         )
     except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
-        raise UnusableLabels(f"the description of its labels is damaged ({type(error).__name__}: {error})") from None
+        raise InvalidLabelsError(f"the description of its labels is damaged ({type(error).__name__}: {error})") from None
 
 
 def as_labels(values: NDArray[Any]) -> NDArray[np.int32]:
@@ -94,13 +94,13 @@ def as_labels(values: NDArray[Any]) -> NDArray[np.int32]:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If they are no whole numbers, or do not fit.
     """
     if values.dtype.kind not in "iub":
-        raise UnusableLabels(f"values of type {values.dtype}: labels are whole numbers")
+        raise InvalidLabelsError(f"values of type {values.dtype}: labels are whole numbers")
     if values.size and (int(values.max()) > np.iinfo(np.int32).max or int(values.min()) < 0):
-        raise UnusableLabels(f"labels from {values.min()} to {values.max()}: expected 0 to {np.iinfo(np.int32).max}")
+        raise InvalidLabelsError(f"labels from {values.min()} to {values.max()}: expected 0 to {np.iinfo(np.int32).max}")
     return values.astype(np.int32, copy=False)
 
 
@@ -117,12 +117,12 @@ def undescribed(labels: NDArray[Any], instances: bool, mpp: float | None, source
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If they are no labels, or more classes than class values there can be.
     """
     whole = as_labels(labels)
     if not instances and whole.size and int(whole.max()) > 65_535:
-        raise UnusableLabels(f"a class of value {whole.max()}: at most 65535; read it as objects (instances)")
+        raise InvalidLabelsError(f"a class of value {whole.max()}: at most 65535; read it as objects (instances)")
     classes = (LabelClass(value=1, name="object", colour=colour_of(1)),) if instances else classes_of_values(whole)
     return LabelMap(labels=whole, classes=classes, instances=instances, mpp=mpp, source=source)
 

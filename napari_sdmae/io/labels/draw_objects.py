@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.images.read import MAX_PIXELS
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.labels.objects import present
 from napari_sdmae.labels.outlines import Polygon
 
@@ -23,10 +23,10 @@ def empty_labels(shape: Sequence[int]) -> NDArray[np.int32]:
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Raise `UnusableLabels` if a shape (rows, columns) is none, or larger than can be held."""
+    """Raise `InvalidLabelsError` if a shape (rows, columns) is none, or larger than can be held."""
     rows, columns = shape
     if min(rows, columns) < 1 or rows * columns > MAX_PIXELS:
-        raise UnusableLabels(
+        raise InvalidLabelsError(
             f"labels of {columns:,} × {rows:,} px: expected at least 1 × 1 and at most {MAX_PIXELS / 1e6:,.0f} megapixels"
         )
 

@@ -41,7 +41,7 @@ def draw_shapes(shapes: list[Shape], numbers: list[int], grid: Grid, *, instance
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the grid is larger than can be held.
     """
     labels = empty_labels(grid.shape)

@@ -19,14 +19,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sdmae.io.atomic import atomic_path
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.images.scale import tiff_mpp
 from napari_sdmae.io.images.tiff_claims import opened
 from napari_sdmae.io.labels.description import KEY, content_id, describe, restore, undescribed
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.pixels import plane_of, read_label_pixels
 from napari_sdmae.io.labels.pyramid import level, level_count, tiles
-from napari_sdmae.io.memory import TooLarge
+from napari_sdmae.io.memory import TooLargeError
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.objects import check_labels, smallest_type
 from napari_sdmae.text.documents import parse_json
@@ -112,7 +112,7 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is no TIFF, damaged, or no picture of labels.
     """
     try:
@@ -124,14 +124,14 @@ def read_label_tiff(path: Path | str, *, mpp: float | None = None, instances: bo
                 labels = plane_of(file.series[0].levels[0])
                 beside = [series for series in file.series[1:2] if series.name == "nuclei"]
                 nuclei = plane_of(beside[0].levels[0]) if beside else None
-    except UnusableLabels:
+    except InvalidLabelsError:
         raise
-    except (UnusableImage, TooLarge) as error:
-        raise UnusableLabels(str(error)) from None
+    except (InvalidImageError, TooLargeError) as error:
+        raise InvalidLabelsError(str(error)) from None
     except FileNotFoundError:
-        raise UnusableLabels("there is no such file") from None
+        raise InvalidLabelsError("there is no such file") from None
     except Exception as error:  # decoders raise nearly every exception there is
-        raise UnusableLabels(f"no TIFF, damaged or cut short ({type(error).__name__}: {error})") from error
+        raise InvalidLabelsError(f"no TIFF, damaged or cut short ({type(error).__name__}: {error})") from error
     if description is not None:
         return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
     separate = labels.dtype.itemsize > 1 if instances is None else instances
@@ -143,7 +143,7 @@ def our_description(file: tifffile.TiffFile) -> dict[str, Any] | None:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If it is damaged.
     """
     if not file.is_ome or not file.ome_metadata or NAMESPACE not in file.ome_metadata:
@@ -154,5 +154,5 @@ def our_description(file: tifffile.TiffFile) -> dict[str, Any] | None:
                 found = next(item for item in annotation.iterfind(".//{*}M") if item.get("K") == KEY)
                 return dict(parse_json(found.text or ""))
     except (StopIteration, ElementTree.ParseError, ValueError) as error:
-        raise UnusableLabels(f"the description of its labels is damaged ({error})") from None
+        raise InvalidLabelsError(f"the description of its labels is damaged ({error})") from None
     return None

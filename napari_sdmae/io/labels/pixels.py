@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC
 
-from napari_sdmae.io.images.read import UnusableImage, is_tiff, open_flat, plain_reasons, png_depth
+from napari_sdmae.io.images.read import InvalidImageError, is_tiff, open_flat, png_depth, translate_decoder_errors
 from napari_sdmae.io.images.tiff_claims import check_series, opened
 from napari_sdmae.io.memory import read_whole
 
@@ -43,10 +43,10 @@ def read_label_pixels(path: Path) -> Pixels:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If it cannot be read, changes values, holds colours, several planes, or no whole numbers.
     """
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         return _tiff(path) if is_tiff(path) else _flat(path)
 
 
@@ -55,10 +55,10 @@ def label_pixels_size(path: Path) -> tuple[int, int]:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If the header cannot be read, or shows several planes.
     """
-    with plain_reasons(path):
+    with translate_decoder_errors(path):
         if is_tiff(path):
             with opened(path) as file:
                 return _size(_only_level(file))
@@ -71,20 +71,20 @@ def plane_of(level: Any) -> Pixels:
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         As :func:`read_label_pixels`.
     """
     _size(level)
     check_series(level)
     page = level.keyframe
     if page.compression in LOSSY:
-        raise UnusableImage("the TIFF is compressed as JPEG, which changes the values of a mask: save it with LZW or deflate")
+        raise InvalidImageError("the TIFF is compressed as JPEG, which changes the values of a mask: save it with LZW or deflate")
     values = level.asarray()
     axes = [axis for axis, length in zip(level.axes, level.shape, strict=True) if length > 1 or axis in "YX"]
     values = values.reshape([length for axis, length in zip(level.axes, level.shape, strict=True) if length > 1 or axis in "YX"])
     if len(axes) == 3:
         if page.photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.MINISBLACK):
-            raise UnusableImage(COLOURED.format(how=page.photometric.name))
+            raise InvalidImageError(COLOURED.format(how=page.photometric.name))
         return _one_channel(np.moveaxis(values, axes.index("S"), -1), page.photometric.name)
     return _whole(_black_as_zero(values, page))
 
@@ -99,11 +99,11 @@ def _only_level(file: tifffile.TiffFile) -> Any:
     """Return the largest level of a TIFF that holds one picture; smaller ones, as a thumbnail, may lie beside it."""
     levels = [series.levels[0] for series in file.series if {"Y", "X"} <= set(series.levels[0].axes)]
     if not levels:
-        raise UnusableImage("a TIFF without an image")
+        raise InvalidImageError("a TIFF without an image")
     largest = max(_area(level) for level in levels)
     found = [level for level in levels if _area(level) == largest]
     if len(found) > 1:
-        raise UnusableImage(f"{len(found)} pictures of one size in it: save the one with the labels")
+        raise InvalidImageError(f"{len(found)} pictures of one size in it: save the one with the labels")
     return found[0]
 
 
@@ -116,17 +116,17 @@ def _size(level: Any) -> tuple[int, int]:
     others = {axis: length for axis, length in lengths.items() if axis not in "YXS" and length > 1}
     if others:
         planes = " × ".join(map(str, others.values()))
-        raise UnusableImage(f"{planes} planes in it (axes {level.axes}): labels are one plane; save the one that is meant")
+        raise InvalidImageError(f"{planes} planes in it (axes {level.axes}): labels are one plane; save the one that is meant")
     return int(lengths["Y"]), int(lengths["X"])
 
 
 def _black_as_zero(values: Pixels, page: Any) -> Pixels:
     if page.photometric not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.PALETTE, PHOTOMETRIC.MASK):
-        raise UnusableImage(COLOURED.format(how=page.photometric.name))
+        raise InvalidImageError(COLOURED.format(how=page.photometric.name))
     if page.photometric != PHOTOMETRIC.MINISWHITE:
         return values
     if page.bitspersample > 8:
-        raise UnusableImage(
+        raise InvalidImageError(
             f"{page.bitspersample} bits with white as 0 (WhiteIsZero), which programs read differently: save it with black as 0"
         )
     return ~values if values.dtype == bool else (2**page.bitspersample - 1 - values).astype(values.dtype)
@@ -136,9 +136,9 @@ def _flat(path: Path) -> Pixels:
     depth = png_depth(path)
     with open_flat(path) as image:
         if image.format == "JPEG":
-            raise UnusableImage("a JPEG changes the values of a mask: save masks as PNG or TIFF")
+            raise InvalidImageError("a JPEG changes the values of a mask: save masks as PNG or TIFF")
         if getattr(image, "n_frames", 1) > 1:
-            raise UnusableImage(f"{getattr(image, 'n_frames', 1)} pictures in it: save the one with the labels")
+            raise InvalidImageError(f"{getattr(image, 'n_frames', 1)} pictures in it: save the one with the labels")
         # of 16 bits Pillow keeps 8 in colour pictures
         values = imagecodecs.png_decode(read_whole(path)) if depth == 16 else np.asarray(image)
         if values.ndim == 3:
@@ -155,7 +155,7 @@ def _one_channel(values: Pixels, how: str) -> Pixels:
     if opaque and all((values[..., channel] == grey).all() for channel in range(1, colours)):
         return _whole(grey)
     how = how if opaque else f"{how}, partly transparent"
-    raise UnusableImage(f"{COLOURED.format(how=how)}; it holds {_colours(values[..., :colours])}")
+    raise InvalidImageError(f"{COLOURED.format(how=how)}; it holds {_colours(values[..., :colours])}")
 
 
 def _most(kind: np.dtype[Any]) -> float:
@@ -173,8 +173,8 @@ def _whole(values: Pixels) -> Pixels:
     """Return whole numbers as integers of this machine's byte order."""
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or (values != np.floor(values)).any() or np.abs(values).max(initial=0) > MOST_EXACT:
-            raise UnusableImage(f"the mask holds {values.dtype} numbers: save it with whole numbers, 8, 16 or 32 bits")
+            raise InvalidImageError(f"the mask holds {values.dtype} numbers: save it with whole numbers, 8, 16 or 32 bits")
         return values.astype(np.int32)
     if values.dtype.kind not in "iub":
-        raise UnusableImage(f"the mask holds {values.dtype} numbers: save it with whole numbers, 8, 16 or 32 bits")
+        raise InvalidImageError(f"the mask holds {values.dtype} numbers: save it with whole numbers, 8, 16 or 32 bits")
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.io.atomic import atomic_files, check_free
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels.description import describe, restore, undescribed
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import load_json
 from napari_sdmae.io.labels.pixels import read_label_pixels
 from napari_sdmae.labels.label_map import LabelMap
@@ -84,7 +84,7 @@ def _check_companions(path: Path, companions: list[Path]) -> None:
 def _is_description(path: Path) -> bool:
     try:
         found = load_json(path)
-    except UnusableLabels:
+    except InvalidLabelsError:
         return False
     return isinstance(found, dict) and {"version", "shape", "classes", "class_of"} <= set(found)
 
@@ -118,7 +118,7 @@ def read_label_png(path: Path | str, *, mpp: float | None = None, instances: boo
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If it is no picture of labels, or the JSON is damaged or of another picture.
     """
     path = Path(path)
@@ -127,7 +127,7 @@ def read_label_png(path: Path | str, *, mpp: float | None = None, instances: boo
         return undescribed(labels, labels.dtype.itemsize > 1 if instances is None else instances, mpp, "")
     description = load_json(classes_file(path))
     if not isinstance(description, dict) or description.get("shape") != list(labels.shape):
-        raise UnusableLabels(f"{classes_file(path).name} beside it is of another picture (its shape is not {labels.shape})")
+        raise InvalidLabelsError(f"{classes_file(path).name} beside it is of another picture (its shape is not {labels.shape})")
     has_nuclei = description.get(NUCLEI, True) and nuclei_file(path).exists()
     nuclei = _decode(nuclei_file(path)) if has_nuclei else None
     return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
@@ -136,6 +136,6 @@ def read_label_png(path: Path | str, *, mpp: float | None = None, instances: boo
 def _decode(path: Path) -> NDArray[np.integer]:
     try:
         values = read_label_pixels(path)
-    except UnusableImage as error:
-        raise UnusableLabels(str(error)) from None
+    except InvalidImageError as error:
+        raise InvalidLabelsError(str(error)) from None
     return values.astype(np.uint8) if values.dtype == bool else values

@@ -12,7 +12,7 @@ from napari_sdmae.io.atomic import check_free
 from napari_sdmae.io.labels.coco.read import coco_pictures, is_coco
 from napari_sdmae.io.labels.coco.write import read_coco, write_coco
 from napari_sdmae.io.labels.csv import write_label_table
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import load_json
 from napari_sdmae.io.labels.geojson.write import ObjectType, read_geojson, write_geojson
 from napari_sdmae.io.labels.ome_tiff import read_label_tiff, write_label_tiff
@@ -22,12 +22,13 @@ from napari_sdmae.io.labels.png import classes_file, nuclei_file, read_label_png
 from napari_sdmae.io.labels.slide_bounds import Bounds
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.moved import renamed
 
 __all__ = [
     "FORMATS",
     "Format",
+    "InvalidLabelsError",
     "ObjectType",
-    "UnusableLabels",
     "check_target",
     "export_labels",
     "format_of",
@@ -114,7 +115,7 @@ def export_labels(
     ------
     ValueError
         If the format is unknown, cannot hold these labels, or has no such option.
-    UnusableLabels
+    InvalidLabelsError
         If the bounds cannot be read from the slide.
     FileExistsError
         If something is there and may not be replaced.
@@ -198,7 +199,7 @@ def import_labels(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If there is no such file or it holds no labels; the message begins with the file.
     ValueError
         If the format is unknown or cannot be read back.
@@ -209,8 +210,8 @@ def import_labels(
         raise ValueError(f"{path.name}: a table holds no labels; read one of the other formats")
     try:
         return _read(path, kind, shape=shape, mpp=mpp, like=like, step=step, bounds=bounds, instances=instances, image=image)
-    except UnusableLabels as error:
-        raise UnusableLabels(f"{path}: {error}") from None
+    except InvalidLabelsError as error:
+        raise InvalidLabelsError(f"{path}: {error}") from None
 
 
 def pictures_in(path: Path | str) -> list[str]:
@@ -218,14 +219,14 @@ def pictures_in(path: Path | str) -> list[str]:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If there is no such file, or it is damaged.
     """
     path = Path(path)
     try:
         return coco_pictures(path) if format_read(path) == "coco" else []
-    except UnusableLabels as error:
-        raise UnusableLabels(f"{path}: {error}") from None
+    except InvalidLabelsError as error:
+        raise InvalidLabelsError(f"{path}: {error}") from None
 
 
 def format_read(path: Path) -> str:
@@ -235,11 +236,11 @@ def format_read(path: Path) -> str:
     ------
     ValueError
         If there is none for this end.
-    UnusableLabels
+    InvalidLabelsError
         If it is a pipe or a device, which would be waited for.
     """
     if is_endless(path):
-        raise UnusableLabels(ENDLESS)
+        raise InvalidLabelsError(ENDLESS)
     return "png" if path.suffix.lower() in LABEL_SUFFIXES - {".tif", ".tiff"} else format_of(path)
 
 
@@ -263,6 +264,9 @@ def _like(label_map: LabelMap, mpp: float | None, like: LabelMap | None) -> Labe
     if like is None:
         return label_map
     if like.labels.shape != label_map.labels.shape:
-        raise UnusableLabels(f"labels of shape {label_map.labels.shape}; those they should lie on have {like.labels.shape}")
+        raise InvalidLabelsError(f"labels of shape {label_map.labels.shape}; those they should lie on have {like.labels.shape}")
     scale = like.mpp if mpp is None else mpp
     return replace(label_map, mpp=scale, origin=like.origin, step=like.step, source=like.source)
+
+
+__getattr__ = renamed(__name__, UnusableLabels="InvalidLabelsError")

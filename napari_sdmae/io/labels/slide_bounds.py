@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 
 Bounds = Path | str | tuple[float, float] | None
 
@@ -22,7 +22,7 @@ def bounds_corner(bounds: Bounds) -> tuple[float, float]:
     ------
     ValueError
         If OpenSlide is not installed.
-    UnusableLabels
+    InvalidLabelsError
         If the slide is not there or OpenSlide cannot read it.
     """
     if bounds is None:
@@ -40,10 +40,10 @@ def _read_corner(slide: Path) -> tuple[float, float]:
             f"the bounds of {slide} are read by OpenSlide, which is not installed: pip install 'napari-sdmae[slides]'"
         ) from None
     if not slide.exists():
-        raise UnusableLabels(f"there is no slide {slide} to read the bounds from")
+        raise InvalidLabelsError(f"there is no slide {slide} to read the bounds from")
     try:
         with openslide.OpenSlide(slide) as opened:
             properties = opened.properties
             return float(properties.get("openslide.bounds-x", 0)), float(properties.get("openslide.bounds-y", 0))
     except openslide.OpenSlideError as error:
-        raise UnusableLabels(f"OpenSlide cannot read {slide} ({error}): give the slide that the labels belong to") from None
+        raise InvalidLabelsError(f"OpenSlide cannot read {slide} ({error}): give the slide that the labels belong to") from None

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.models.heads.sliding_window import starts
 
 RGB = NDArray[np.uint8]
@@ -27,7 +27,7 @@ SLACK = 4
 
 
 def window_boxes(
-    model: Finetuned,
+    model: HeadModel,
     size: tuple[int, int],
     read: Read,
     *,
@@ -79,7 +79,7 @@ def window_boxes(
 
 
 @torch.inference_mode()
-def _boxes(model: Finetuned, windows: list[RGB], least: float, autocast: AbstractContextManager[Any]) -> list[Table]:
+def _boxes(model: HeadModel, windows: list[RGB], least: float, autocast: AbstractContextManager[Any]) -> list[Table]:
     """Return the boxes (N, 6) of each window, cut at its border; what lies in the part reflected up to whole patches is none."""
     patch, (height, width) = model.spec.encoder.patch_size, windows[0].shape[:2]
     around = ((0, -height % patch), (0, -width % patch), (0, 0))

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from napari_sdmae.config.finetune import EncoderConfig, HeadConfig
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.models.encoder import hold_key_bias
+from napari_sdmae.models.encoder import freeze_key_bias
 from napari_sdmae.models.heads.classification import classification_head
 from napari_sdmae.models.heads.detection import DetectionHead
 from napari_sdmae.models.heads.feature_pyramid import last_tokens
 from napari_sdmae.models.heads.segmentation import DenseHead
 from napari_sdmae.models.patches import standardise
+from napari_sdmae.moved import renamed
 
 Boxes = dict[str, Tensor]
 
@@ -60,7 +61,7 @@ class InstanceOutput(NamedTuple):
     auxiliary: Tensor | None
 
 
-class Finetuned(nn.Module):
+class HeadModel(nn.Module):
     """An encoder and a head.
 
     Parameters
@@ -86,7 +87,7 @@ class Finetuned(nn.Module):
         self.head = _head(encoder, spec)
         self.register_buffer("mean", torch.tensor(spec.encoder.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.encoder.std).view(1, 3, 1, 1), persistent=False)
-        hold_key_bias(encoder)
+        freeze_key_bias(encoder)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return the encoder's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
@@ -151,7 +152,7 @@ class Finetuned(nn.Module):
             raise ValueError(f"images of {height} x {width} px are not made of whole patches of {patch} px; crop or pad them")
 
 
-def parameter_groups(model: Finetuned, encoder: EncoderConfig, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: HeadModel, encoder: EncoderConfig, weight_decay: float) -> list[dict[str, Any]]:
     """Return the trainable parameters in groups for AdamW, with layer decay as in BEiT and MAE.
 
     Head and final LayerNorm have the rate itself, the last block the rate × decay, and so on down to the embedding.
@@ -176,7 +177,7 @@ def parameter_groups(model: Finetuned, encoder: EncoderConfig, weight_decay: flo
     return groups
 
 
-def set_trainable(model: Finetuned, encoder: EncoderConfig, head: HeadConfig) -> None:
+def set_trainable(model: HeadModel, encoder: EncoderConfig, head: HeadConfig) -> None:
     """Freeze what is not to be trained; fixed position codes stay fixed.
 
     A linear probe and nearest neighbours keep the whole encoder as it is. Blocks that the head does not read are frozen too.
@@ -214,3 +215,6 @@ def _head(encoder: VisionTransformer, spec: HeadSpec) -> nn.Module:
         return DetectionHead(encoder, spec.head, [one.value for one in spec.classes])
     types = classes if classes > 1 else 0
     return DenseHead(encoder, spec.head, classes if spec.task == "segmentation" else 2 + types)
+
+
+__getattr__ = renamed(__name__, Finetuned="HeadModel")

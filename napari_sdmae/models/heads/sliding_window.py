@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.models.heads.head_model import Finetuned, InstanceOutput, SegmentationOutput
+from napari_sdmae.models.heads.head_model import HeadModel, InstanceOutput, SegmentationOutput
 
 RGB = NDArray[np.uint8]
 Maps = dict[str, NDArray[np.float32]]
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def predict_windows(
-    model: Finetuned,
+    model: HeadModel,
     image: RGB,
     *,
     window: int | None = None,
@@ -127,7 +127,7 @@ def _reflect(image: RGB, edge: int, patch: int) -> RGB:
 
 
 def _add_windows(
-    model: Finetuned,
+    model: HeadModel,
     image: RGB,
     places: tuple[list[int], list[int]],
     sizes: tuple[int, int],
@@ -154,7 +154,7 @@ def _add_windows(
 
 
 def _answers(
-    model: Finetuned,
+    model: HeadModel,
     image: RGB,
     corners: list[tuple[int, int]],
     sizes: tuple[int, int],
@@ -190,7 +190,7 @@ def _total(length: int, places: list[int], window: int) -> NDArray[np.float32]:
     return total
 
 
-def _named(model: Finetuned, maps: NDArray[np.float32]) -> Maps:
+def _named(model: HeadModel, maps: NDArray[np.float32]) -> Maps:
     if model.spec.task == "segmentation":
         return {"probabilities": maps}
     named = {"foreground": maps[0], "separation": maps[1]}

@@ -30,7 +30,7 @@ class RunFolderError(ValueError):
     """The folder cannot be used as asked; the message says why and what to do."""
 
 
-class TakenOver(RunFolderError):
+class TakenOverError(RunFolderError):
     """Another process owns the run folder now; nothing more may be written into it."""
 
 
@@ -78,7 +78,7 @@ class Hold:
 
         Raises
         ------
-        TakenOver
+        TakenOverError
             If another one got it.
         """
         token = uuid.uuid4().hex
@@ -131,7 +131,7 @@ def _rename(aside: Path, run: Path, owner: Owner) -> None:
             if latest_owner(run) is None:
                 raise
             winner = _read(run, owner.number)
-            raise TakenOver(
+            raise TakenOverError(
                 f"{run} was opened by another process at this moment (process {winner.pid} on {winner.host}); it goes on there"
             ) from None
     flush_folder(run / OWNERS)

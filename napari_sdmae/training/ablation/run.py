@@ -26,7 +26,7 @@ from napari_sdmae.runs.folder import Request, RunConfig, RunFolder, RunFolderErr
 from napari_sdmae.training.ablation.plot import draw_results
 from napari_sdmae.training.ablation.table import Result, read_result, write_tables
 from napari_sdmae.training.finetuning.finetune import finetune
-from napari_sdmae.training.loop.model_selection import Asked
+from napari_sdmae.training.loop.model_selection import StopPoll
 from napari_sdmae.training.pretraining.pretrain import check_model, pretrain
 
 SETTINGS = "ablation.yaml"
@@ -54,7 +54,7 @@ class AblationEnded:
     message: str
 
 
-def ablate(config: AblationConfig, output: Path, stop: Asked | None = None) -> Iterator[RunEvent | AblationEnded]:
+def ablate(config: AblationConfig, output: Path, stop: StopPoll | None = None) -> Iterator[RunEvent | AblationEnded]:
     """Run all cells of a grid, seed by seed, and write the table after each.
 
     Parameters
@@ -149,7 +149,7 @@ def _check(config: AblationConfig, runs: list[tuple[Cell, int, Stage, RunFolder,
             )
 
 
-def _run(settings: RunConfig, folder: RunFolder, stop: Asked) -> Iterator[Event]:
+def _run(settings: RunConfig, folder: RunFolder, stop: StopPoll) -> Iterator[Event]:
     """Train in `folder`, from the beginning or from where it was interrupted; nothing if it is finished."""
     status = folder.status()
     if status is not None and status.state == "finished":
@@ -161,6 +161,6 @@ def _run(settings: RunConfig, folder: RunFolder, stop: Asked) -> Iterator[Event]
         yield from pretrain(settings, run=folder.path, stop=stop, resume=resume)
 
 
-def _pausing(stop: Asked | None) -> Callable[[], Request | None]:
+def _pausing(stop: StopPoll | None) -> Callable[[], Request | None]:
     """Return `stop` with any request turned into a pause: a run that is half done is of no use but to go on with."""
     return lambda: "pause" if stop is not None and stop() else None

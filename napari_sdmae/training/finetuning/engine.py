@@ -18,14 +18,14 @@ from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.losses.heads import HeadLoss, HeadLosses
 from napari_sdmae.models.encoder import set_attention
 from napari_sdmae.models.heads.classification import NearestNeighbours
-from napari_sdmae.models.heads.head_model import Finetuned, parameter_groups, set_trainable
+from napari_sdmae.models.heads.head_model import HeadModel, parameter_groups, set_trainable
 from napari_sdmae.training.finetuning.loader import HeadLoader
 from napari_sdmae.training.loop.engine import GradientEngine, SteppingEngine
-from napari_sdmae.training.loop.processes import World
+from napari_sdmae.training.loop.processes import Processes
 from napari_sdmae.training.loop.schedules import Schedule
 
 
-class HeadEngine(GradientEngine[FinetuneConfig, Finetuned, HeadLosses]):
+class HeadEngine(GradientEngine[FinetuneConfig, HeadModel, HeadLosses]):
     """Model, loss, optimizer and labelled tiles of one process.
 
     Parameters
@@ -47,10 +47,10 @@ class HeadEngine(GradientEngine[FinetuneConfig, Finetuned, HeadLosses]):
     def __init__(
         self,
         config: FinetuneConfig,
-        model: Finetuned,
+        model: HeadModel,
         tiles: LabelledTiles,
         schedule: Schedule,
-        world: World,
+        world: Processes,
         precision: Precision,
     ) -> None:
         self.config, self.schedule, self.world, self.precision = config, schedule, world, precision
@@ -92,14 +92,14 @@ class HeadEngine(GradientEngine[FinetuneConfig, Finetuned, HeadLosses]):
         save_head(folder, self.model)
 
 
-def build_head_optimizer(model: Finetuned, config: FinetuneConfig) -> torch.optim.AdamW:
+def build_head_optimizer(model: HeadModel, config: FinetuneConfig) -> torch.optim.AdamW:
     """Return AdamW over what is trained, in groups whose rate falls with their distance from the head."""
     groups = parameter_groups(model, config.encoder, config.optimizer.weight_decay)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, lr=config.optimizer.base_lr, betas=config.optimizer.betas, fused=fused)
 
 
-class Sweep(Schedule):
+class SinglePass(Schedule):
     """Each tile once, in the order of the images."""
 
     @property
@@ -112,16 +112,16 @@ class Sweep(Schedule):
         return np.arange(self.tiles, dtype=np.int64)[step * self.batch : (step + 1) * self.batch]
 
 
-class NeighboursEngine(SteppingEngine[FinetuneConfig, Finetuned]):
+class KNNEngine(SteppingEngine[FinetuneConfig, HeadModel]):
     """Fills the bank of a nearest-neighbour head, one batch of tiles per step; nothing is trained. Parameters as above."""
 
     def __init__(
         self,
         config: FinetuneConfig,
-        model: Finetuned,
+        model: HeadModel,
         tiles: LabelledTiles,
         schedule: Schedule,
-        world: World,
+        world: Processes,
         precision: Precision,
     ) -> None:
         if world.size > 1:

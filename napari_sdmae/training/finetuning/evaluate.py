@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.inference.prediction.predict import Prediction, class_probabilities, predict_picture, seen_by
-from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.metrics import (
     ClassificationMetrics,
@@ -27,14 +27,14 @@ from napari_sdmae.metrics import (
     Metrics,
     SegmentationMetrics,
 )
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 Context = AbstractContextManager[Any]
 Report = dict[str, Any]
 
 
 def evaluate(
-    model: Finetuned,
+    model: HeadModel,
     images: Sequence[LabelledImage],
     labelled: LabelledSet,
     config: FinetuneConfig,
@@ -63,9 +63,9 @@ def evaluate(
 
     Raises
     ------
-    UnusableImage
+    InvalidImageError
         If a file that was readable no longer is.
-    FieldError
+    InvalidFieldError
         If an image is less than one patch at the scale of the head, where nothing can be predicted.
     ValueError
         If average precision is asked for and its package is not installed.
@@ -80,7 +80,7 @@ def evaluate(
 class Evaluation:
     """An evaluation under way, for callers that want to break off; parameters as of :func:`evaluate`."""
 
-    model: Finetuned
+    model: HeadModel
     images: Sequence[LabelledImage]
     labelled: LabelledSet
     config: FinetuneConfig
@@ -129,8 +129,8 @@ class Evaluation:
         picture = ArrayPicture(loaded.image, image.mpp, image.name)
         try:
             seen_by(self.model, picture)
-        except FieldError as error:
-            raise FieldError(f"{image.name}: {error}") from None
+        except InvalidFieldError as error:
+            raise InvalidFieldError(f"{image.name}: {error}") from None
         return picture
 
     def _add(self, loaded: Loaded, found: Prediction) -> None:
@@ -147,7 +147,7 @@ class Evaluation:
                 metrics.update(found_boxes(found), FoundBoxes(target, loaded.labels))
 
 
-def new_metrics(model: Finetuned) -> Metrics:
+def new_metrics(model: HeadModel) -> Metrics:
     """Return the metrics of the head's task, empty."""
     classes = model.spec.classes
     names = [one.name for one in classes]

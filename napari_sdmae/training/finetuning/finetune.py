@@ -21,15 +21,15 @@ from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.metrics import check_detection_metrics
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.events import Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunFolder
-from napari_sdmae.training.finetuning.engine import HeadEngine, NeighboursEngine, Sweep
+from napari_sdmae.training.finetuning.engine import HeadEngine, KNNEngine, SinglePass
 from napari_sdmae.training.finetuning.previews import HeadPreviewer
 from napari_sdmae.training.finetuning.selection import UNSELECTED, BestOnValidation
 from napari_sdmae.training.loop.loop import Training
-from napari_sdmae.training.loop.model_selection import Asked
-from napari_sdmae.training.loop.processes import World
+from napari_sdmae.training.loop.model_selection import StopPoll
+from napari_sdmae.training.loop.processes import Processes
 from napari_sdmae.training.loop.resume import forget_lost_best, restore
 from napari_sdmae.training.loop.schedules import Schedule
 from napari_sdmae.training.loop.start import (
@@ -49,7 +49,7 @@ LOOK_S = 0.2
 
 
 def finetune(
-    config: FinetuneConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
+    config: FinetuneConfig, *, run: Path, stop: StopPoll | None = None, resume: bool = False, take_over: bool = False
 ) -> Iterator[Event]:
     """Train a head; yield what happens, the last event being :class:`~napari_sdmae.runs.events.Ended`.
 
@@ -80,7 +80,7 @@ def finetune(
     Raises
     ------
     RunFolderError
-        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOver``).
+        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOverError``).
     DeviceError, ValueError
         If the settings do not fit the machine, the model or each other.
     DataError
@@ -118,7 +118,7 @@ def _check(config: FinetuneConfig, resume: bool) -> None:
         raise DataError(f"no folder or file {config.data}: give the folder, CSV table or COCO file of the labelled images")
 
 
-def _read(config: FinetuneConfig, asked: Asked) -> Generator[Event, None, tuple[LabelledSet | None, Request | None]]:
+def _read(config: FinetuneConfig, asked: StopPoll) -> Generator[Event, None, tuple[LabelledSet | None, Request | None]]:
     """Read the labels in a thread; return them, or the request that came in the meantime."""
     yield Preparing(0, 0, "reading the labelled images")
     found: list[LabelledSet | Exception] = []
@@ -142,14 +142,14 @@ def _read(config: FinetuneConfig, asked: Asked) -> Generator[Event, None, tuple[
 
 
 def _train(
-    config: FinetuneConfig, folder: RunFolder, world: World, labelled: LabelledSet | None, asked: Asked
+    config: FinetuneConfig, folder: RunFolder, world: Processes, labelled: LabelledSet | None, asked: StopPoll
 ) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
     labelled = world.share(labelled)
     assert labelled is not None  # the first process has read it, or the run has ended
     if world.rank == 0 and labelled.unusable:
         yield report_unusable(labelled.unusable, folder)
-    model = new_head(config, labelled.classes, usual_scale(labelled))
+    model = new_head(config, labelled.classes, most_common_scale(labelled))
     known = {"provenance": model.spec.provenance | _provenance(config, folder, labelled)}
     model.spec = model.spec.model_copy(update=known | _scale_learned(labelled))
     warnings = [*labelled.warnings, *_scale_warnings(model, labelled)]
@@ -161,7 +161,7 @@ def _train(
     tiles = LabelledTiles(labelled.part("train"), labelled, config, tile=model.spec.tile_size, mpp=model.spec.mpp)
     schedule, changed = plan(config, len(tiles), world.size)
     yield from changed
-    build = NeighboursEngine if isinstance(schedule, Sweep) else HeadEngine
+    build = KNNEngine if isinstance(schedule, SinglePass) else HeadEngine
     engine = build(config, model, tiles, schedule, world, begun.precision)
     state = begun.state(engine.micro_batch, labelled.fingerprint)
     lost = world.share(forget_lost_best(folder, state) if world.rank == 0 else None)
@@ -177,7 +177,7 @@ def _train(
     yield from Training(engine, folder, state, HeadPreviewer(engine, labelled), judge).run(asked)
 
 
-def usual_scale(labelled: LabelledSet) -> float | None:
+def most_common_scale(labelled: LabelledSet) -> float | None:
     """Return the µm per pixel that most of the images have, None if it is unknown."""
     scales = Counter(image.mpp for image in labelled.images if image.mpp is not None)
     return scales.most_common(1)[0][0] if scales else None
@@ -189,7 +189,7 @@ def _scale_learned(labelled: LabelledSet) -> dict[str, float | None]:
     """
     sides = [min(image.size) for image in labelled.part("train") if image.mpp is None]
     fitted = float(median(sides)) if labelled.task == "classification" and sides else None
-    return {"fitted_px": fitted} | ({"mpp": None} if usual_scale(labelled) is None else {})
+    return {"fitted_px": fitted} | ({"mpp": None} if most_common_scale(labelled) is None else {})
 
 
 def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet) -> dict[str, object]:
@@ -204,7 +204,7 @@ def _provenance(config: FinetuneConfig, folder: RunFolder, labelled: LabelledSet
     }
 
 
-def _scale_warnings(model: Finetuned, labelled: LabelledSet) -> list[str]:
+def _scale_warnings(model: HeadModel, labelled: LabelledSet) -> list[str]:
     """Return a warning if the scale of some or all images is unknown."""
     unknown = sum(image.mpp is None for image in labelled.images)
     if not unknown:
@@ -232,7 +232,7 @@ def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, 
     swept = config.task == "classification" and config.head.classifier == "knn"  # each tile is looked at once, in any batches
     batch, warnings = fitting_batch(processes if swept else config.batch_size, tiles, processes, "training tiles")
     if swept:
-        return Sweep(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
+        return SinglePass(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
     optimizer = config.optimizer
     warnings += warmup_warnings(config.epochs, optimizer.warmup_epochs)
     rate = optimizer.base_lr * batch / 256

@@ -16,11 +16,11 @@ from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, 
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.inference.prediction.classification import middle_tile, tile_probabilities
 from napari_sdmae.inference.prediction.predict import predict, seen_by
-from napari_sdmae.inference.prediction.result import Asked
+from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.finetuning.contact_sheet import contact_sheet, outlines
 from napari_sdmae.training.finetuning.evaluate import found_boxes
@@ -57,7 +57,7 @@ class HeadPreviewer:
         The labelled images.
     """
 
-    def __init__(self, engine: SteppingEngine[FinetuneConfig, Finetuned], labelled: LabelledSet) -> None:
+    def __init__(self, engine: SteppingEngine[FinetuneConfig, HeadModel], labelled: LabelledSet) -> None:
         self._engine, self._labelled, self._task = engine, labelled, labelled.task
         images = labelled.part("validation") or labelled.part("train")
         places = np.linspace(0, len(images) - 1, min(engine.config.preview_tiles, len(images))).round().astype(int)
@@ -120,7 +120,7 @@ class HeadPreviewer:
         if self._task != "classification":
             return {"prediction": np.stack([self._map(one) for one in self._shown])}
         tiles = np.stack([one.image for one in self._shown])
-        probabilities = tile_probabilities(self._engine.model, tiles, Asked(autocast=self._context))
+        probabilities = tile_probabilities(self._engine.model, tiles, PredictionOptions(autocast=self._context))
         return {"prediction": self._class_values(probabilities.argmax(1)), "probabilities": probabilities}
 
     def _map(self, shown: Shown) -> Labels:

@@ -14,14 +14,14 @@ from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.describe import counted, in_words
 from napari_sdmae.runs.events import EndState, Event, Validated
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.engine import SteppingEngine
-from napari_sdmae.training.loop.model_selection import Asked
+from napari_sdmae.training.loop.model_selection import StopPoll
 
 UNSELECTED = "there are no validation images: the head is that of the last epoch, chosen by nothing"
 NOT_TESTED = (
@@ -36,7 +36,7 @@ class BestOnValidation:
     Of equal epochs the later one counts: it was trained longer, at a lower rate.
     """
 
-    engine: SteppingEngine[FinetuneConfig, Finetuned]
+    engine: SteppingEngine[FinetuneConfig, HeadModel]
     labelled: LabelledSet
     folder: RunFolder
     warnings: list[str]
@@ -48,7 +48,7 @@ class BestOnValidation:
         spec = self.engine.model.spec
         return f"validation/{selecting_metric(spec.task, len(spec.classes))}" if self.labelled.part("validation") else ""
 
-    def look(self, epoch: int, asked: Asked) -> Generator[Event, None, dict[str, float] | None]:
+    def evaluate(self, epoch: int, asked: StopPoll) -> Generator[Event, None, dict[str, float] | None]:
         """Measure on the validation images when it is due; return None if a request came meanwhile."""
         yield from ()
         self._latest = None
@@ -69,7 +69,7 @@ class BestOnValidation:
         measured = {name: value for name, value in metrics.items() if name.startswith("validation/")}
         yield Validated(epoch, state.step, measured, chosen, self.by)
 
-    def choose_again(self, state: TrainingState, asked: Asked) -> Request | None:
+    def choose_again(self, state: TrainingState, asked: StopPoll) -> Request | None:
         """Take the model as it is for the best, where the best was lost; return a request that came meanwhile."""
         report, request = self._evaluated(self.engine.model, "validation", asked)
         if request is None:
@@ -77,11 +77,11 @@ class BestOnValidation:
             state.best_step, state.best_value, state.best_report = state.step, value, report
         return request
 
-    def shown(self, state: TrainingState) -> int | None:
+    def published_step(self, state: TrainingState) -> int | None:
         """Show the best epoch, as soon as there is one."""
         return state.best_step
 
-    def finish(self, state: TrainingState, ending: EndState, asked: Asked) -> Generator[Event, None, Request | None]:
+    def finish(self, state: TrainingState, ending: EndState, asked: StopPoll) -> Generator[Event, None, Request | None]:
         """Write the report: after the last step with the test images, and into the head as well; when stopped without."""
         yield from ()
         if ending == "finished":
@@ -107,13 +107,13 @@ class BestOnValidation:
         measured = "nothing could be measured" if value is None else f"{in_words(name)} {value:.4f}"
         return f"{measured} on {counted(report['images'][part], f'{part} image')}, with epoch {report['selected']['epoch']:g}"
 
-    def _test(self, asked: Asked) -> tuple[Report | None, Request | None]:
+    def _test(self, asked: StopPoll) -> tuple[Report | None, Request | None]:
         """Measure the selected head on the test images, if there are any."""
         if not self.labelled.part("test"):
             return None, None
         return self._evaluated(load_head(self.folder.model, self.engine.world.device), "test", asked)
 
-    def _evaluated(self, model: Finetuned, part: Part, asked: Asked) -> tuple[Report, Request | None]:
+    def _evaluated(self, model: HeadModel, part: Part, asked: StopPoll) -> tuple[Report, Request | None]:
         """Measure image by image; a request breaks off."""
         context = autocast(self.engine.world.device, self.engine.precision)
         evaluation = Evaluation(model, self.labelled.part(part), self.labelled, self.engine.config, context)
@@ -143,7 +143,7 @@ class BestOnValidation:
         untested = [NOT_TESTED] if self.labelled.part("test") and not finished else []
         parts = {"validation": state.best_report, "test": test}
         reported_on = next((part for part in ("test", "validation") if parts[part]), None)
-        shown = parts[reported_on] if reported_on else None
+        published_step = parts[reported_on] if reported_on else None
         report: dict[str, Any] = {
             "task": self.labelled.task,
             "finished": finished,
@@ -160,8 +160,8 @@ class BestOnValidation:
             "groups": {part: self._groups(part) for part in ("train", "validation", "test")},
             "classes": [one.model_dump() for one in self.labelled.classes],
             "reported_on": reported_on,
-            "confusion": shown and shown["confusion"],
-            "per_class": shown["per_class"] if shown else {},
+            "confusion": published_step and published_step["confusion"],
+            "per_class": published_step["per_class"] if published_step else {},
             "parts": parts,
             "warnings": [*self.warnings, *([] if self.by else [UNSELECTED]), *untested],
             "data": self.labelled.fingerprint,

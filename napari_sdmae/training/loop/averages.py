@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Means:
+class RunningMean:
     """Mean of named numbers over steps.
 
     Parameters

@@ -23,6 +23,7 @@ from torch import Tensor
 from napari_sdmae.config.base import Precision
 from napari_sdmae.io.atomic import flush_folder, write_atomically
 from napari_sdmae.io.regular_files import open_regular, read_regular
+from napari_sdmae.moved import renamed
 from napari_sdmae.runs.folder import RunFolder
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -30,11 +31,11 @@ KEPT = 2
 """Newest checkpoints that stay, beside the best."""
 
 
-class DamagedCheckpoint(ValueError):
+class CorruptCheckpointError(ValueError):
     """A file of the checkpoint is missing, cut or changed."""
 
 
-class UnreadableCheckpoint(ValueError):
+class UnreadableCheckpointError(ValueError):
     """The checkpoints may be whole, yet this program cannot go on from them; the message says why and what to do."""
 
 
@@ -70,9 +71,9 @@ SaveModel = Callable[[Path], None]
 
 
 def save_checkpoint(
-    folder: RunFolder, save_model: SaveModel, tensors: dict[str, Tensor], state: TrainingState, shown: int | None = None
+    folder: RunFolder, save_model: SaveModel, tensors: dict[str, Tensor], state: TrainingState, published_step: int | None = None
 ) -> Path:
-    """Write the checkpoint of ``state.step``, make the model of step `shown` the run's, and drop what is not needed any more.
+    """Write the checkpoint of ``state.step``, publish the model of `published_step`, and drop what is not needed any more.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def save_checkpoint(
         State of optimizer and loss.
     state
         Everything else.
-    shown
+    published_step
         Step of a checkpoint whose model the run shows; None: this one's.
 
     Raises
@@ -108,8 +109,8 @@ def save_checkpoint(
             shutil.rmtree(aside, ignore_errors=True)
             raise
         flush_folder(folder.checkpoints_folder)
-    publish(path if shown is None else folder.checkpoint(shown), folder.model)
-    _thin_out(folder, {state.best_step} if shown is None else {state.best_step, *_best_steps(folder)})
+    publish(path if published_step is None else folder.checkpoint(published_step), folder.model)
+    _thin_out(folder, {state.best_step} if published_step is None else {state.best_step, *_best_steps(folder)})
     return path
 
 
@@ -168,7 +169,7 @@ def _best_steps(folder: RunFolder) -> set[int | None]:
     """Return the steps whose models the newest checkpoints would show: going on from one of these must find its best."""
     best: set[int | None] = set()
     for path in folder.checkpoints()[-KEPT:]:
-        with suppress(DamagedCheckpoint, UnreadableCheckpoint, OSError):
+        with suppress(CorruptCheckpointError, UnreadableCheckpointError, OSError):
             best.add(_read_state(path).best_step)
     return best
 
@@ -193,9 +194,9 @@ def check_checkpoint(path: Path) -> TrainingState:
         state = _read_state(path)
         changed = [name for name, digest in state.digests.items() if _digest(path / name) != digest]
     except FileNotFoundError as error:
-        raise DamagedCheckpoint(f"{path.name}: {Path(error.filename).name} is missing") from error
+        raise CorruptCheckpointError(f"{path.name}: {Path(error.filename).name} is missing") from error
     if changed:
-        raise DamagedCheckpoint(f"{path.name}: {changed[0]} is not as it was written")
+        raise CorruptCheckpointError(f"{path.name}: {changed[0]} is not as it was written")
     return state
 
 
@@ -204,9 +205,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], T
 
     Raises
     ------
-    DamagedCheckpoint
+    CorruptCheckpointError
         If a file is missing, cut or changed; the message says which.
-    UnreadableCheckpoint
+    UnreadableCheckpointError
         If another version of this program wrote it.
     OSError
         If the disk or the network share does not answer: that says nothing about the checkpoint.
@@ -223,9 +224,9 @@ def _read_state(path: Path) -> TrainingState:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise DamagedCheckpoint(f"{path.name}: training.json is not as it was written") from error
+            raise CorruptCheckpointError(f"{path.name}: training.json is not as it was written") from error
         where = ".".join(map(str, first["loc"]))
-        raise UnreadableCheckpoint(
+        raise UnreadableCheckpointError(
             f"{path}: training.json was written by another version of napari-sdmae ({where}: {first['msg']}); "
             "resume with that version. Nothing was changed"
         ) from error
@@ -235,3 +236,6 @@ def _digest(file: Path) -> str:
     """Return the SHA-256 of a file."""
     with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+__getattr__ = renamed(__name__, DamagedCheckpoint="CorruptCheckpointError")

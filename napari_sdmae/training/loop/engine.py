@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sdmae.config.base import Precision
+from napari_sdmae.moved import renamed
 from napari_sdmae.runs.events import Warned
 from napari_sdmae.runs.folder import RunConfig
 from napari_sdmae.training.loop.optim import set_learning_rate
-from napari_sdmae.training.loop.processes import World
+from napari_sdmae.training.loop.processes import Processes
 from napari_sdmae.training.loop.schedules import Schedule
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemoryError(RuntimeError):
     """Not even one tile at a time fits; the message says what to do."""
 
 
@@ -45,7 +46,7 @@ M = TypeVar("M", bound=nn.Module)
 L = TypeVar("L", bound=Losses)
 
 
-class Kept(NamedTuple):
+class StepSnapshot(NamedTuple):
     """What a step changes before the optimizer does, to be put back when the step is done again."""
 
     loss: dict[str, Tensor]
@@ -71,7 +72,7 @@ class SteppingEngine(ABC, Generic[S, M]):
 
     config: S
     schedule: Schedule
-    world: World
+    world: Processes
     precision: Precision
     model: M
 
@@ -109,25 +110,25 @@ class SteppingEngine(ABC, Generic[S, M]):
 
         Raises
         ------
-        OutOfMemory
+        OutOfMemoryError
             If one tile at a time is still too much, or if several processes train (the others would wait for ever).
         """
         while True:
-            kept = self._keep()
+            kept = self._snapshot()
             try:
                 return self._try_step(step)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = (str(error) or type(error).__name__).splitlines()[0]
-            self._put_back(kept)
+            self._restore(kept)
             self._halve(step, reason)
 
-    def _keep(self) -> Kept:
+    def _snapshot(self) -> StepSnapshot:
         """Return what the parts of a step change before it is whole."""
-        return Kept({}, {})
+        return StepSnapshot({}, {})
 
-    def _put_back(self, kept: Kept) -> None:
+    def _restore(self, kept: StepSnapshot) -> None:
         """Undo what the parts of a step that failed changed."""
 
     def _parts(self, step: int) -> list[NDArray[np.int64]]:
@@ -147,9 +148,9 @@ class SteppingEngine(ABC, Generic[S, M]):
         elif self.world.device.type == "mps":
             torch.mps.empty_cache()
         if self.micro_batch == 1:
-            raise OutOfMemory(f"out of memory with one tile at a time ({reason}); choose a smaller model or tile size")
+            raise OutOfMemoryError(f"out of memory with one tile at a time ({reason}); choose a smaller model or tile size")
         if self.world.size > 1:
-            raise OutOfMemory(
+            raise OutOfMemoryError(
                 f"out of memory with {self.micro_batch} tiles at once per process ({reason}); "
                 f"resume with micro_batch {(self.micro_batch + 1) // 2} or less in config.yaml"
             )
@@ -216,11 +217,11 @@ class GradientEngine(SteppingEngine[S, M], Generic[S, M, L]):
         self.metric_names = tuple(named)
         return torch.stack([value.detach().float() for value in named.values()])
 
-    def _keep(self) -> Kept:
+    def _snapshot(self) -> StepSnapshot:
         """Return the state of the loss and the running statistics of the model."""
-        return Kept(_clones(self.loss.state_dict()), _clones(dict(self.model.named_buffers())))
+        return StepSnapshot(_clones(self.loss.state_dict()), _clones(dict(self.model.named_buffers())))
 
-    def _put_back(self, kept: Kept) -> None:
+    def _restore(self, kept: StepSnapshot) -> None:
         """Undo what the parts of a step that failed changed, and free their gradients."""
         self.loss.load_state_dict(kept.loss)
         for name, buffer in self.model.named_buffers():
@@ -258,3 +259,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` means that memory ran out, on any device."""
     words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # the last: cuBLAS and cuDNN
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
+__getattr__ = renamed(__name__, OutOfMemory="OutOfMemoryError")

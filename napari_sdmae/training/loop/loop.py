@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from napari_sdmae.losses.collapse import collapse_warning
+from napari_sdmae.moved import renamed
 from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
@@ -27,16 +28,16 @@ from napari_sdmae.runs.events import (
     Warned,
 )
 from napari_sdmae.runs.folder import Request, RunFolder
-from napari_sdmae.training.loop.averages import Means
+from napari_sdmae.training.loop.averages import RunningMean
 from napari_sdmae.training.loop.checkpoints import TrainingState, save_checkpoint
 from napari_sdmae.training.loop.engine import SteppingEngine
-from napari_sdmae.training.loop.model_selection import Asked, Judge
-from napari_sdmae.training.loop.throughput import Pace
+from napari_sdmae.training.loop.model_selection import ModelSelection, StopPoll
+from napari_sdmae.training.loop.throughput import Throughput
 
 ENDINGS: dict[Request, EndState] = {"stop": "stopped", "pause": "paused", "cancel": "cancelled"}
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The loss, or a weight, is not a number any more."""
 
 
@@ -56,16 +57,18 @@ class Training:
     folder: RunFolder
     state: TrainingState
     previewer: Shows
-    judge: Judge
-    window: Means = field(init=False)
-    epoch: Means = field(init=False)
-    pace: Pace = field(init=False, default_factory=Pace)
+    judge: ModelSelection
+    window: RunningMean = field(init=False)
+    epoch: RunningMean = field(init=False)
+    pace: Throughput = field(init=False, default_factory=Throughput)
     saved_at: float = field(init=False, default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.window, self.epoch = (Means(self.engine.world.device, self.state.sums.get(name)) for name in ("window", "epoch"))
+        self.window, self.epoch = (
+            RunningMean(self.engine.world.device, self.state.sums.get(name)) for name in ("window", "epoch")
+        )
 
-    def run(self, asked: Asked) -> Iterator[Event]:
+    def run(self, asked: StopPoll) -> Iterator[Event]:
         """Train to the end, or until `asked` to end; one request is answered after the step under way."""
         engine, schedule, world = self.engine, self.engine.schedule, self.engine.world
         yield Started(
@@ -95,7 +98,7 @@ class Training:
     def _is_done(self) -> bool:
         return self.state.step == self.engine.schedule.total_steps
 
-    def _end(self, request: Request, asked: Asked) -> Iterator[Event]:
+    def _end(self, request: Request, asked: StopPoll) -> Iterator[Event]:
         """End as asked, after the last save."""
         if request == "cancel":
             yield Ended("cancelled", self.state.step, "ended as asked; nothing was saved since the last checkpoint")
@@ -104,7 +107,7 @@ class Training:
             yield from self.judge.finish(self.state, ENDINGS[request], asked)
         yield Ended(ENDINGS[request], self.state.step, f"{ENDINGS[request]} as asked; it can be resumed")
 
-    def _step(self, step: int, asked: Asked) -> Iterator[Event]:
+    def _step(self, step: int, asked: StopPoll) -> Iterator[Event]:
         """Do one step, log it when due, and close the epoch after its last one."""
         engine, schedule = self.engine, self.engine.schedule
         values = engine.step(step)
@@ -131,13 +134,13 @@ class Training:
             self.state.warned.append("collapse")
             yield Warned("collapse", message)
 
-    def _close_epoch(self, asked: Asked) -> Iterator[Event]:
+    def _close_epoch(self, asked: StopPoll) -> Iterator[Event]:
         """Measure what the epoch reached, unless a request comes meanwhile: the epoch then stays open, to be closed on resume."""
         epoch = self.state.step // self.engine.schedule.steps_per_epoch
         measured: dict[str, float] | None = {}
         if self.engine.world.rank == 0:
             with self.pace.excluded():
-                measured = yield from self.judge.look(epoch, asked)
+                measured = yield from self.judge.evaluate(epoch, asked)
         self.state.open_epoch = measured is None
         if measured is not None:
             yield from self._finish_epoch(epoch, measured)
@@ -160,7 +163,7 @@ class Training:
         """Return whether to save after this step: epoch, time, or because the run ends."""
         epoch, position = divmod(self.state.step, self.engine.schedule.steps_per_epoch)
         late = time.monotonic() - self.saved_at > 60 * self.engine.config.checkpoint_minutes
-        best = self.judge.shown(self.state) == self.state.step
+        best = self.judge.published_step(self.state) == self.state.step
         return request is not None or late or (position == 0 and (best or self._epoch_is_saved(epoch)))
 
     def _save(self) -> Iterator[Event]:
@@ -177,8 +180,8 @@ class Training:
     def _write_checkpoint(self) -> Path:
         """Save, or say what is still there and what to do."""
         try:
-            shown = self.judge.shown(self.state)
-            return save_checkpoint(self.folder, self.engine.save, self.engine.tensors(), self.state, shown)
+            published_step = self.judge.published_step(self.state)
+            return save_checkpoint(self.folder, self.engine.save, self.engine.tensors(), self.state, published_step)
         except OSError as error:
             raise OSError(
                 f"the checkpoint of step {self.state.step} could not be saved ({error.strerror or error}); {self._last_good()}: "
@@ -193,7 +196,7 @@ class Training:
     def _check_weights(self) -> None:
         """End the run before a model with NaN is saved: the loss, taken before the update, cannot tell what the update did."""
         if not self.engine.is_finite():
-            raise Diverged(
+            raise DivergedError(
                 f"weights are not finite after step {self.state.step}: lower the learning rate, clip the gradient "
                 f"(optimizer.clip_grad) or use precision fp32; this checkpoint was not saved, {self._last_good()}"
             )
@@ -201,8 +204,11 @@ class Training:
     def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return `metrics`, or end the run before a spoilt model is saved over a good one."""
         if not math.isfinite(metrics.get("total", 0.0)):
-            raise Diverged(
+            raise DivergedError(
                 f"the loss is {metrics['total']} at step {self.state.step}: lower the learning rate, "
                 "clip the gradient (optimizer.clip_grad) or use precision fp32; the last checkpoint is from before"
             )
         return metrics
+
+
+__getattr__ = renamed(__name__, Diverged="DivergedError")

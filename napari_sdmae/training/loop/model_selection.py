@@ -17,13 +17,13 @@ from napari_sdmae.runs.events import EndState, Event
 from napari_sdmae.runs.folder import Request
 from napari_sdmae.training.loop.checkpoints import TrainingState
 
-Asked = Callable[[], Request | None]
+StopPoll = Callable[[], Request | None]
 
 
-class Judge(Protocol):
+class ModelSelection(Protocol):
     """What the loop asks about each epoch."""
 
-    def look(self, epoch: int, asked: Asked) -> Generator[Event, None, dict[str, float] | None]:
+    def evaluate(self, epoch: int, asked: StopPoll) -> Generator[Event, None, dict[str, float] | None]:
         """Measure the model after `epoch` epochs; return the numbers by name, or None if a request came meanwhile."""
         ...
 
@@ -31,11 +31,11 @@ class Judge(Protocol):
         """Remember in `state` whether the epoch was the best; `saved`: it is saved in any case."""
         ...
 
-    def shown(self, state: TrainingState) -> int | None:
+    def published_step(self, state: TrainingState) -> int | None:
         """Return the step whose model is the run's, None for the newest."""
         ...
 
-    def finish(self, state: TrainingState, ending: EndState, asked: Asked) -> Generator[Event, None, Request | None]:
+    def finish(self, state: TrainingState, ending: EndState, asked: StopPoll) -> Generator[Event, None, Request | None]:
         """Do what is left when the run has ended in this way; return a request that came meanwhile."""
         ...
 
@@ -50,7 +50,7 @@ class LowestLoss:
     Totals are compared among epochs of one weight p only: while p grows, so does the total. The newest model is shown.
     """
 
-    def look(self, epoch: int, asked: Asked) -> Generator[Event, None, dict[str, float] | None]:
+    def evaluate(self, epoch: int, asked: StopPoll) -> Generator[Event, None, dict[str, float] | None]:
         """Measure nothing beside the losses."""
         yield from ()
         return {}
@@ -61,11 +61,11 @@ class LowestLoss:
             state.best_p, state.best_loss, state.best_step = metrics["p"], metrics["total"], state.step
         yield from ()
 
-    def shown(self, state: TrainingState) -> int | None:
+    def published_step(self, state: TrainingState) -> int | None:
         """Show the newest model."""
         return None
 
-    def finish(self, state: TrainingState, ending: EndState, asked: Asked) -> Generator[Event, None, Request | None]:
+    def finish(self, state: TrainingState, ending: EndState, asked: StopPoll) -> Generator[Event, None, Request | None]:
         """Leave everything as it is."""
         yield from ()
         return None

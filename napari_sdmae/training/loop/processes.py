@@ -35,7 +35,7 @@ PATIENCE = timedelta(days=7)
 """The other processes wait for so long while the first one decodes the tiles."""
 
 
-def launch(device: Kind) -> World:
+def launch(device: Kind) -> Processes:
     """Join the processes of this run: one, or those that torchrun or SLURM started."""
     environment, local = _environment()
     if isinstance(environment, LightningEnvironment):
@@ -45,7 +45,7 @@ def launch(device: Kind) -> World:
         nodes = environment.world_size() // local
         fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, plugins=[environment])
     fabric.launch()
-    return World(fabric)
+    return Processes(fabric)
 
 
 def is_first_process() -> bool:
@@ -66,7 +66,7 @@ def _environment() -> tuple[ClusterEnvironment, int]:
     return LightningEnvironment(), 1
 
 
-class World:
+class Processes:
     """The processes of one run, as the engine needs them: who am I, agree on something, average."""
 
     def __init__(self, fabric: Fabric) -> None:

@@ -12,9 +12,9 @@ from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.runs.events import Warned
 from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.loop.checkpoints import (
-    DamagedCheckpoint,
+    CorruptCheckpointError,
     TrainingState,
-    UnreadableCheckpoint,
+    UnreadableCheckpointError,
     check_checkpoint,
     load_checkpoint,
     publish,
@@ -30,28 +30,28 @@ def find_checkpoint(folder: RunFolder) -> tuple[TrainingState | None, list[Warne
 
     Raises
     ------
-    UnreadableCheckpoint
+    UnreadableCheckpointError
         If there are checkpoints but none is whole, or another version wrote them; nothing is then changed.
     OSError
         If one cannot be read at this moment.
     """
-    damaged: dict[Path, DamagedCheckpoint] = {}
+    damaged: dict[Path, CorruptCheckpointError] = {}
     for path in reversed(folder.checkpoints()):
         try:
             state = load_checkpoint(path)[2]
-        except DamagedCheckpoint as error:
+        except CorruptCheckpointError as error:
             damaged[path] = error
         else:
             return state, [_put_by(path, error) for path, error in damaged.items()]
     if damaged:
-        raise UnreadableCheckpoint(
+        raise UnreadableCheckpointError(
             f"no checkpoint in {folder.checkpoints_folder} is whole ({next(iter(damaged.values()))}): put back a copy, "
             "or start a new run in another folder; nothing was changed"
         )
     return None, []
 
 
-def _put_by(path: Path, error: DamagedCheckpoint) -> Warned:
+def _put_by(path: Path, error: CorruptCheckpointError) -> Warned:
     """Rename a damaged checkpoint, and return the warning that says so."""
     return Warned("checkpoint", f"Checkpoint {error}; kept as {set_aside(path).name}, going on from the one before")
 
@@ -63,7 +63,7 @@ def forget_lost_best(folder: RunFolder, state: TrainingState) -> Warned | None:
 
     Raises
     ------
-    UnreadableCheckpoint, OSError
+    UnreadableCheckpointError, OSError
         If another version wrote it, or it cannot be read at this moment.
     """
     if state.best_step in (None, state.step):
@@ -71,7 +71,7 @@ def forget_lost_best(folder: RunFolder, state: TrainingState) -> Warned | None:
     path = folder.checkpoint(state.best_step)
     try:
         check_checkpoint(path)
-    except DamagedCheckpoint as error:
+    except CorruptCheckpointError as error:
         kept = f"; kept as {set_aside(path).name}" if path.exists() else ""
         state.best_step, state.best_value, state.best_report = None, None, None
         return Warned(
@@ -83,11 +83,11 @@ def forget_lost_best(folder: RunFolder, state: TrainingState) -> Warned | None:
 
 
 def restore(
-    engine: SteppingEngine[Any, Any], folder: RunFolder, state: TrainingState, fingerprint: str, shown: int | None = None
+    engine: SteppingEngine[Any, Any], folder: RunFolder, state: TrainingState, fingerprint: str, published_step: int | None = None
 ) -> Iterator[Warned]:
     """Bring `engine` to `state`, and warn where it cannot be exactly as before.
 
-    The model of step `shown` (None: of this step) becomes the run's.
+    The model of step `published_step` (None: of this step) becomes the run's.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def restore(
     engine.restore(*load_checkpoint(path)[:2])
     engine.micro_batch = min(state.micro_batch, engine.micro_batch)  # the settings may have been lowered in the meantime
     if engine.world.rank == 0:
-        publish(path if shown is None else folder.checkpoint(shown), folder.model)
+        publish(path if published_step is None else folder.checkpoint(published_step), folder.model)
     if state.threads != torch.get_num_threads():
         yield Warned(
             "threads",

@@ -22,12 +22,12 @@ from napari_sdmae.runs.recorder import record
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.loop import ENDINGS
-from napari_sdmae.training.loop.model_selection import Asked
-from napari_sdmae.training.loop.processes import World, is_first_process, launch
+from napari_sdmae.training.loop.model_selection import StopPoll
+from napari_sdmae.training.loop.processes import Processes, is_first_process, launch
 from napari_sdmae.training.loop.resume import find_checkpoint
 from napari_sdmae.training.loop.tensorboard import check_tensorboard, write_scalars
 
-GRAVITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
+SEVERITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
 
 
 Data = TypeVar("Data")
@@ -53,25 +53,25 @@ class Work(Generic[Data]):
 
     check: Callable[[], None]
     claim: Callable[[], None]
-    prepare: Callable[[Asked], Generator[Event, None, tuple[Data | None, Request | None]]]
+    prepare: Callable[[StopPoll], Generator[Event, None, tuple[Data | None, Request | None]]]
     prepared: str
-    train: Callable[[World, Data | None, Asked], Iterator[Event]]
+    train: Callable[[Processes, Data | None, StopPoll], Iterator[Event]]
 
 
-def run_job(config: RunConfig, work: Work[Data], folder: RunFolder, stop: Asked | None) -> Iterator[Event]:
+def run_job(config: RunConfig, work: Work[Data], folder: RunFolder, stop: StopPoll | None) -> Iterator[Event]:
     """Yield the events of `work`, recorded in `folder`; of all processes but the first the last event only.
 
     `work` is told what `stop` or the run folder's control file asks for; what was asked for once is not forgotten. It ends with
-    :class:`TakenOver` where another process took the run over.
+    :class:`TakenOverError` where another process took the run over.
     """
-    gravest: Request | None = None
+    most_severe: Request | None = None
 
     def asked() -> Request | None:
-        nonlocal gravest
+        nonlocal most_severe
         folder.check_owner()
         own = stop() if stop is not None else None
-        gravest = max(gravest, own or folder.asked(), key=GRAVITY.index)
-        return gravest
+        most_severe = max(most_severe, own or folder.asked(), key=SEVERITY.index)
+        return most_severe
 
     events = _events(config, work, folder, asked)
     if is_first_process():
@@ -81,7 +81,7 @@ def run_job(config: RunConfig, work: Work[Data], folder: RunFolder, stop: Asked 
         yield from (event for event in events if isinstance(event, Ended))
 
 
-def _events(config: RunConfig, work: Work[Data], folder: RunFolder, asked: Asked) -> Iterator[Event]:
+def _events(config: RunConfig, work: Work[Data], folder: RunFolder, asked: StopPoll) -> Iterator[Event]:
     """Yield the events of the whole run; what cannot work is refused before the folder is touched, as far as it can be known."""
     device, reason = select_device(config.device)
     work.check()
@@ -133,7 +133,7 @@ class Beginning:
         )
 
 
-def beginning(asked: Precision, folder: RunFolder, world: World) -> Generator[Event, None, Beginning]:
+def beginning(asked: Precision, folder: RunFolder, world: Processes) -> Generator[Event, None, Beginning]:
     """Return where a run begins: with the newest sound checkpoint, and the precision of its beginning when it goes on."""
     saved, damaged = world.share(find_checkpoint(folder) if world.rank == 0 else (None, []))
     yield from damaged
@@ -173,7 +173,7 @@ def warmup_warnings(epochs: int, warmup_epochs: float) -> list[Warned]:
     return [Warned("schedule", message)]
 
 
-def begin_records(folder: RunFolder, world: World, state: TrainingState, begun: Beginning) -> None:
+def begin_records(folder: RunFolder, world: Processes, state: TrainingState, begun: Beginning) -> None:
     """Cut what was logged after the state to go on from, and write what the run runs on."""
     if world.rank:
         return

@@ -10,7 +10,7 @@ SMOOTHING = 0.3
 """Weight of the latest speed in the one the remaining time is computed from."""
 
 
-class Pace:
+class Throughput:
     """Images per second between two logs, without the time spent on previews and checkpoints."""
 
     def __init__(self) -> None:

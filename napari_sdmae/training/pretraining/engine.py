@@ -19,16 +19,16 @@ from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.checkpoints.load import save_model
 from napari_sdmae.losses.sdmae import SDMAELoss, SDMAELosses
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.models.masking import masked_count
+from napari_sdmae.models.masking import num_masked
 from napari_sdmae.models.memory_estimate import training_memory
 from napari_sdmae.models.sdmae import SDMAE, freeze_unused
-from napari_sdmae.training.loop.engine import GradientEngine, Kept, OutOfMemory
+from napari_sdmae.training.loop.engine import GradientEngine, OutOfMemoryError, StepSnapshot
 from napari_sdmae.training.loop.optim import build_optimizer
-from napari_sdmae.training.loop.processes import World
+from napari_sdmae.training.loop.processes import Processes
 from napari_sdmae.training.loop.schedules import Schedule
-from napari_sdmae.training.pretraining.views import show
+from napari_sdmae.training.pretraining.views import make_views
 
-__all__ = ["Engine", "OutOfMemory"]
+__all__ = ["Engine", "OutOfMemoryError"]
 
 FEWEST_IMAGES = 8
 """Image targets in one part of a batch from which the measures of a collapse can be read."""
@@ -60,7 +60,7 @@ class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
         config: PretrainConfig,
         cache: TileCache,
         schedule: Schedule,
-        world: World,
+        world: Processes,
         precision: Precision,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
         self.loss = SDMAELoss(config.loss, config.model.head_outputs, config.model.mean, config.model.std).to(world.device)
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.loader = TileLoader(cache, world.device, needed=self._memory() if world.device.type == "cuda" else 0)
-        self.masked = masked_count(config.mask_ratio, config.model.grid**2)
+        self.masked = num_masked(config.mask_ratio, config.model.grid**2)
         self._begin()
 
     def _memory(self) -> int:
@@ -86,12 +86,12 @@ class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
         """Return the losses of one part of the batch; everything random depends on (seed, epoch, index) only."""
         config, epoch = self.config, step // self.schedule.steps_per_epoch
         tiles = self.loader.batch(indices, following)
-        shown = show(tiles, indices, epoch, config)
+        shown = make_views(tiles, indices, epoch, config)
         images = self.model.normalise(shown.images)
         per_token, heads = config.loss.target == "token", config.loss.p > 0
         with autocast(self.world.device, self.precision):
             output = self.module(
-                images, shown.mask, masked=self.masked, per_token=per_token, heads=heads, compared=shown.compared
+                images, shown.mask, masked=self.masked, per_token=per_token, heads=heads, pair_indices=shown.pair_indices
             )
         losses: SDMAELosses = self.loss(output, images, shown.mask, self.schedule.epoch(step), update_centre=last)
         return losses
@@ -105,9 +105,9 @@ class Engine(GradientEngine[PretrainConfig, SDMAE, SDMAELosses]):
             **losses.diagnostics,
         }
 
-    def _put_back(self, kept: Kept) -> None:
+    def _restore(self, kept: StepSnapshot) -> None:
         """Undo what the parts of a step that failed changed, also what the centre was still to take up."""
-        super()._put_back(kept)
+        super()._restore(kept)
         self.loss.reset_pending()
 
     def _in_parts(self) -> str:

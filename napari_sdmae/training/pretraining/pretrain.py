@@ -13,13 +13,13 @@ from napari_sdmae.data.batches.crops import typical_edge
 from napari_sdmae.data.image_folder import missing_folders, require_images
 from napari_sdmae.data.tiles.cache import TileCache, open_folder, prepare_tiles
 from napari_sdmae.losses.sdmae import SDMAELoss
-from napari_sdmae.models.masking import masked_count
+from napari_sdmae.models.masking import num_masked
 from napari_sdmae.models.sdmae import SDMAE
 from napari_sdmae.runs.events import Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.loop.loop import Training
-from napari_sdmae.training.loop.model_selection import Asked, LowestLoss
-from napari_sdmae.training.loop.processes import World
+from napari_sdmae.training.loop.model_selection import LowestLoss, StopPoll
+from napari_sdmae.training.loop.processes import Processes
 from napari_sdmae.training.loop.resume import restore
 from napari_sdmae.training.loop.schedules import Schedule
 from napari_sdmae.training.loop.start import (
@@ -37,7 +37,7 @@ from napari_sdmae.training.pretraining.previews import Previewer
 
 
 def pretrain(
-    config: PretrainConfig, *, run: Path, stop: Asked | None = None, resume: bool = False, take_over: bool = False
+    config: PretrainConfig, *, run: Path, stop: StopPoll | None = None, resume: bool = False, take_over: bool = False
 ) -> Iterator[Event]:
     """Pre-train an SD-MAE; yield what happens, the last event being :class:`~napari_sdmae.runs.events.Ended`.
 
@@ -66,7 +66,7 @@ def pretrain(
     Raises
     ------
     RunFolderError
-        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOver``).
+        If the folder cannot be used; it is then untouched. Or if another process took the run over (``TakenOverError``).
     DeviceError, ValueError
         If the settings do not fit the machine or each other.
     DataError
@@ -94,13 +94,13 @@ def _claim(config: PretrainConfig, folder: RunFolder, *, resume: bool, take_over
 
 def check_model(config: PretrainConfig) -> None:
     """Raise ValueError if model, mask ratio and loss do not fit together; builds the model without its weights."""
-    masked_count(config.mask_ratio, config.model.grid**2)
+    num_masked(config.mask_ratio, config.model.grid**2)
     with torch.device("meta"):
         SDMAE(config.model)
         SDMAELoss(config.loss, config.model.head_outputs)
 
 
-def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, tuple[TileCache | None, Request | None]]:
+def _prepare(config: PretrainConfig, asked: StopPoll) -> Generator[Event, None, tuple[TileCache | None, Request | None]]:
     """List the images and decode the tiles; return them, or the request that came in the meantime."""
     steps = prepare_tiles(config.data, config.tiles)
     while True:
@@ -113,7 +113,9 @@ def _prepare(config: PretrainConfig, asked: Asked) -> Generator[Event, None, tup
             return None, request
 
 
-def _train(config: PretrainConfig, folder: RunFolder, world: World, prepared: TileCache | None, asked: Asked) -> Iterator[Event]:
+def _train(
+    config: PretrainConfig, folder: RunFolder, world: Processes, prepared: TileCache | None, asked: StopPoll
+) -> Iterator[Event]:
     """Put the parts together, go on from the newest checkpoint, and train."""
     place = world.share(prepared.folder if prepared else Path())
     cache = prepared or open_folder(place, config.tiles)

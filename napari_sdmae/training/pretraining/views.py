@@ -12,14 +12,14 @@ from torch import Tensor
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.batches.augment import augment, draw_augmentation, placement
-from napari_sdmae.data.batches.view_pairs import choose_patches, partners, patch_shifts, turned_shifts
-from napari_sdmae.models.masking import masked_count, random_mask
+from napari_sdmae.data.batches.view_pairs import choose_patches, corresponding_patches, patch_shifts, turned_shifts
+from napari_sdmae.models.masking import num_masked, random_mask
 from napari_sdmae.rng import COMPARE, MASK, SHIFT, uniforms
 
 Indices = NDArray[np.int64]
 
 
-class Shown(NamedTuple):
+class Views(NamedTuple):
     """Views of B tiles, one or two of each: all first ones, then all second ones.
 
     Attributes
@@ -28,23 +28,23 @@ class Shown(NamedTuple):
         RGB in [0, 1], (B or 2B, 3, S, S).
     mask
         bool (…, L), True = masked.
-    compared
+    pair_indices
         Of two views: raster indices (2B, K) of the patches that have a student, and of those that have a teacher, which are what
         the other view's students show.
     """
 
     images: Tensor
     mask: Tensor
-    compared: tuple[Tensor, Tensor] | None
+    pair_indices: tuple[Tensor, Tensor] | None
 
 
-def show(tiles: Tensor, indices: Indices, epoch: int, config: PretrainConfig) -> Shown:
+def make_views(tiles: Tensor, indices: Indices, epoch: int, config: PretrainConfig) -> Views:
     """Return the views of `tiles` (B, E, E, 3), uint8, in `epoch`; `indices` (B,) are their numbers in the data set."""
     if config.loss.views == 2:
         return _two_views(tiles, indices, epoch, config)
     draw = draw_augmentation(config.seed, epoch, indices)
     images = augment(tiles, draw, config.augmentation, config.model.tile_size)
-    return Shown(images, on_device(masks(indices, epoch, config), tiles.device), None)
+    return Views(images, on_device(masks(indices, epoch, config), tiles.device), None)
 
 
 def masks(indices: Indices, view: int, config: PretrainConfig) -> NDArray[np.bool_]:
@@ -52,7 +52,7 @@ def masks(indices: Indices, view: int, config: PretrainConfig) -> NDArray[np.boo
     return random_mask(uniforms(config.seed, view, indices, config.model.grid**2, MASK), config.mask_ratio)
 
 
-def _two_views(tiles: Tensor, indices: Indices, epoch: int, config: PretrainConfig) -> Shown:
+def _two_views(tiles: Tensor, indices: Indices, epoch: int, config: PretrainConfig) -> Views:
     """Return a crop, and the same moved by whole patches in another stain, each behind its own mask."""
     size, grid, edge, seed = config.model.tile_size, config.model.grid, tiles.shape[1], config.seed
     first, second = (draw_augmentation(seed, 2 * epoch + view, indices) for view in (0, 1))
@@ -65,8 +65,8 @@ def _two_views(tiles: Tensor, indices: Indices, epoch: int, config: PretrainConf
         augment(tiles, first, config.augmentation, size),
         augment(tiles, moved, config.augmentation, size, shifts * boxes[:, 2:] / grid),
     ]
-    compared = on_device(students, tiles.device), on_device(teachers, tiles.device)
-    return Shown(torch.cat(images), on_device(np.concatenate(both), tiles.device), compared)
+    pair_indices = on_device(students, tiles.device), on_device(teachers, tiles.device)
+    return Views(torch.cat(images), on_device(np.concatenate(both), tiles.device), pair_indices)
 
 
 def _compared(
@@ -79,7 +79,7 @@ def _compared(
 ) -> tuple[Indices, Indices, Indices]:
     """Return shifts, and the compared patches (2B, K); a tile with too few visible patches in common is not moved."""
     grid = config.model.grid
-    visible = grid**2 - masked_count(config.mask_ratio, grid**2)
+    visible = grid**2 - num_masked(config.mask_ratio, grid**2)
     count = min(config.loss.compared_patches, visible) if config.loss.target != "image" else 0
     there = _partners(turned_shifts(shifts, turns), grid)
     in_common = [(~mask & (other >= 0)).sum(1) for mask, other in zip(both, there, strict=True)]
@@ -97,7 +97,7 @@ def _compared(
 
 def _partners(shifts: Indices, grid: int) -> tuple[Indices, Indices]:
     """Return where the patches of the first view are in the second, and those of the second in the first."""
-    return partners(shifts, grid), partners(-shifts, grid)
+    return corresponding_patches(shifts, grid), corresponding_patches(-shifts, grid)
 
 
 def on_device(values: NDArray[Any], device: torch.device) -> Tensor:

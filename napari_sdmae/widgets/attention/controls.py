@@ -11,7 +11,7 @@ from superqt import QLabeledSlider
 from napari_sdmae.config.attention import BY_HEAD
 from napari_sdmae.notices import ATTENTION
 from napari_sdmae.widgets.attention.view import METHODS, View
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.text import CommandLine, text_label
 from napari_sdmae.widgets.forms.editors import Choice
@@ -128,7 +128,7 @@ class AttentionControls(QWidget):
         for widget in (self.show_button, self.reason_line, self.failure, self.numbers, self.state, self.disclaimer, self.command):
             column.addWidget(widget)
         for label in (self.numbers, self.state):
-            say(label, "")
+            set_text(label, "")
         column.addStretch(1)
 
     def _connect(self) -> None:

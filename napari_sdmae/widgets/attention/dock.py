@@ -15,15 +15,15 @@ from napari_sdmae.layers.base import Field, layer_id
 from napari_sdmae.widgets.attention.controls import AttentionControls
 from napari_sdmae.widgets.attention.statistics import HINT, as_html, table
 from napari_sdmae.widgets.attention.view import KEYS, Shown, View, attention_layers, attention_request, places
-from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
 from napari_sdmae.widgets.base.standing import Asked, Standing
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError
 from napari_sdmae.widgets.canvas.pointer import Pointer
-from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, show_layers
+from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, update_layers
 from napari_sdmae.widgets.inputs.model import ModelInput
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import AttentionRequest, DevicesRequest, WorkerError
@@ -44,7 +44,7 @@ class AttentionWidget(Dock):
         self.set_content(self.controls)
         accept_drop(self, self.controls.model.take)
         add_help(self, "attention")
-        self._taken: Taken | None = None
+        self._taken: ImageRegion | None = None
         self.standing = Standing(
             napari_viewer, KEYS, lambda: self.controls.image.layer, self._choices, self, self.controls.failure
         )
@@ -77,8 +77,8 @@ class AttentionWidget(Dock):
         controls = self.controls
         try:
             taken = controls.image.take(self._model_mpp)
-        except FieldError as error:
-            controls.failure.say(str(error))
+        except RegionError as error:
+            controls.failure.set_text(str(error))
             return
         if self._taken is None or taken.field.key != self._taken.field.key:
             self._query = None
@@ -133,7 +133,7 @@ class AttentionWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return tuple((slot, model.identity) for slot, model in self._models().items())
 
-    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: Taken, result: AttentionResult) -> None:
+    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: ImageRegion, result: AttentionResult) -> None:
         self._waiting[slot] = Shown(slot, taken.field, view, result)
         if result.colours is not None:
             self._colours[model, view.block] = result.colours
@@ -142,11 +142,11 @@ class AttentionWidget(Dock):
         if set(self._waiting) == set(self._models()):
             self._draw(asked, taken)
 
-    def _draw(self, asked: Asked, taken: Taken) -> None:
+    def _draw(self, asked: Asked, taken: ImageRegion) -> None:
         shown = [self._waiting[slot] for slot in sorted(self._waiting)]
         controls = self.controls
         layers = attention_layers(shown, taken.pixels, opacity=controls.opacity, interpolation=controls.interpolation)
-        drawn = show_layers(self._viewer, layers)
+        drawn = update_layers(self._viewer, layers)
         self._places = places(shown)
         arrangement = [(place.origin, one.view.grid) for place, one in zip(self._places, shown, strict=True)]
         if arrangement != self._arrangement:  # maps came or went beside the picture: mostly off screen
@@ -155,26 +155,26 @@ class AttentionWidget(Dock):
         milliseconds = (time.perf_counter() - self._asked_at) * 1000
         self.standing.show(asked, (shown, milliseconds), [layer_id(layer) for layer in layers])
 
-    def _prefix(self, taken: Taken) -> str:
+    def _prefix(self, taken: ImageRegion) -> str:
         return f"{taken.field.source.id}/{KEYS}"
 
     def _tell(self) -> None:
         """Say what is true of the chosen picture."""
         current = self.standing.current
         if current is None:
-            say(self.controls.numbers, "")
+            set_text(self.controls.numbers, "")
             if not self.standing.waiting("map a"):
-                say(self.controls.state, self.standing.note)
+                set_text(self.controls.state, self.standing.note)
             return
         shown, milliseconds = current.content
         titles = [one.result.model.name if len(shown) > 1 else "" for one in shown]
         numbers = [as_html(*table(one.result), title) for title, one in zip(titles, shown, strict=True)]
-        say(self.controls.numbers, "".join(numbers))
+        set_text(self.controls.numbers, "".join(numbers))
         self.controls.numbers.setToolTip(HINT)
         warnings = [line for one in shown for line in one.result.warnings]
-        say(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
+        set_text(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
 
-    def _fail(self, taken: Taken, failure: WorkerError) -> None:
+    def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self._waiting = {}
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
@@ -225,12 +225,12 @@ class AttentionWidget(Dock):
         reason = controls.reason()
         controls.show_button.setEnabled(not reason)
         controls.show_button.setToolTip(reason or "Compute the maps of the chosen region.")
-        say(controls.reason_line, reason)
+        set_text(controls.reason_line, reason)
         self._pointer.active = self.view.pointed
         self._pointer.hover = controls.hover.isChecked()
         try:
             controls.command.show_command("" if reason else self.command())
-        except NotRepeatable as error:
+        except NoCommandLine as error:
             controls.command.show_command("", str(error))
 
     def command(self) -> str:
@@ -238,12 +238,12 @@ class AttentionWidget(Dock):
 
         Raises
         ------
-        NotRepeatable
+        NoCommandLine
             If there is none.
         """
         view, image = self.view, self.controls.image
         if view.method == "pca" and self.controls.keep_colours.isChecked():
-            raise NotRepeatable("No command: the colours are those of an earlier picture (Keep these colours).")
+            raise NoCommandLine("No command: the colours are those of an earlier picture (Keep these colours).")
         taken = image.repeated(self._model_mpp)
         parts = [
             "sdmae",

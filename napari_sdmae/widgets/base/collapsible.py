@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 
-class Fold(QWidget):
+class CollapsibleSection(QWidget):
     """A heading with an arrow; a click shows or hides `content`."""
 
     def __init__(self, title: str, content: QWidget, *, unfolded: bool = False, parent: QWidget | None = None) -> None:

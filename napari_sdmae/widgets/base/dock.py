@@ -19,7 +19,7 @@ def form_layout(rows: Sequence[tuple[str, QWidget | QLayout]]) -> QFormLayout:
     return form
 
 
-def say(label: QLabel, text: str) -> None:
+def set_text(label: QLabel, text: str) -> None:
     """Show `text`; a label with nothing to say takes no room."""
     label.setText(text)
     label.setVisible(bool(text))

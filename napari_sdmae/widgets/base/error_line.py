@@ -31,7 +31,7 @@ class FailureLine(QWidget):
         self.button.setVisible(bool(failure.details))
         self.show()
 
-    def say(self, line: str) -> None:
+    def set_text(self, line: str) -> None:
         """Show `line`, a problem that needs no further details."""
         self.fail(WorkerError(ErrorCode.INVALID, line))
 

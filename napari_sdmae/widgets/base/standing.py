@@ -12,8 +12,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.canvas.crops import overlap
-from napari_sdmae.widgets.canvas.layer_region import Taken
-from napari_sdmae.widgets.canvas.show_layers import restore_layers, withdraw_layers
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion
+from napari_sdmae.widgets.canvas.show_layers import mark_stale, restore_layers
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import Request, ResultT, WorkerError
 
@@ -27,7 +27,7 @@ PAUSE = 100
 class Asked:
     """What a request is about: the pixels, what was chosen (model, settings), and other layers that it needs (strokes)."""
 
-    taken: Taken
+    taken: ImageRegion
     choices: Hashable
     needs: tuple[Any, ...] = ()
 
@@ -105,7 +105,7 @@ class Standing(QObject):
         self,
         asked: Asked,
         request: Callable[[], Request[ResultT]],
-        on_result: Callable[[Taken, ResultT], None],
+        on_result: Callable[[ImageRegion, ResultT], None],
         on_error: Callable[[WorkerError], None],
         *,
         purpose: str,
@@ -138,7 +138,7 @@ class Standing(QObject):
         """Know that the result for `asked` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
         source = asked.taken.field.source.id
         self._shown[source] = Shown(asked, content, frozenset(ids))
-        withdraw_layers(self._viewer, f"{source}/{self._keys}", ids)
+        mark_stale(self._viewer, f"{source}/{self._keys}", ids)
         self.check()
 
     def withdraw(self, source: str, note: str = "") -> None:
@@ -148,7 +148,7 @@ class Standing(QObject):
             del self._pending[purpose]
             self._worker.forget(self._dock, purpose)
         self._note = note
-        withdraw_layers(self._viewer, f"{source}/{self._keys}")
+        mark_stale(self._viewer, f"{source}/{self._keys}")
         self.changed.emit()
 
     def waiting(self, purpose: str) -> bool:
@@ -194,7 +194,7 @@ class Standing(QObject):
         layer = shown.asked.taken.layer
         lost = self._lost(shown.asked)
         if lost or (not self._kept and (self._fault(shown.asked) or self._lies_under_chosen(layer))):
-            withdraw_layers(self._viewer, f"{source}/{self._keys}")
+            mark_stale(self._viewer, f"{source}/{self._keys}")
         else:
             restore_layers(self._viewer, shown.ids)
         if layer not in self._viewer.layers:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import LabelClass, make_classes
 from napari_sdmae.labels.serialization import class_of_in, classes_in, plugin_metadata
-from napari_sdmae.widgets.canvas.crops import Pair, Pieces, Plane, image_shape, label_data, overlap, planes_of, sampled
+from napari_sdmae.widgets.canvas.crops import Crops, ImagePlane, LayerPair, image_shape, label_data, overlap, planes_of, sampled
 
 Floats = NDArray[np.float64]
 
@@ -33,14 +33,14 @@ MARGIN = {"segmentation": 64, "instances": 16, "detection": 64}
 CLASS_COLUMNS = ("class", "classification", "label")
 
 
-def find_pairs(layers: Sequence[Any], labels: Iterable[Any], images: Sequence[Any]) -> list[Pair]:
+def find_pairs(layers: Sequence[Any], labels: Iterable[Any], images: Sequence[Any]) -> list[LayerPair]:
     """Return for each of `labels` the image it lies over most, in the order of `layers`; those over none are left out."""
     over = {id(one): max(images, key=lambda image: overlap(image, one), default=None) for one in labels}
     chosen = [one for one in layers if id(one) in over]
-    return [Pair(over[id(one)], one) for one in chosen if over[id(one)] is not None and overlap(over[id(one)], one) > 0]
+    return [LayerPair(over[id(one)], one) for one in chosen if over[id(one)] is not None and overlap(over[id(one)], one) > 0]
 
 
-def painted_pictures(pairs: Sequence[Pair], task: str, point: Sequence[float]) -> list[LabelledPicture]:
+def annotations_from_labels(pairs: Sequence[LayerPair], task: str, point: Sequence[float]) -> list[LabelledPicture]:
     """Return the painted part of each pair (Labels layers), cut into pieces; of one slide are all that come from one image layer.
 
     Parameters
@@ -68,7 +68,7 @@ def painted_pictures(pairs: Sequence[Pair], task: str, point: Sequence[float]) -
     return found
 
 
-def drawn_pictures(pairs: Sequence[Pair], point: Sequence[float]) -> list[LabelledPicture]:
+def annotations_from_shapes(pairs: Sequence[LayerPair], point: Sequence[float]) -> list[LabelledPicture]:
     """Return each pair (Shapes layers) as pictures with the boxes around the shapes; a picture without shapes is taken whole.
 
     Raises
@@ -92,7 +92,9 @@ def drawn_pictures(pairs: Sequence[Pair], point: Sequence[float]) -> list[Labell
     return found
 
 
-def classes_of(pairs: Sequence[Pair], task: str, names: Sequence[str], *, background: bool = False) -> tuple[LabelClass, ...]:
+def classes_of(
+    pairs: Sequence[LayerPair], task: str, names: Sequence[str], *, background: bool = False
+) -> tuple[LabelClass, ...]:
     """Return the classes there are: those a layer knows, named anew by `names` in the order of their values.
 
     Of segmentation every value painted is one; of instances there is one unless the layer knows types; of detection the words in
@@ -134,12 +136,12 @@ def _leading(shape: Any) -> tuple[int, ...]:
     return tuple(int(value) for value in np.rint(np.asarray(shape)[0, :-2]))
 
 
-def _painted(plane: Plane, task: str, edge: int) -> Iterator[LabelledPicture]:
+def _painted(plane: ImagePlane, task: str, edge: int) -> Iterator[LabelledPicture]:
     labels = label_data(plane.pair.labels)[plane.label_index]
     rows, columns = np.flatnonzero(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
     box = (rows[0] - 0.5, columns[0] - 0.5, rows[-1] + 0.5, columns[-1] + 0.5)
     class_of = class_of_in(plugin_metadata(plane.pair.labels)) if task == "instances" else {}
-    for piece in Pieces(plane, box, MARGIN[task], edge):
+    for piece in Crops(plane, box, MARGIN[task], edge):
         inside = sampled(labels, plane, piece)
         if not inside.any():
             continue
@@ -147,7 +149,7 @@ def _painted(plane: Plane, task: str, edge: int) -> Iterator[LabelledPicture]:
         yield LabelledPicture(piece.name, piece.pixels(), inside, types, slide=plane.pair.image.name, mpp=piece.mpp)
 
 
-def _drawn(plane: Plane, values: Mapping[str, int], edge: int) -> Iterator[LabelledPicture]:
+def _drawn(plane: ImagePlane, values: Mapping[str, int], edge: int) -> Iterator[LabelledPicture]:
     layer = plane.pair.labels
     drawn = zip(_words(layer), layer.data, strict=True)
     shapes = [(word, np.asarray(shape, float)) for word, shape in drawn if _leading(shape) == plane.label_index]
@@ -155,7 +157,7 @@ def _drawn(plane: Plane, values: Mapping[str, int], edge: int) -> Iterator[Label
     corners = np.array([box[1:] for box in boxes]).reshape(-1, 4)
     whole = (-0.5, -0.5, *(length - 0.5 for length in image_shape(plane.pair.image)))
     around = (*corners[:, :2].min(0), *corners[:, 2:].max(0)) if len(boxes) else whole
-    for piece in Pieces(plane, around, MARGIN["detection"], edge, in_image=True):
+    for piece in Crops(plane, around, MARGIN["detection"], edge, in_image=True):
         inside = [piece.cut(box[1:], box[0]) for box in boxes]
         yield LabelledPicture(
             piece.name,
@@ -166,7 +168,7 @@ def _drawn(plane: Plane, values: Mapping[str, int], edge: int) -> Iterator[Label
         )
 
 
-def _all_words(pairs: Sequence[Pair]) -> list[str]:
+def _all_words(pairs: Sequence[LayerPair]) -> list[str]:
     return sorted({word for pair in pairs for word in _words(pair.labels)})
 
 

@@ -6,15 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.io.images.read import UnusableImage, image_size
-from napari_sdmae.widgets.canvas.layer_region import Taken
+from napari_sdmae.io.images.read import InvalidImageError, image_size
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion
 
 
-class NotRepeatable(ValueError):
+class NoCommandLine(ValueError):
     """The command line cannot do what was done here; the message says why and what to do."""
 
 
-def image_arguments(taken: Taken, file: str) -> list[str]:
+def image_arguments(taken: ImageRegion, file: str) -> list[str]:
     """Return the arguments IMAGE, ``--region`` and ``--mpp`` with which the command line takes the pixels of `taken`.
 
     Parameters
@@ -26,18 +26,18 @@ def image_arguments(taken: Taken, file: str) -> list[str]:
 
     Raises
     ------
-    NotRepeatable
+    NoCommandLine
         If the command line would read other pixels.
     """
     if reason := obstacle(taken, file):
-        raise NotRepeatable(f"No command: {reason}")
+        raise NoCommandLine(f"No command: {reason}")
     (row, column), (height, width) = taken.field.origin, taken.field.size
     region = [] if taken.whole else ["--region", *map(str, (row, column, height, width))]
     mpp = [] if taken.field.mpp is None else ["--mpp", f"{taken.field.mpp:.6g}"]
     return [file, *region, *mpp]
 
 
-def obstacle(taken: Taken, file: str) -> str:
+def obstacle(taken: ImageRegion, file: str) -> str:
     """Return why a command that reads `file` would not take the pixels of `taken`, or an empty text."""
     layer: Any = taken.layer
     if taken.field.index:
@@ -60,5 +60,5 @@ def _file_size(file: str) -> tuple[int, int] | None:
     """Return (height, width) of the picture in `file`, None if the command line cannot read it; kept, as drags ask often."""
     try:
         return image_size(Path(file))
-    except (UnusableImage, OSError):
+    except (InvalidImageError, OSError):
         return None

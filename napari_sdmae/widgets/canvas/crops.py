@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class LayerPair:
     """An image layer and the Labels or Shapes layer over it."""
 
     image: Any
@@ -27,10 +27,10 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class ImagePlane:
     """One picture: a slice of the image at full resolution, with the map from its (row, column) to the labels' data."""
 
-    pair: Pair
+    pair: LayerPair
     index: tuple[int, ...]
     label_index: tuple[int, ...]
     origin: Floats
@@ -55,8 +55,8 @@ def label_data(layer: Any) -> NDArray[np.integer[Any]]:
     return np.asarray(layer.data[0] if layer.multiscale else layer.data)
 
 
-def planes_of(pair: Pair, slices: Iterable[tuple[int, ...]], point: Sequence[float]) -> Iterator[Plane]:
-    """Yield the slice of the image that belongs to each of the `slices` of the labels; `point` as in ``painted_pictures``."""
+def planes_of(pair: LayerPair, slices: Iterable[tuple[int, ...]], point: Sequence[float]) -> Iterator[ImagePlane]:
+    """Yield the slice of the image that belongs to each of the labels' `slices`; `point` as in ``annotations_from_labels``."""
     for label_index in slices:
         world = np.array(point, float)
         placed = np.asarray(pair.labels.data_to_world((*label_index, 0.0, 0.0)), float)
@@ -66,14 +66,14 @@ def planes_of(pair: Pair, slices: Iterable[tuple[int, ...]], point: Sequence[flo
         leading = picture_of(pair.image).leading(index)
         corners = [_to_labels(pair, (*leading, *corner), world) for corner in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
         matrix = np.stack([corners[1] - corners[0], corners[2] - corners[0]], axis=1)
-        yield Plane(pair, index, label_index, corners[0], matrix)
+        yield ImagePlane(pair, index, label_index, corners[0], matrix)
 
 
 def _image_index(image: Any, world: Floats) -> tuple[int, ...]:
     return picture_of(image).index(image.world_to_data(world))
 
 
-def _to_labels(pair: Pair, position: tuple[float, ...], world: Floats) -> Floats:
+def _to_labels(pair: LayerPair, position: tuple[float, ...], world: Floats) -> Floats:
     here = world.copy()
     placed = np.asarray(pair.image.data_to_world(position), float)
     here[-2:] = placed[-2:]
@@ -86,10 +86,10 @@ def image_shape(image: Any) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Crop:
     """A window of one level of an image; `top`, `left`, `height`, `width` in pixels of that level, each `step` pixels wide."""
 
-    plane: Plane
+    plane: ImagePlane
     level: Any
     step: float
     top: int
@@ -127,10 +127,10 @@ class Piece:
         return (max(left, 0.0), max(top, 0.0), min(right, self.width), min(bottom, self.height), value) if inside else None
 
 
-class Pieces:
+class Crops:
     """The pieces of the part of an image around `box` (of the labels, or of the image), each about `edge` px high and wide."""
 
-    def __init__(self, plane: Plane, box: Sequence[float], margin: int, edge: int, *, in_image: bool = False) -> None:
+    def __init__(self, plane: ImagePlane, box: Sequence[float], margin: int, edge: int, *, in_image: bool = False) -> None:
         image = plane.pair.image
         levels = list(image.data) if image.multiscale else [image.data]
         shapes = picture_of(image).shapes
@@ -143,11 +143,11 @@ class Pieces:
         self._high = np.ceil((corners.max(0) + 0.5) / self._step + margin)
         self._edge = edge
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[Crop]:
         rows, columns = (self._cuts(axis) for axis in (0, 1))
         for top, bottom in rows:
             for left, right in columns:
-                yield Piece(self._plane, self._level, self._step, top, left, bottom - top, right - left)
+                yield Crop(self._plane, self._level, self._step, top, left, bottom - top, right - left)
 
     def _cuts(self, axis: int) -> list[tuple[int, int]]:
         low, high = max(int(self._low[axis]), 0), min(int(self._high[axis]), int(self._shape[axis]))
@@ -156,7 +156,7 @@ class Pieces:
         return [(int(start), int(end)) for start, end in pairwise(edges) if end > start]
 
 
-def sampled(labels: NDArray[np.integer[Any]], plane: Plane, piece: Piece) -> NDArray[np.int64]:
+def sampled(labels: NDArray[np.integer[Any]], plane: ImagePlane, piece: Crop) -> NDArray[np.int64]:
     """Return the label at the centre of each pixel of the piece; 0 outside the labels."""
     rows, columns = piece.full(np.arange(piece.height, dtype=float), np.arange(piece.width, dtype=float))
     row, column = (

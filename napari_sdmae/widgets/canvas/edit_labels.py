@@ -59,7 +59,7 @@ def signature(layer: Labels) -> int:
     return zlib.crc32(np.ascontiguousarray(plane_of(layer)).data, zlib.crc32(classes.data))
 
 
-def keep_as_shown(layer: Labels) -> None:
+def remember_original(layer: Labels) -> None:
     """Remember the labels as they came, to tell later whether a person has changed them."""
     update_metadata(layer, **{SHOWN: signature(layer)})
 
@@ -70,7 +70,7 @@ def is_corrected(layer: Labels) -> bool:
     return shown is not None and shown != signature(layer)
 
 
-def set_aside(layer: Labels) -> None:
+def detach_corrected(layer: Labels) -> None:
     """Make corrected labels a layer of their own, which no later answer replaces."""
     layer.name = f"{layer.name} (corrected)"
     update_metadata(layer, id=f"corrected/{layer.unique_id}", name=layer.name)
@@ -97,7 +97,7 @@ def set_class(layer: Labels, label: int, value: int) -> None:
     _colour(layer, {label: value})
 
 
-def know(layer: Labels, label: int) -> None:
+def ensure_visible(layer: Labels, label: int) -> None:
     """Make sure that painting with `label` can be seen: napari leaves labels that a colormap does not list transparent."""
     if label and isinstance(layer.colormap, DirectLabelColormap) and label not in layer.colormap.color_dict:
         if has_objects(layer):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.images.field import MAX_PIXELS
 from napari_sdmae.layers.base import Field
-from napari_sdmae.widgets.canvas.picture import FieldError as FieldError
 from napari_sdmae.widgets.canvas.picture import LayerPicture, picture_of
+from napari_sdmae.widgets.canvas.picture import RegionError as RegionError
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Taken:
+class ImageRegion:
     """A field of a layer; its pixels are read when first asked for, by the thread that asks."""
 
     field: Field
@@ -45,7 +45,7 @@ class Taken:
         name = f"“{self.layer.name}”"
         try:
             picture = picture_of(self.layer)
-        except FieldError as error:
+        except RegionError as error:
             return str(error).rstrip(".")
         if picture.axis != self.picture.axis:
             return f"the planes of {name} were given another meaning"
@@ -61,7 +61,7 @@ class Taken:
             same = False
         return "" if same else f"the pixels of {name} were changed"
 
-    def renamed(self) -> Taken:
+    def renamed(self) -> ImageRegion:
         """Return the same pixels under the name that the layer has now."""
         taken = replace(self, field=replace(self.field, source=replace(self.field.source, name=self.layer.name)))
         if "pixels" in self.__dict__:
@@ -73,7 +73,7 @@ class Taken:
         return self.picture.rgb8(_array(self.layer, self.level), index, self.window)
 
 
-def take(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float | None) -> Taken:
+def read_region(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float | None) -> ImageRegion:
     """Choose the pixels of `layer` a model should see.
 
     Parameters
@@ -90,7 +90,7 @@ def take(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float |
 
     Raises
     ------
-    FieldError
+    RegionError
         If the layer is no picture, the region lies outside of it, or there are too many pixels.
     """
     picture = picture_of(layer)
@@ -105,7 +105,7 @@ def take(layer: Any, point: Sequence[float], box: Box | None, model_mpp: float |
     size = (rows.stop - rows.start, columns.stop - columns.start)
     whole = box is None
     field = Field(source, origin, size, step, tuple(float(value) for value in index), 0 if whole else int(shapes[0][-1]))
-    return Taken(field, whole and level == 0, layer, level, (rows, columns), _array(layer, level), picture)
+    return ImageRegion(field, whole and level == 0, layer, level, (rows, columns), _array(layer, level), picture)
 
 
 def _array(layer: Any, level: int) -> Any:
@@ -123,7 +123,7 @@ def clip_box(box: Box | None, shape: Sequence[int]) -> tuple[int, int, int, int]
 
     Raises
     ------
-    FieldError
+    RegionError
         If nothing of the picture lies in it.
     """
     height, width = shape
@@ -133,7 +133,7 @@ def clip_box(box: Box | None, shape: Sequence[int]) -> tuple[int, int, int, int]
     top, left = (max(0, edge) for edge in edges[:2])
     bottom, right = (min(limit, edge) for edge, limit in zip(edges[2:], (height, width), strict=True))
     if bottom <= top or right <= left:
-        raise FieldError("The region lies outside of the picture. Move the view or the rectangle onto it.")
+        raise RegionError("The region lies outside of the picture. Move the view or the rectangle onto it.")
     return top, left, bottom, right
 
 
@@ -151,7 +151,7 @@ def choose_level(steps: Sequence[float], area: float, mpp: float | None, wanted_
 
     Raises
     ------
-    FieldError
+    RegionError
         If the region is too large even at the coarsest level.
     """
     wanted = wanted_mpp / mpp if mpp and wanted_mpp else 1.0
@@ -159,7 +159,7 @@ def choose_level(steps: Sequence[float], area: float, mpp: float | None, wanted_
     for level in range(first, len(steps)):
         if area / steps[level] ** 2 <= MAX_PIXELS:
             return level
-    raise FieldError(
+    raise RegionError(
         f"The region has {area / steps[-1] ** 2 / 1e6:.0f} million pixels, at most {MAX_PIXELS / 1e6:.0f} can be "
         "used at once. Choose the current view or a rectangle."
     )

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_sdmae.io.images.intensity import UnknownKind, as_rgb8
+from napari_sdmae.io.images.intensity import UnknownKindError, as_rgb8
 from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
 from napari_sdmae.layers.base import Source
 
@@ -22,7 +22,7 @@ MOST_CONVERTED = 64 * 2**20
 """Most pixels of a plane that is looked at whole to know the range of its values."""
 
 
-class FieldError(ValueError):
+class RegionError(ValueError):
     """The layer or region cannot be used; the message says why and what to do."""
 
 
@@ -79,7 +79,7 @@ class LayerPicture:
 
         Raises
         ------
-        FieldError
+        RegionError
             If the values are of no known range.
         """
         whole = (slice(None), slice(None))
@@ -87,8 +87,8 @@ class LayerPicture:
             if array.dtype != np.uint8 and self.is_converted_whole(array):
                 return as_rgb8(self.read(array, index, whole))[window]
             return as_rgb8(self.read(array, index, window))
-        except UnknownKind as error:
-            raise FieldError(f"This layer holds {error}.") from None
+        except UnknownKindError as error:
+            raise RegionError(f"This layer holds {error}.") from None
 
     def is_converted_whole(self, array: Any) -> bool:
         """Tell whether the range of a level's values is that of the whole plane, not only that of the part that is read."""
@@ -103,18 +103,18 @@ def picture_of(layer: Any) -> LayerPicture:
 
     Raises
     ------
-    FieldError
+    RegionError
         If it holds none.
     """
     levels = list(layer.data) if layer.multiscale else [layer.data]
     shape = tuple(levels[0].shape)
     if len(shape) < 2:
-        raise FieldError(f"Layer “{layer.name}” has {len(shape)} axis; a picture has rows and columns.")
+        raise RegionError(f"Layer “{layer.name}” has {len(shape)} axis; a picture has rows and columns.")
     if layer.rgb:
         shapes = tuple((int(one.shape[-3]), int(one.shape[-2])) for one in levels)
         return LayerPicture(shapes, len(shape) - 1, tuple(int(length) for length in shape[:-3]))
     if len(shape) > 2 and shape[-1] in (3, 4):
-        raise FieldError(f"Layer “{layer.name}” has shape {shape} but is not shown in colour. Open it again as RGB.")
+        raise RegionError(f"Layer “{layer.name}” has shape {shape} but is not shown in colour. Open it again as RGB.")
     shapes = tuple((int(one.shape[-2]), int(one.shape[-1])) for one in levels)
     axis = _colour_axis(shape[:-2], tuple(layer.axis_labels)[: len(shape) - 2])
     chosen = None if meant(layer) == "grey" else axis

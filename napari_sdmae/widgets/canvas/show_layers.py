@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
 from napari_sdmae.layers.base import LayerData
-from napari_sdmae.widgets.canvas.edit_labels import is_corrected, set_aside
+from napari_sdmae.widgets.canvas.edit_labels import detach_corrected, is_corrected
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine")
 OUTDATED = " (out of date)"
@@ -20,7 +20,7 @@ L = TypeVar("L", bound=Layer)
 KINDS = {"image": Image, "labels": Labels, "points": Points, "shapes": Shapes}
 
 
-def show_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
+def update_layers(viewer: Any, layers: Sequence[LayerData]) -> list[Layer]:
     """Show `layers`; one that is already there is updated in place, others are put on top.
 
     Name, contrast limits, colormap, opacity and visibility of a layer that is there are the person's;
@@ -78,7 +78,7 @@ def is_shown(layer: Layer | None) -> bool:
     return layer is not None and not plugin_metadata(layer).get("withdrawn", False)
 
 
-def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> None:
+def mark_stale(viewer: Any, prefix: str, keep: Collection[str] = ()) -> None:
     """Hide and mark the layers whose id starts with `prefix` and is not in `keep`: they no longer say what is true.
 
     Labels that a person corrected are no answer any more: they become a layer of their own. The others come back in place with
@@ -91,7 +91,7 @@ def withdraw_layers(viewer: Any, prefix: str, keep: Collection[str] = ()) -> Non
         if not identity.startswith(prefix) or identity in keep or mark.get("withdrawn"):
             continue
         if isinstance(layer, Labels) and is_corrected(layer):
-            set_aside(layer)
+            detach_corrected(layer)
             continue
         mark = mark | {"withdrawn": True, "visible": layer.visible}
         layer.visible = False

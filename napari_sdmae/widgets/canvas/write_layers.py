@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sdmae.humanize import different, slug
 from napari_sdmae.io.atomic import atomic_path
 from napari_sdmae.layers.base import Source
-from napari_sdmae.widgets.canvas.picture import FieldError, grouped, picture_of
+from napari_sdmae.widgets.canvas.picture import RegionError, grouped, picture_of
 
 MOST_PIXELS = 200_000_000  # of one plane; a slide larger than that is taken from its next pyramid level
 
@@ -57,7 +57,7 @@ def _level(layer: Any) -> int:
     index = finest_level(picture.shapes)
     height, width = picture.shapes[index]
     if height * width > MOST_PIXELS:
-        raise FieldError(
+        raise RegionError(
             f"“{layer.name}” has {height * width / 1e6:,.0f} million pixels, at most {MOST_PIXELS / 1e6:.0f} are written. "
             "Choose the folder of its file as images instead."
         )

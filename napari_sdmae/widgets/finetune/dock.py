@@ -12,15 +12,15 @@ from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
-from napari_sdmae.widgets.finetune.progress_page import FinetuneMonitor
+from napari_sdmae.widgets.finetune.progress_page import FinetuneProgressPage
 from napari_sdmae.widgets.inputs.images_source import take_run_or_images
-from napari_sdmae.widgets.runs.dock import RunDock
+from napari_sdmae.widgets.runs.dock import TrainingDock
 from napari_sdmae.widgets.worker_client import QueryWorker, query_worker
 
 SEGMENT = ("napari-sdmae", "Segment")
 
 
-class FinetuneWidget(RunDock):
+class FinetuneWidget(TrainingDock):
     """Fine-tunes a head on labelled images, on Labels painted in the viewer, or on boxes drawn there.
 
     Parameters
@@ -32,7 +32,7 @@ class FinetuneWidget(RunDock):
     """
 
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
-        super().__init__(napari_viewer, "finetune", FinetunePage(worker or query_worker()), FinetuneMonitor())
+        super().__init__(napari_viewer, "finetune", FinetunePage(worker or query_worker()), FinetuneProgressPage())
         self.monitor.segment_requested.connect(self.open_in_segment)
         accept_drop(self, partial(take_run_or_images, self))
         add_help(self, "fine-tune")

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.labelled.write import free_value, write_coco_boxes, write_labelled_folder
-from napari_sdmae.widgets.canvas.annotations import classes_of, drawn_pictures, find_pairs, painted_pictures
-from napari_sdmae.widgets.canvas.crops import Pair
+from napari_sdmae.widgets.canvas.annotations import annotations_from_labels, annotations_from_shapes, classes_of, find_pairs
+from napari_sdmae.widgets.canvas.crops import LayerPair
 from napari_sdmae.widgets.canvas.picture import grouped
 from napari_sdmae.widgets.finetune.words import SOURCES
 from napari_sdmae.widgets.forms.data_edit import DataEdit
@@ -86,18 +86,18 @@ class LabelledSource(SourcePicker):
         self.from_folder.setChecked(True)
         self.folder.set(folder)
 
-    def _writer(self, pairs: Sequence[Pair], point: Sequence[float], folder: Path) -> Callable[[], tuple[Path, str]]:
+    def _writer(self, pairs: Sequence[LayerPair], point: Sequence[float], folder: Path) -> Callable[[], tuple[Path, str]]:
         task, background = self.task, self.background.isChecked()
         names = [name.strip() for name in self.names.get().split(",")] if self.names.get() else []
 
         def write() -> tuple[Path, str]:
             classes = classes_of(pairs, task, names, background=background and task == "segmentation")
             if task == "detection":
-                pictures = drawn_pictures(pairs, point)
+                pictures = annotations_from_shapes(pairs, point)
                 path = write_coco_boxes(pictures, folder, classes)
                 what = f"{sum(len(picture.boxes) for picture in pictures)} boxes"
             else:
-                pictures = painted_pictures(pairs, task, point)
+                pictures = annotations_from_labels(pairs, task, point)
                 self.ignore_value = free_value(one.value for one in classes)
                 unpainted = None if background else self.ignore_value
                 path = write_labelled_folder(pictures, folder, classes, task=task, unpainted=unpainted)  # type: ignore[arg-type]

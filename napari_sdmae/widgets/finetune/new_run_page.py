@@ -21,17 +21,17 @@ from napari_sdmae.widgets.forms.presets import preset_note
 from napari_sdmae.widgets.forms.settings_form import value_at
 from napari_sdmae.widgets.inputs.model import ModelInput
 from napari_sdmae.widgets.runs.job import finetune_command
-from napari_sdmae.widgets.runs.new_run_page import RunPage, box
+from napari_sdmae.widgets.runs.new_run_page import NewRunPage, box
 from napari_sdmae.widgets.worker_client import QueryWorker
 
 KEPT = ("image_mpp", "device", "threads", "seed", "labels.ignore_value")
 """What belongs to the images and the machine, and so outlives the choice of another preset."""
-USUAL: dict[Task, str] = {"segmentation": "tissue-regions", "instances": "nuclei", "classification": "tissue-classes"}
+DEFAULT_FORMATS: dict[Task, str] = {"segmentation": "tissue-regions", "instances": "nuclei", "classification": "tissue-classes"}
 PLAIN = ""
 FROM_SCRATCH = "From scratch: nothing was learned before. That is the baseline to compare with; it needs many labels."
 
 
-class FinetunePage(RunPage):
+class FinetunePage(NewRunPage):
     """Everything before a fine-tuning run."""
 
     config: FinetuneConfig | None
@@ -179,7 +179,7 @@ def preset_settings(preset: str, task: Task) -> FinetuneConfig:
 def presets_for(task: Task) -> list[str]:
     """Return the presets that are for `task`, the usual one first; an empty name is for the settings as they are by default."""
     names = [name for name in head_preset_names() if load_head_preset(name)["task"] == task]
-    return sorted(names, key=lambda name: name != USUAL.get(task)) or [PLAIN]
+    return sorted(names, key=lambda name: name != DEFAULT_FORMATS.get(task)) or [PLAIN]
 
 
 def changes_of(preset: str) -> dict[str, Any]:

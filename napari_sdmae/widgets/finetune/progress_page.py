@@ -14,11 +14,11 @@ from napari_sdmae.widgets.base.text import Banner, text_label
 from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix
 from napari_sdmae.widgets.finetune.plot import FinetunePlot
 from napari_sdmae.widgets.finetune.report import Report, live_rows, read_report
-from napari_sdmae.widgets.runs.progress_page import RunMonitor
-from napari_sdmae.widgets.runs.view_state import RunView
+from napari_sdmae.widgets.runs.progress_page import ProgressPage
+from napari_sdmae.widgets.runs.view_state import RunViewState
 
 
-class FinetuneMonitor(RunMonitor):
+class FinetuneProgressPage(ProgressPage):
     """Shows one run; ``segment_requested`` when its head is to be used on images."""
 
     segment_requested = Signal()
@@ -52,7 +52,7 @@ class FinetuneMonitor(RunMonitor):
         self.numbers.show_rows({})
         super().show_run(run)
 
-    def show_view(self, view: RunView) -> None:
+    def show_view(self, view: RunViewState) -> None:
         """Show how the run goes, and its report once it has one."""
         super().show_view(view)
         if self._run is not None:

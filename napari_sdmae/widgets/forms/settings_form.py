@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.forms.form_fields import Editor, FormField, fields_of, make_editor
 from napari_sdmae.widgets.forms.value_widgets import Rows, value_widget
@@ -42,12 +42,12 @@ class SettingsForm(QWidget):
         self.widgets: dict[str, ValueWidget[Any]] = {}
         self.editors: dict[str, Editor] = {}
         self.labels: dict[str, QLabel] = {}
-        self.folds: dict[str, Fold] = {}
+        self.folds: dict[str, CollapsibleSection] = {}
         self.fields = {field.key: field for field in fields}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._rows([field for field in fields if field.basic]))
-        self.more = Fold("More settings", self._groups([field for field in fields if not field.basic]), parent=self)
+        self.more = CollapsibleSection("More settings", self._groups([field for field in fields if not field.basic]), parent=self)
         column.addWidget(self.more)
 
     def values(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class SettingsForm(QWidget):
         column = QVBoxLayout(holder)
         column.setContentsMargins(8, 0, 0, 0)
         for title, members in groupby(fields, key=lambda field: field.group):
-            self.folds[title] = Fold(title, self._rows(list(members)), parent=holder)
+            self.folds[title] = CollapsibleSection(title, self._rows(list(members)), parent=holder)
             column.addWidget(self.folds[title])
         self.left_out = text_label(parent=holder)
         self.left_out.hide()

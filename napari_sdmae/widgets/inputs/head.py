@@ -13,7 +13,7 @@ from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.model_info.describe import SHIPPED
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import model_info, shipped_heads
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.canvas.drop import holder
 from napari_sdmae.widgets.inputs.model import ModelInput, identity_of, look_at
 
@@ -56,8 +56,8 @@ class HeadInput(ModelInput):
             self.head, self.problem = None, wrong
         self.identity = identity_of(self.folder)
         begin = f"{SHIPPED.capitalize()} · " if self.info and self.info.shipped else ""
-        say(self.about, begin + describe_head(self.head) if self.head else self.problem)
-        say(self.classes, chips(self.head) if self.head else "")
+        set_text(self.about, begin + describe_head(self.head) if self.head else self.problem)
+        set_text(self.classes, chips(self.head) if self.head else "")
         self.card.show_model(self.info)
         if before != (self.head, self.problem, self.identity):
             self.changed.emit()

@@ -16,8 +16,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable
-from napari_sdmae.widgets.canvas.layer_region import Box, FieldError, Taken, bounding_box, take
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine
+from napari_sdmae.widgets.canvas.layer_region import Box, ImageRegion, RegionError, bounding_box, read_region
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.value_widgets import ChoiceValue
 from napari_sdmae.widgets.inputs.planes import PlanesInput
@@ -41,7 +41,7 @@ class ImageInput(QObject):
     def __init__(self, viewer: Any, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._taken: Taken | None = None
+        self._taken: ImageRegion | None = None
         self.layer_box = Choice(tooltip="The picture to look at: grey or RGB; of a stack its current slice.")
         self.region_box = Choice(tooltip="Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
         self._layers = ChoiceValue(self.layer_box, self._pictures, annotation=Image)
@@ -84,31 +84,31 @@ class ImageInput(QObject):
         """Choose `layer`."""
         self._layers.value = layer
 
-    def take(self, model_mpp: float | None = None) -> Taken:
+    def take(self, model_mpp: float | None = None) -> ImageRegion:
         """Return the chosen part; see :func:`napari_sdmae.widgets.canvas.layer_region.take`.
 
         Raises
         ------
-        FieldError
+        RegionError
             If there is no usable picture or region; the message says what to do.
         """
         self._taken = self._choose(model_mpp)
         return self._taken
 
-    def repeated(self, model_mpp: float | None = None) -> Taken:
+    def repeated(self, model_mpp: float | None = None) -> ImageRegion:
         """Return what a command should repeat: the whole picture, or the part that was taken last.
 
         Raises
         ------
-        NotRepeatable
+        NoCommandLine
             If there is none: a view or rectangle may be moved until it is taken.
         """
         try:
             taken = self._choose(model_mpp) if self._regions.value == WHOLE else self._taken
-        except FieldError as error:
-            raise NotRepeatable(f"No command: {error}") from None
+        except RegionError as error:
+            raise NoCommandLine(f"No command: {error}") from None
         if taken is None:
-            raise NotRepeatable("The command comes with the result: it repeats the part of the picture that was looked at.")
+            raise NoCommandLine("The command comes with the result: it repeats the part of the picture that was looked at.")
         return taken
 
     def _change(self) -> None:
@@ -116,16 +116,16 @@ class ImageInput(QObject):
         self.planes.show_layer(self.layer)
         self.changed.emit()
 
-    def _choose(self, model_mpp: float | None) -> Taken:
+    def _choose(self, model_mpp: float | None) -> ImageRegion:
         layer = self.layer
         if layer is None:
-            raise FieldError("Open a picture first, for example with File > Open Sample > SD-MAE.")
+            raise RegionError("Open a picture first, for example with File > Open Sample > SD-MAE.")
         if wrong := self.planes.problem():
-            raise FieldError(wrong)
+            raise RegionError(wrong)
         dims = self._viewer.dims
         if dims.ndisplay != 2 or tuple(dims.displayed) != (dims.ndim - 2, dims.ndim - 1):
-            raise FieldError("Show the picture in 2D with its rows and columns (buttons below the layer list).")
-        return take(layer, dims.point, self._region(layer), model_mpp)
+            raise RegionError("Show the picture in 2D with its rows and columns (buttons below the layer list).")
+        return read_region(layer, dims.point, self._region(layer), model_mpp)
 
     def _region(self, layer: Any) -> Box | None:
         region = self._regions.value
@@ -160,10 +160,10 @@ def shape_corners(layer: Any) -> list[Any]:
 
     Raises
     ------
-    FieldError
+    RegionError
         If the layer has no shape.
     """
     if not layer.data:
-        raise FieldError(f"Draw a rectangle in the layer “{layer.name}” first.")
+        raise RegionError(f"Draw a rectangle in the layer “{layer.name}” first.")
     chosen = max(layer.selected_data, default=len(layer.data) - 1)
     return [layer.data_to_world(corner) for corner in layer.data[chosen]]

@@ -13,7 +13,7 @@ from superqt import QSearchableComboBox
 
 from napari_sdmae.io.model_info.describe import SHIPPED, describe_model
 from napari_sdmae.io.model_info.info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.preferences import output_folder, remember_recent, remembered
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas.drop import accept_drop, holder
@@ -152,7 +152,7 @@ class ModelInput(QWidget):
         self.identity = identity_of(self.folder)
         if not self.model:
             self.problem = "" if self._optional else "Choose a model: a run folder or a model folder."
-        say(self.about, describe_model(self.info) if self.info else self.problem)
+        set_text(self.about, describe_model(self.info) if self.info else self.problem)
         self.card.show_model(self.info)
         self._show_what_tells_it_apart()
         if before != (self.info, self.problem, self.identity):

@@ -8,10 +8,10 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.text import text_label
-from napari_sdmae.widgets.canvas.picture import FieldError, is_certain, mean, meant, merged, picture_of, taken_text, trio_of
+from napari_sdmae.widgets.canvas.picture import RegionError, is_certain, mean, meant, merged, picture_of, taken_text, trio_of
 from napari_sdmae.widgets.canvas.show_layers import add_layer
 from napari_sdmae.widgets.forms.editors import Choice
 
@@ -85,15 +85,15 @@ class PlanesInput(QWidget):
         self.merge.setVisible(bool(trio))
         self.box.hide()
         if layer is None:
-            say(self.note, "")
+            set_text(self.note, "")
         else:
-            say(self.note, self.problem() or " ".join(part for part in (self._taken(layer), MAYBE if trio else "") if part))
+            set_text(self.note, self.problem() or " ".join(part for part in (self._taken(layer), MAYBE if trio else "") if part))
         self.setVisible(bool(self.note.text()))
 
     def _taken(self, layer: Any) -> str:
         try:
             picture = picture_of(layer)
-        except FieldError as error:
+        except RegionError as error:
             return str(error)
         self.box.setVisible(picture.doubtful)
         self.box.set(meant(layer))

@@ -10,13 +10,13 @@ from napari.layers import Image
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.inputs.images_source import take_run_or_images
-from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
-from napari_sdmae.widgets.runs.dock import RunDock
-from napari_sdmae.widgets.runs.progress_page import RunMonitor
+from napari_sdmae.widgets.pretrain.new_run_page import PretrainPage
+from napari_sdmae.widgets.runs.dock import TrainingDock
+from napari_sdmae.widgets.runs.progress_page import ProgressPage
 from napari_sdmae.widgets.worker_client import QueryWorker, query_worker
 
 
-class PretrainWidget(RunDock):
+class PretrainWidget(TrainingDock):
     """Pre-trains an SD-MAE on a folder of tissue images, or on image layers.
 
     Parameters
@@ -28,7 +28,7 @@ class PretrainWidget(RunDock):
     """
 
     def __init__(self, napari_viewer: Any, worker: QueryWorker | None = None) -> None:
-        super().__init__(napari_viewer, "pretrain", NewRunPage(worker or query_worker()), RunMonitor())
+        super().__init__(napari_viewer, "pretrain", PretrainPage(worker or query_worker()), ProgressPage())
         accept_drop(self, partial(take_run_or_images, self))
         add_help(self, "pre-train")
         self.monitor.layers_wanted.connect(self.previews.follow)

@@ -14,14 +14,14 @@ from napari_sdmae.widgets.inputs.images_source import SourcePicker
 from napari_sdmae.widgets.pretrain.preflight import Preflight
 from napari_sdmae.widgets.pretrain.readiness import ImagesSituation
 from napari_sdmae.widgets.runs.job import pretrain_command
-from napari_sdmae.widgets.runs.new_run_page import RunPage, box
+from napari_sdmae.widgets.runs.new_run_page import NewRunPage, box
 from napari_sdmae.widgets.worker_client import QueryWorker
 
 # what belongs to the images and the machine, and so outlives the choice of another preset
 KEPT = ("tiles.mpp", "tiles.cache", "device", "threads", "seed")
 
 
-class NewRunPage(RunPage):
+class PretrainPage(NewRunPage):
     """Everything before a pre-training run."""
 
     config: PretrainConfig | None

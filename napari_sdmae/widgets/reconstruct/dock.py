@@ -13,16 +13,16 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.layers.base import Field, LayerData, beside, derived, layer_id, robust_limits
 from napari_sdmae.notices import RECONSTRUCTION, reconstruction_note
-from napari_sdmae.widgets.base.dock import Dock, form_layout, say
+from napari_sdmae.widgets.base.dock import Dock, form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference, remember, remembered
 from napari_sdmae.widgets.base.standing import Asked, Standing
 from napari_sdmae.widgets.base.text import CommandLine, text_label
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
-from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, show_layers
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError
+from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, update_layers
 from napari_sdmae.widgets.forms.editors import FloatBox, IntBox
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
@@ -36,7 +36,7 @@ PICTURES = ("masked", "reconstruction", "error")
 class Reconstructed:
     """A result on its field, and the line that is shown with it."""
 
-    taken: Taken
+    taken: ImageRegion
     result: ReconstructResult
     line: str
 
@@ -91,7 +91,7 @@ class ReconstructWidget(Dock):
         accept_drop(self, self.model.take)
         add_help(self, "reconstruct")
         self._connect()
-        say(self.state, "")
+        set_text(self.state, "")
         self._enable()
 
     def _lay_out(self, content: QWidget) -> None:
@@ -128,14 +128,14 @@ class ReconstructWidget(Dock):
         """Hide patches of the chosen field and ask for the reconstruction."""
         try:
             taken = self.image.take(self.model.info.mpp if self.model.info else None)
-        except FieldError as error:
-            self.failure.say(str(error))
+        except RegionError as error:
+            self.failure.set_text(str(error))
             return
         self.model.used()
         remember("reconstruct.mask_ratio", self.mask_ratio.get())
         self.failure.clear()
         self._enable()
-        say(self.state, "Reconstructing…")
+        set_text(self.state, "Reconstructing…")
         asked, start = Asked(taken, self._choices()), time.perf_counter()
         folder, mask_ratio, seed, device = self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")
         self.standing.submit(
@@ -151,7 +151,7 @@ class ReconstructWidget(Dock):
 
         Raises
         ------
-        NotRepeatable
+        NoCommandLine
             If there is none.
         """
         parts = [
@@ -176,7 +176,7 @@ class ReconstructWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return self.model.identity, self.mask_ratio.get(), self.seed.get()
 
-    def _receive(self, asked: Asked, taken: Taken, result: ReconstructResult, seconds: float) -> None:
+    def _receive(self, asked: Asked, taken: ImageRegion, result: ReconstructResult, seconds: float) -> None:
         line = f"Mean error of the hidden pixels: {result.mean_error:.3f} (0 to 1). Done in {seconds:.1f} s."
         shown = Reconstructed(taken, result, line)
         self.standing.show(asked, shown, self._draw(shown))
@@ -185,13 +185,13 @@ class ReconstructWidget(Dock):
         """Say what is true of the chosen picture."""
         shown = self.standing.current
         if not self.standing.waiting("reconstruct"):
-            say(self.state, self.standing.note if shown is None else shown.content.line)
+            set_text(self.state, self.standing.note if shown is None else shown.content.line)
 
     def _draw(self, one: Reconstructed, look: bool = False) -> list[str]:
         side_by_side = self.side_by_side.isChecked()
         layers = reconstruction_layers(one.taken.field, one.result, side_by_side)
         missing = any(find_layer(self._viewer, layer_id(layer)) is None for layer in layers)
-        shown = show_layers(self._viewer, layers)
+        shown = update_layers(self._viewer, layers)
         if look or (side_by_side and missing):  # they came or went beside the picture: mostly off screen
             look_at(self._viewer, [*shown, *([] if one.taken.field.width else [one.taken.layer])])
         return [layer_id(layer) for layer in layers]
@@ -208,7 +208,7 @@ class ReconstructWidget(Dock):
             if layer is not None:
                 layer.visible = side_by_side or name == "reconstruction"
 
-    def _fail(self, taken: Taken, failure: WorkerError) -> None:
+    def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
@@ -222,11 +222,11 @@ class ReconstructWidget(Dock):
     def _enable(self) -> None:
         reason = self._reason()
         how = self.model.info.target_normalisation if self.model.info else None
-        say(self.note, f"{reconstruction_note(how)} {RECONSTRUCTION}".strip())
+        set_text(self.note, f"{reconstruction_note(how)} {RECONSTRUCTION}".strip())
         for button in (self.button, self.new_mask):
             button.setEnabled(not reason)
-        say(self.reason_line, reason)
+        set_text(self.reason_line, reason)
         try:
             self.command_line.show_command("" if reason else self.command())
-        except NotRepeatable as error:
+        except NoCommandLine as error:
             self.command_line.show_command("", str(error))

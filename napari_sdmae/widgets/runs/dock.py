@@ -18,11 +18,11 @@ from napari_sdmae.widgets.base import preferences
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.text import TextDialog, scrolling
 from napari_sdmae.widgets.runs.close_guard import CloseGuard, ask_before_closing
-from napari_sdmae.widgets.runs.new_run_page import RunPage
+from napari_sdmae.widgets.runs.new_run_page import NewRunPage
 from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
-from napari_sdmae.widgets.runs.progress_page import RunMonitor
+from napari_sdmae.widgets.runs.progress_page import ProgressPage
 from napari_sdmae.widgets.runs.run_list import RunList
-from napari_sdmae.widgets.runs.view_state import RunView
+from napari_sdmae.widgets.runs.view_state import RunViewState
 from napari_sdmae.widgets.runs.watcher import RunWatcher
 
 QUESTIONS = {
@@ -35,7 +35,7 @@ QUESTIONS = {
 }
 
 
-class RunDock(QWidget):
+class TrainingDock(QWidget):
     """Connects the three pages with the watched run, the viewer's layers, and what is remembered.
 
     Parameters
@@ -50,7 +50,7 @@ class RunDock(QWidget):
         Shows the progress of one.
     """
 
-    def __init__(self, napari_viewer: Any, kind: Kind, page: RunPage, monitor: RunMonitor) -> None:
+    def __init__(self, napari_viewer: Any, kind: Kind, page: NewRunPage, monitor: ProgressPage) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.kind: Kind = kind
@@ -125,7 +125,7 @@ class RunDock(QWidget):
         if window is not self:
             self.guard.watch(window)
 
-    def show_view(self, view: RunView) -> None:
+    def show_view(self, view: RunViewState) -> None:
         """Show how the run goes."""
         self.monitor.show_view(view)
         self.new_run.set_run_live(view.busy)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QFileDialog, QGroupBox, QHBoxLayout, QPushButton, QVB
 
 from napari_sdmae.config.base import Settings, merge
 from napari_sdmae.notices import RESEARCH
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.base.text import Banner, CommandLine, scrolling, text_label
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.form_fields import problems
@@ -30,7 +30,7 @@ from napari_sdmae.widgets.runs.job import new_run_folder, shell_line
 from napari_sdmae.widgets.runs.readiness import Situation, reason_not_to_start
 
 
-class RunPage(QWidget):
+class NewRunPage(QWidget):
     """The part that all such pages share; what differs is asked of the methods at the end of the class.
 
     These raise NotImplementedError, as classes of Qt cannot be abstract; a test holds each page to all of them.
@@ -169,7 +169,7 @@ class RunPage(QWidget):
         form.layout().addLayout(files)
         content = QWidget()
         column = QVBoxLayout(content)
-        rest = (box("Runs are kept in", self.output), Fold("Command", self.command, parent=self))
+        rest = (box("Runs are kept in", self.output), CollapsibleSection("Command", self.command, parent=self))
         for widget in (*boxes, form, *rest, text_label(RESEARCH, self)):
             column.addWidget(widget)
         column.addStretch()

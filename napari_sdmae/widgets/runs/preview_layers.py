@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
 from napari_sdmae.layers.base import LayerData
 from napari_sdmae.layers.previews import PREVIEW_GAP, preview_layers
-from napari_sdmae.widgets.canvas.show_layers import restore_layers, show_layers, withdraw_layers
+from napari_sdmae.widgets.canvas.show_layers import mark_stale, restore_layers, update_layers
 
 FAILED = " (failed)"
 
@@ -35,7 +35,7 @@ class PreviewLayers:
     def attach(self, run: Path) -> None:
         """Show the previews of `run` from now on, in the layers that it already has in the viewer; hide those of another run."""
         if run != self._run:
-            withdraw_layers(self._viewer, f"{self._run}/")
+            mark_stale(self._viewer, f"{self._run}/")
             restore_layers(self._viewer, [layer.metadata[METADATA_KEY]["id"] for layer in self._layers_of(run)])
         self._run = run
         self._made = set(self._layers())
@@ -53,7 +53,7 @@ class PreviewLayers:
         wanted = [layer for layer in made if _name(layer) not in deleted]
         alone = not len(self._viewer.layers)
         for layer in wanted:  # one by one: together they would be put back into their order
-            show_layers(self._viewer, [self._placed(layer, _name(layer) in existing)])
+            update_layers(self._viewer, [self._placed(layer, _name(layer) in existing)])
         self._made |= {_name(layer) for layer in wanted}
         if alone:
             self._viewer.reset_view()
@@ -61,7 +61,7 @@ class PreviewLayers:
     def follow(self, wanted: bool) -> None:
         """Hide the layers when they are to follow the run no longer; they come back with the next preview that is shown."""
         if not wanted:
-            withdraw_layers(self._viewer, f"{self._run}/")
+            mark_stale(self._viewer, f"{self._run}/")
 
     def mark_failed(self, failed: bool) -> None:
         """Mark the layers of the run as those of a failed run, or take the mark away."""

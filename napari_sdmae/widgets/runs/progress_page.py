@@ -9,10 +9,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.humanize import sentence
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.base.text import Banner, CommandLine, text_label
 from napari_sdmae.widgets.runs.loss_plot import LossPlot
-from napari_sdmae.widgets.runs.view_state import Action, RunView
+from napari_sdmae.widgets.runs.view_state import Action, RunViewState
 
 _ACTIONS: dict[Action, tuple[str, str]] = {
     "stop": ("Stop and keep", "Finish this step, save, and leave a model that can be used. The run can be resumed."),
@@ -26,7 +26,7 @@ _ACTIONS: dict[Action, tuple[str, str]] = {
 }
 
 
-class RunMonitor(QWidget):
+class ProgressPage(QWidget):
     """Shows one run. It decides nothing: ``action_requested`` says which button was pressed.
 
     Parameters
@@ -66,7 +66,7 @@ class RunMonitor(QWidget):
         self.layers.toggled.connect(self.layers_wanted)
         self.command = CommandLine(self)
         self._lay_out()
-        self.show_view(RunView(self.headline.text()))
+        self.show_view(RunViewState(self.headline.text()))
 
     def show_run(self, run: Path) -> None:
         """Say which run is shown."""
@@ -74,7 +74,7 @@ class RunMonitor(QWidget):
         self.name.setToolTip(str(run))
         self.log.show()
 
-    def show_view(self, view: RunView) -> None:
+    def show_view(self, view: RunViewState) -> None:
         """Show how the run goes."""
         self.headline.setText(view.headline)
         self.details.setText(view.details)
@@ -91,7 +91,7 @@ class RunMonitor(QWidget):
         self.plot.setVisible(bool(records))
         self.plot.show_records(records)
 
-    def _show_progress(self, view: RunView) -> None:
+    def _show_progress(self, view: RunViewState) -> None:
         self.bar.setVisible(view.busy or view.progress is not None)
         unknown = view.progress is None
         self.bar.setRange(0, 0 if unknown else 1000)
@@ -114,7 +114,7 @@ class RunMonitor(QWidget):
         for widget in (self.name, self.headline, self.error, self.warning, self.bar, self.details):
             column.addWidget(widget)
         column.addLayout(buttons)
-        for widget in (self.plot, self.layers, self.log, Fold("Command", self.command, parent=self)):
+        for widget in (self.plot, self.layers, self.log, CollapsibleSection("Command", self.command, parent=self)):
             column.addWidget(widget)
         column.addStretch()
         self.log.hide()

@@ -54,7 +54,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class RunView:
+class RunViewState:
     """What to show of a run. `progress` is in [0, 1], or None where nobody knows."""
 
     headline: str
@@ -69,7 +69,7 @@ class RunView:
 
 def describe(
     status: RunStatus | None, asked: Request | None = None, launch: Launch | None = None, *, silent: bool = False
-) -> RunView:
+) -> RunViewState:
     """Return what to show of a run with `status`, from which `asked` is wanted, started here by `launch` if by anybody here.
 
     `silent`: its job is where nobody can see whether it lives, and was not heard of for long.
@@ -77,11 +77,11 @@ def describe(
     if launch and not has_spoken(status, launch) and launch.exit_code != 0:
         return _before_first_word(status, launch)
     if status is None:
-        return RunView("Waiting for the run to report")
+        return RunViewState("Waiting for the run to report")
     if silent:
         return _silent(status)
     live = status.state in ("preparing", "running")
-    return RunView(
+    return RunViewState(
         headline=_headline(status, asked if live else None),
         details=_details(status, live),
         progress=_progress(status),
@@ -98,9 +98,9 @@ def has_spoken(status: RunStatus | None, launch: Launch) -> bool:
     return status is not None and writer(status) != launch.before
 
 
-def _silent(status: RunStatus) -> RunView:
+def _silent(status: RunStatus) -> RunViewState:
     """Return what to show of a job that cannot be seen from here and does not write any more."""
-    return RunView(
+    return RunViewState(
         headline=f"No sign of life from {status.host or 'the job'}",
         details=f"last heard {status.last_heard} by its clock · {_details(status, live=False)}",
         progress=_progress(status),
@@ -110,15 +110,15 @@ def _silent(status: RunStatus) -> RunView:
     )
 
 
-def _before_first_word(status: RunStatus | None, launch: Launch) -> RunView:
+def _before_first_word(status: RunStatus | None, launch: Launch) -> RunViewState:
     again = status is not None
     if launch.exit_code is None:
-        return RunView("Starting again" if again else "Starting", busy=True, actions=frozenset({"cancel"}))
+        return RunViewState("Starting again" if again else "Starting", busy=True, actions=frozenset({"cancel"}))
     if launch.cancelled:
-        return RunView("Cancelled before it started", actions=frozenset({"resume"}) if again else frozenset())
+        return RunViewState("Cancelled before it started", actions=frozenset({"resume"}) if again else frozenset())
     line = last_line(launch.output) or f"The process ended with exit code {launch.exit_code}."
     actions: frozenset[Action] = frozenset({"resume"}) if again else frozenset()
-    return RunView("Could not resume" if again else "Could not start", error=line, failed=not again, actions=actions)
+    return RunViewState("Could not resume" if again else "Could not start", error=line, failed=not again, actions=actions)
 
 
 def last_line(output: str) -> str:

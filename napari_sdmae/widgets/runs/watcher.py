@@ -14,7 +14,7 @@ from napari_sdmae.runs.metrics_log import MetricsReader
 from napari_sdmae.runs.status import Listener
 from napari_sdmae.text.printable import printable
 from napari_sdmae.widgets.runs.job import console_file, launch, resume_command, shell_line
-from napari_sdmae.widgets.runs.view_state import Action, Launch, RunView, Writer, describe, has_spoken, writer
+from napari_sdmae.widgets.runs.view_state import Action, Launch, RunViewState, Writer, describe, has_spoken, writer
 
 LIVE_MS = 500
 QUIET_MS = 2000  # a run that rests may be resumed by somebody else
@@ -26,7 +26,7 @@ class RunWatcher(QObject):
 
     Notes
     -----
-    Signals: ``changed(RunView)`` when something to show changed, ``metrics_changed(list)`` with all records,
+    Signals: ``changed(RunViewState)`` when something to show changed, ``metrics_changed(list)`` with all records,
     ``preview_written(Path)`` with the newest preview, ``attached(Path)`` when another run is watched.
     """
 
@@ -38,7 +38,7 @@ class RunWatcher(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.folder: RunFolder | None = None
-        self.view = RunView("No run yet")
+        self.view = RunViewState("No run yet")
         self._metrics: MetricsReader | None = None
         self._command: list[str] = []
         self._before: Writer | None = None
@@ -116,19 +116,19 @@ class RunWatcher(QObject):
         self.folder, self._process, self._command = RunFolder(run), process, command
         self._metrics, self._preview = MetricsReader(self.folder.metrics_file), None
         self._listener = Listener()
-        self.view = RunView("")
+        self.view = RunViewState("")
         self.attached.emit(run)
         self.metrics_changed.emit([])
         self._timer.start(LIVE_MS)
         self.look()
 
-    def _current_view(self, folder: RunFolder) -> RunView:
+    def _current_view(self, folder: RunFolder) -> RunViewState:
         try:
             status = folder.read_status()
             silent = status is not None and is_alive(status) is None and self._listener.is_silent(status)
             return describe(status, folder.asked(), self._launch(), silent=silent)
         except (OSError, RunFolderError) as error:  # a shared disk that is away for a moment
-            return RunView("The run folder cannot be read just now", error=str(error))
+            return RunViewState("The run folder cannot be read just now", error=str(error))
 
     def _launch(self) -> Launch | None:
         if self._process is None or self.folder is None:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QLineEdi
 
 from napari_sdmae.inference.scribbles.samples import Method
 from napari_sdmae.notices import SCRIBBLES
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -105,7 +105,7 @@ class ScribbleControls(QWidget):
     def enable(self, painted: bool) -> None:
         """Enable what can be pressed; `painted`: the picture has a strokes layer."""
         reason = self.reason()
-        say(self.reason_line, reason)
+        set_text(self.reason_line, reason)
         self.segment.setEnabled(not reason)
         for button in (self.paint, self.erase, self.adopt):
             button.setEnabled(self.image.layer is not None)
@@ -155,7 +155,7 @@ class ScribbleControls(QWidget):
             column.addWidget(widget)
         column.addStretch(1)
         for label in (self.reason_line, self.state, self.agreement, self.saved):
-            say(label, "")
+            set_text(label, "")
 
 
 def _known(options: dict[Any, str], value: Any) -> Any:

@@ -11,18 +11,18 @@ from qtpy.QtWidgets import QWidget
 
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.base import Field, layer_id
-from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.preferences import preference, remember
 from napari_sdmae.widgets.base.standing import Asked, Shown, Standing
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken, source_text, take
-from napari_sdmae.widgets.canvas.show_layers import active_layer, show_layers
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError, read_region, source_text
+from napari_sdmae.widgets.canvas.show_layers import active_layer, update_layers
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.controls import ScribbleControls
-from napari_sdmae.widgets.scribbles.save import ScribbleKeeper, Segmented
-from napari_sdmae.widgets.scribbles.stroke_layers import StrokeDesk
+from napari_sdmae.widgets.scribbles.save import ScribbleSaver, Segmented
+from napari_sdmae.widgets.scribbles.stroke_layers import StrokeLayers
 from napari_sdmae.widgets.scribbles.stroke_memory import StrokeMemory
 from napari_sdmae.widgets.scribbles.view import ANSWER, agreement_line, result_layers, seen_with
 from napari_sdmae.widgets.worker_client import query_worker
@@ -45,10 +45,10 @@ class ScribblesWidget(Dock):
         self.set_content(self.controls)
         accept_drop(self, self.controls.model.take)
         add_help(self, "scribbles")
-        self.desk = StrokeDesk(napari_viewer, self.controls.classes, self)
-        self.keeper = ScribbleKeeper(napari_viewer, self.controls, self)
+        self.desk = StrokeLayers(napari_viewer, self.controls.classes, self)
+        self.keeper = ScribbleSaver(napari_viewer, self.controls, self)
         self.memory = StrokeMemory()
-        self._taken: Taken | None = None
+        self._taken: ImageRegion | None = None
         self._elsewhere = 0
         self._worker = query_worker()
         self._fresh = True
@@ -96,8 +96,8 @@ class ScribblesWidget(Dock):
         """Take up the brush: ``paint`` with the chosen class, ``erase``, or put it down: ``pan_zoom``."""
         try:
             layer = self.strokes_layer if mode == "pan_zoom" else self._strokes_for(self._take())
-        except FieldError as error:
-            self.controls.failure.say(str(error))
+        except RegionError as error:
+            self.controls.failure.set_text(str(error))
             return
         if layer is None:
             return
@@ -117,12 +117,12 @@ class ScribblesWidget(Dock):
         """Take the Labels layer that is selected in the viewer as strokes on the chosen picture."""
         layer, field = active_layer(self._viewer), self._whole()
         if not isinstance(layer, Labels) or field is None or ANSWER in plugin_metadata(layer).get("id", ""):
-            self.controls.failure.say("Select the Labels layer with your strokes in the layer list first.")
+            self.controls.failure.set_text("Select the Labels layer with your strokes in the layer list first.")
             return
         try:
             self.desk.adopt(layer, field)
         except ValueError as error:
-            self.controls.failure.say(str(error))
+            self.controls.failure.set_text(str(error))
             return
         self.controls.failure.clear()
         self._strokes_changed()
@@ -134,10 +134,10 @@ class ScribblesWidget(Dock):
             taken = self._same_field() if live else None
             taken = taken or self._take()
             layer = self._strokes_for(taken)
-        except FieldError as error:
+        except RegionError as error:
             if controls.image.layer is not None:
                 self.standing.withdraw(str(controls.image.layer.unique_id))
-            controls.failure.say(str(error))
+            controls.failure.set_text(str(error))
             return
         info = controls.model.info
         assert info is not None, "the button is disabled without a model"
@@ -152,7 +152,7 @@ class ScribblesWidget(Dock):
         controls.used()
         controls.failure.clear()
         if not live:
-            say(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
+            set_text(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
         self._fresh = True
         asked, start = Asked(taken, self._choices(), (layer,)), time.perf_counter()
         folder, options, device = controls.model.folder, controls.options, preference("device")
@@ -182,7 +182,7 @@ class ScribblesWidget(Dock):
         painted: strokes.Painted,
         seen: Any,
         seconds: float,
-        taken: Taken,
+        taken: ImageRegion,
         result: ScribbleResult,
     ) -> None:
         self.memory.keep(seen, taken.field, layer, painted, result.samples)
@@ -198,18 +198,18 @@ class ScribblesWidget(Dock):
         """Say what is true of the chosen picture and its strokes."""
         shown, controls = self.standing.current, self.controls
         if shown is None or not self._fresh:
-            say(controls.agreement, "")
+            set_text(controls.agreement, "")
         else:
-            say(controls.agreement, agreement_line(shown.content.result, controls.classes.classes))
+            set_text(controls.agreement, agreement_line(shown.content.result, controls.classes.classes))
         if not self.standing.waiting(PURPOSE):
             painted = "" if controls.live.isChecked() else PAINTED
-            say(controls.state, self.standing.note if shown is None else shown.content.lines if self._fresh else painted)
+            set_text(controls.state, self.standing.note if shown is None else shown.content.lines if self._fresh else painted)
         self._enable()
 
-    def _draw(self, taken: Taken, result: ScribbleResult) -> list[str]:
+    def _draw(self, taken: ImageRegion, result: ScribbleResult) -> list[str]:
         source = source_text(self.controls.image.file_of(taken.layer), taken.layer)
         layers = result_layers(taken.field, result, self.controls.classes.classes, self.controls.probability_of, source)
-        show_layers(self._viewer, layers)
+        update_layers(self._viewer, layers)
         self.desk.bring_to_top()
         return [layer_id(layer) for layer in layers]
 
@@ -218,14 +218,14 @@ class ScribblesWidget(Dock):
         segmented: Segmented = shown.content
         self.standing.show(shown.asked, segmented, self._draw(segmented.taken, segmented.result))
 
-    def _fail(self, taken: Taken, failure: WorkerError) -> None:
+    def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
-    def _take(self) -> Taken:
+    def _take(self) -> ImageRegion:
         return self.controls.image.take(self.controls.mpp)
 
-    def _same_field(self) -> Taken | None:
+    def _same_field(self) -> ImageRegion | None:
         """Return the field asked about last if it is still meant: the same picture, and nothing painted outside of it since."""
         taken, layer = self._taken, self.strokes_layer
         if taken is None or layer is None or taken.layer is not self.controls.image.layer:
@@ -234,7 +234,7 @@ class ScribblesWidget(Dock):
         outside = strokes.paint_count(layer) - len(strokes.painted(layer, taken.field, known).values)
         return taken if outside <= self._elsewhere and self._on_slice(taken) else None
 
-    def _on_slice(self, taken: Taken) -> bool:
+    def _on_slice(self, taken: ImageRegion) -> bool:
         whole = self._whole()
         return whole is not None and whole.index == taken.field.index
 
@@ -244,11 +244,11 @@ class ScribblesWidget(Dock):
         if layer is None:
             return None
         try:
-            return take(layer, self._viewer.dims.point, None, self.controls.mpp).field
-        except FieldError:
+            return read_region(layer, self._viewer.dims.point, None, self.controls.mpp).field
+        except RegionError:
             return self._taken.field if self._taken is not None else None
 
-    def _strokes_for(self, taken: Taken) -> Labels:
+    def _strokes_for(self, taken: ImageRegion) -> Labels:
         return self.desk.over(taken.field, self._whole())
 
     def _strokes_changed(self) -> None:

@@ -13,12 +13,12 @@ from qtpy.QtCore import QObject, Signal
 from napari_sdmae.data.labelled.write import free_value, write_labelled_folder
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.background import tell_when_done
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, remember_recent
-from napari_sdmae.widgets.canvas.annotations import painted_pictures
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
-from napari_sdmae.widgets.canvas.crops import Pair
-from napari_sdmae.widgets.canvas.layer_region import Taken, source_text
+from napari_sdmae.widgets.canvas.annotations import annotations_from_labels
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.canvas.crops import LayerPair
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, source_text
 from napari_sdmae.widgets.inputs.head import RECENT
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.controls import ScribbleControls
@@ -34,12 +34,12 @@ FINE_TUNE = "Write picture and strokes as training data, and open Fine-tune on i
 class Segmented:
     """A result on its field, and the lines that are shown with it."""
 
-    taken: Taken
+    taken: ImageRegion
     result: ScribbleResult
     lines: str
 
 
-class ScribbleKeeper(QObject):
+class ScribbleSaver(QObject):
     """Saves the head of a result, and writes painted pictures as training data."""
 
     _written = Signal(object, int, str)
@@ -90,7 +90,7 @@ class ScribbleKeeper(QObject):
         pairs = self._painted_pairs()
 
         def write() -> tuple[Path, int, str]:
-            pictures = painted_pictures(pairs, "segmentation", point)
+            pictures = annotations_from_labels(pairs, "segmentation", point)
             write_labelled_folder(pictures, folder, classes, task="segmentation", unpainted=unpainted)
             return folder, unpainted, f"Strokes kept in {folder} ({len(pictures)} pictures)."
 
@@ -99,22 +99,22 @@ class ScribbleKeeper(QObject):
         self._tell("Writing the strokes…")
         tell_when_done(write, self._written, lambda line: (None, 0, f"The strokes could not be written: {line}"))
 
-    def _painted_pairs(self) -> list[Pair]:
+    def _painted_pairs(self) -> list[LayerPair]:
         images = {str(layer.unique_id): layer for layer in self._viewer.layers}
         on = [(plugin_metadata(layer)["strokes_on"], layer) for layer in strokes.strokes_layers(self._viewer)]
-        return [Pair(images[image], layer) for image, layer in on if image in images and strokes.paint_count(layer)]
+        return [LayerPair(images[image], layer) for image, layer in on if image in images and strokes.paint_count(layer)]
 
     def _open_finetune(self, folder: Path | None, unpainted: int, note: str) -> None:
         self._writing = False
         if folder is None:
             self._tell("")
-            self._controls.failure.say(note)
+            self._controls.failure.set_text(note)
             return
         self._tell(note)
         _, widget = self._viewer.window.add_plugin_dock_widget("napari-sdmae", "Fine-tune")
         widget.take_labels(folder, "segmentation", self._controls.model.model or None, unpainted)
 
-    def _saved(self, taken: Taken, folder: Path) -> None:
+    def _saved(self, taken: ImageRegion, folder: Path) -> None:
         self._saving = False
         head = str(folder)
         remember_recent(RECENT, head)
@@ -122,7 +122,7 @@ class ScribbleKeeper(QObject):
         same = "It draws the same map in Segment"
         try:
             pixels = image_arguments(taken, self._controls.image.file_of(taken.layer))
-        except NotRepeatable as error:
+        except NoCommandLine as error:
             self._tell(f"Saved: {head}\n{same}.")
             command.show_command("", str(error))
         else:
@@ -137,7 +137,7 @@ class ScribbleKeeper(QObject):
         self._controls.failure.fail(failure)
 
     def _tell(self, line: str) -> None:
-        say(self._controls.saved, line)
+        set_text(self._controls.saved, line)
         self._controls.command.hide()
         self.enable(self._segmented, self._counts)
 

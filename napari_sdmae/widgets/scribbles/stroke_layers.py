@@ -16,7 +16,7 @@ from napari_sdmae.widgets.inputs.class_list import ClassList
 from napari_sdmae.widgets.scribbles import strokes
 
 
-class StrokeDesk(QObject):
+class StrokeLayers(QObject):
     """Looks after all strokes layers.
 
     Emits ``painted`` after every change of strokes.

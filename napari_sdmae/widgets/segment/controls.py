@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.notices import PREDICTION
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -60,7 +60,7 @@ class SegmentControls(QWidget):
         self._lay_out()
         self._connect()
         self._fit_head()
-        say(self.state, "")
+        set_text(self.state, "")
         self.busy(False)
 
     @property

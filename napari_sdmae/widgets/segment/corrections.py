@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.forms.editors import Choice
@@ -59,7 +59,7 @@ class CorrectionPanel(QWidget):
         if layer is not self.layer:
             self.flush()
             self._disconnect()
-            say(self.state, "")
+            set_text(self.state, "")
             self.layer = layer
             if layer is not None:
                 layer.events.set_data.connect(self._touched)
@@ -103,16 +103,16 @@ class CorrectionPanel(QWidget):
         """Show the class of the label that was chosen, in the picture, in the table or in napari's own controls."""
         layer = self.layer
         if layer is None or not edit.has_meaning(layer):
-            say(self.about, "Choose labels with classes above: segment a picture, or open labels.")
+            set_text(self.about, "Choose labels with classes above: segment a picture, or open labels.")
             return
         label = int(layer.selected_label)
         if label:
-            edit.know(layer, label)
+            edit.ensure_visible(layer, label)
             index = self.class_box.findData(edit.class_value(layer, label))
             self.class_box.blockSignals(True)
             self.class_box.setCurrentIndex(index)
             self.class_box.blockSignals(False)
-        say(self.about, self._description(layer, label))
+        set_text(self.about, self._description(layer, label))
 
     def _description(self, layer: Labels, label: int) -> str:
         if not edit.has_objects(layer):
@@ -143,7 +143,7 @@ class CorrectionPanel(QWidget):
             return
         made = edit.split_object(layer, int(layer.selected_label)) if layer.selected_label else []
         several = f"{len(made)} new object{'s' if len(made) > 1 else ''}."
-        say(self.state, several if made else "The chosen object is in one part. Erase a line through it first.")
+        set_text(self.state, several if made else "The chosen object is in one part. Erase a line through it first.")
         self._touched()
 
     def _use(self, mode: str) -> None:
@@ -202,7 +202,7 @@ class CorrectionPanel(QWidget):
         column.addLayout(form_layout([("Save in", self.folder)]))
         column.addWidget(self.save)
         column.addWidget(self.state)
-        say(self.state, "")
+        set_text(self.state, "")
 
 
 def _button(title: str, tooltip: str) -> QPushButton:

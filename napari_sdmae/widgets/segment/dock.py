@@ -13,18 +13,18 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sdmae.contributions.readers import labels_at
 from napari_sdmae.layers.base import layer_id
 from napari_sdmae.widgets.base.dialogs import ask_replace_corrected
-from napari_sdmae.widgets.base.dock import Dock, say
+from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
 from napari_sdmae.widgets.base.standing import Asked, Standing
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
 from napari_sdmae.widgets.canvas.drop import accept_drop
-from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken, source_text
-from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, show_layers
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError, source_text
+from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, update_layers
 from napari_sdmae.widgets.inputs.head import is_head
 from napari_sdmae.widgets.segment.controls import SegmentControls
-from napari_sdmae.widgets.segment.label_panel import LabelDesk
+from napari_sdmae.widgets.segment.label_panel import LabelPanel
 from napari_sdmae.widgets.segment.view import KEYS, LABELS, result_layers, summary
 from napari_sdmae.worker.protocol import SegmentRequest, SegmentResult, WorkerError
 
@@ -39,7 +39,7 @@ class SegmentWidget(Dock):
         self._viewer = napari_viewer
         content = QWidget(self)
         self.controls = SegmentControls(napari_viewer, content)
-        self.desk = LabelDesk(napari_viewer, self.controls.image, content)
+        self.desk = LabelPanel(napari_viewer, self.controls.image, content)
         image = self.controls.image
         self.standing = Standing(napari_viewer, KEYS, lambda: image.layer, self._choices, self, self.controls.failure, kept=True)
         column = QVBoxLayout(content)
@@ -66,7 +66,7 @@ class SegmentWidget(Dock):
         if len(files) == 1:
             self.desk.exporting.open(files[0])
         elif files:
-            self.controls.failure.say(f"{path.name} holds {len(files)} files of labels. Drop the one that is meant.")
+            self.controls.failure.set_text(f"{path.name} holds {len(files)} files of labels. Drop the one that is meant.")
         else:
             self.controls.head.take(path)
 
@@ -75,8 +75,8 @@ class SegmentWidget(Dock):
         controls = self.controls
         try:
             taken = controls.image.take(controls.mpp)
-        except FieldError as error:
-            controls.failure.say(str(error))
+        except RegionError as error:
+            controls.failure.set_text(str(error))
             if controls.image.layer is not None:
                 self.standing.withdraw(str(controls.image.layer.unique_id))
             return
@@ -84,7 +84,7 @@ class SegmentWidget(Dock):
             return
         controls.used()
         controls.failure.clear()
-        say(controls.state, "Segmenting…")
+        set_text(controls.state, "Segmenting…")
         asked, start = Asked(taken, self._choices()), time.perf_counter()
         folder, options, device = controls.head.folder, controls.options, preference("device")
         self.standing.submit(
@@ -105,7 +105,7 @@ class SegmentWidget(Dock):
 
         Raises
         ------
-        NotRepeatable
+        NoCommandLine
             If there is none.
         """
         controls = self.controls
@@ -116,16 +116,16 @@ class SegmentWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return self.controls.head.identity, tuple(sorted(self.controls.options.items()))
 
-    def _receive(self, asked: Asked, taken: Taken, result: SegmentResult, seconds: float) -> None:
+    def _receive(self, asked: Asked, taken: ImageRegion, result: SegmentResult, seconds: float) -> None:
         file = self.controls.image.file_of(taken.layer)
         layers = result_layers(taken.field, result, source_text(file, taken.layer))
-        shown = show_layers(self._viewer, layers)
+        shown = update_layers(self._viewer, layers)
         labels = next(layer for layer in shown if isinstance(layer, Labels))
-        edit.keep_as_shown(labels)
+        edit.remember_original(labels)
         self.desk.show_labels(labels, taken)
         self.standing.show(asked, summary(result, seconds), [layer_id(layer) for layer in layers])
 
-    def _fail(self, taken: Taken, failure: WorkerError) -> None:
+    def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)
         self.standing.withdraw(taken.field.source.id)
 
@@ -133,27 +133,27 @@ class SegmentWidget(Dock):
         """Say what is true of the chosen picture."""
         waiting, shown = self.standing.waiting(PURPOSE), self.standing.current
         if not waiting:
-            say(self.controls.state, self.standing.note if shown is None else shown.content)
+            set_text(self.controls.state, self.standing.note if shown is None else shown.content)
         self.controls.busy(waiting)
         self.desk.refresh()
         self._enable()
 
-    def _may_replace(self, taken: Taken) -> bool:
+    def _may_replace(self, taken: ImageRegion) -> bool:
         """Ask what becomes of labels corrected by hand; tell whether to go on."""
         layer = find_layer(self._viewer, f"{taken.field.source.id}/{LABELS}")
         if not isinstance(layer, Labels) or not is_shown(layer) or not edit.is_corrected(layer):
             return True
         answer = ask_replace_corrected(self, layer.name)
         if answer == "keep":
-            edit.set_aside(layer)
+            edit.detach_corrected(layer)
         return answer != "cancel"
 
     def _enable(self) -> None:
         controls = self.controls
         reason = controls.reason()
         controls.button.setEnabled(not reason and not self.standing.waiting(PURPOSE))
-        say(controls.reason_line, reason)
+        set_text(controls.reason_line, reason)
         try:
             controls.command_line.show_command("" if reason else self.command())
-        except NotRepeatable as error:
+        except NoCommandLine as error:
             controls.command_line.show_command("", str(error))

@@ -16,11 +16,11 @@ from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
 from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.preferences import output_folder
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.layer_region import FieldError
-from napari_sdmae.widgets.canvas.show_layers import show_layers
+from napari_sdmae.widgets.canvas.layer_region import RegionError
+from napari_sdmae.widgets.canvas.show_layers import update_layers
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.segment import label_requests as jobs
 from napari_sdmae.widgets.segment.export_form import ExportForm, Wanted
@@ -30,7 +30,7 @@ from napari_sdmae.worker.protocol import ErrorCode, ExportResult, ImportRequest,
 FILTER = "Labels (*.geojson *.geojson.gz *.json *.tif *.tiff *.png zarr.json);;All files (*)"
 
 
-class ExportDesk(QObject):
+class ExportController(QObject):
     """Writes the chosen labels, when it is told to, and opens others.
 
     Parameters
@@ -64,7 +64,7 @@ class ExportDesk(QObject):
         """Export `layer` from now on."""
         if layer is not self._layer:
             self._form.failure.clear()
-            say(self._form.state, "")
+            set_text(self._form.state, "")
         self._layer = layer
         if layer is not None:
             file = jobs.source_file(layer)
@@ -85,7 +85,7 @@ class ExportDesk(QObject):
             return
         overwrite = wanted.path.exists()
         if overwrite and not ask_overwrite(form, f"“{wanted.path.name}”"):
-            say(form.state, "Nothing was written.")
+            set_text(form.state, "Nothing was written.")
             return
         labels, signature = jobs.snapshot(layer), edit.signature(layer)
         self._begin("Writing…")
@@ -126,7 +126,7 @@ class ExportDesk(QObject):
         """Say what can be done."""
         form = self._form
         reason = self._reason()
-        say(form.reason_line, reason)
+        set_text(form.reason_line, reason)
         form.button.setEnabled(not reason and not self._writing)
         form.open_button.setEnabled(self._image.layer is not None and not self._writing)
         missing = "The command converts a file of labels to another: export these labels, then choose the other file here."
@@ -141,14 +141,14 @@ class ExportDesk(QObject):
 
     def _begin(self, text: str) -> None:
         self._writing = True
-        say(self._form.state, text)
+        set_text(self._form.state, text)
         self.enable()
 
     def _exported(self, layer: Labels, wanted: Wanted, signature: int, result: ExportResult) -> None:
         self._writing = False
         self._form.used()
         names = ", ".join(file.name for file in result.files)
-        say(self._form.state, f"Written to {result.files[0].parent}: {names} ({result.seconds:.1f} s).")
+        set_text(self._form.state, f"Written to {result.files[0].parent}: {names} ({result.seconds:.1f} s).")
         if self._form.readable(wanted.format):
             update_metadata(layer, file=str(wanted.path), file_signature=signature)
         self.enable()
@@ -157,22 +157,22 @@ class ExportDesk(QObject):
         self._writing = False
         try:
             if image is None or image not in self._viewer.layers:
-                raise FieldError("Open the picture to which these labels belong, and choose it above.")
+                raise RegionError("Open the picture to which these labels belong, and choose it above.")
             field = jobs.place_in(label_map, image, self._viewer.dims.point)
-        except FieldError as error:
+        except RegionError as error:
             self._failed(WorkerError(ErrorCode.INVALID, str(error)))
             return
-        (layer,) = show_layers(self._viewer, [labels_layer(label_map, field, key=f"opened/{path}", what=path.name)])
+        (layer,) = update_layers(self._viewer, [labels_layer(label_map, field, key=f"opened/{path}", what=path.name)])
         assert isinstance(layer, Labels)
-        edit.keep_as_shown(layer)
+        edit.remember_original(layer)
         update_metadata(layer, file=str(path), file_signature=edit.signature(layer))
-        say(self._form.state, f"Opened {path.name}.")
+        set_text(self._form.state, f"Opened {path.name}.")
         self._show(layer)
         self.enable()
 
     def _failed(self, failure: WorkerError) -> None:
         self._writing = False
-        say(self._form.state, "")
+        set_text(self._form.state, "")
         self._form.failure.fail(failure)
         self.enable()
 

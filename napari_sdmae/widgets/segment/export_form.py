@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QPushButton, QTo
 
 from napari_sdmae.io.labels.geojson.write import ObjectType
 from napari_sdmae.io.labels.registry import FORMATS
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import remember, remembered
 from napari_sdmae.widgets.base.text import CommandLine, text_label
@@ -201,7 +201,7 @@ class ExportForm(QWidget):
         for widget in (self.reason_line, self.failure, self.state, self.command_line):
             column.addWidget(widget)
         for label in (self.reason_line, self.state):
-            say(label, "")
+            set_text(label, "")
 
 
 def _with_suffix(path: Path, format: str) -> Path:

@@ -11,18 +11,18 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.labels import label_features
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
-from napari_sdmae.widgets.base.dock import form_layout, say
+from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.preferences import output_folder
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.layer_region import FieldError, Taken
+from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.labels import LabelsInput
 from napari_sdmae.widgets.segment import label_requests as jobs
 from napari_sdmae.widgets.segment.corrections import CorrectionPanel
-from napari_sdmae.widgets.segment.export import ExportDesk
+from napari_sdmae.widgets.segment.export import ExportController
 from napari_sdmae.widgets.segment.export_form import ExportForm
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
 from napari_sdmae.widgets.segment.table_link import TableLink
@@ -30,7 +30,7 @@ from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import ErrorCode, WorkerError
 
 
-class LabelDesk(QWidget):
+class LabelPanel(QWidget):
     """Table, corrections and export of the Labels layer that is chosen.
 
     Parameters
@@ -45,7 +45,7 @@ class LabelDesk(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._image = image
-        self._taken: dict[str, Taken] = {}
+        self._taken: dict[str, ImageRegion] = {}
         self._under_way: set[Labels] = set()
         self._export_waits = False
         self.labels = LabelsInput(viewer, self)
@@ -54,13 +54,13 @@ class LabelDesk(QWidget):
         self.corrections = CorrectionPanel(viewer, self)
         self.export = ExportForm(self)
         self.measuring, self.saving = FailureLine(self), FailureLine(self)
-        self.exporting = ExportDesk(viewer, self.export, image, self.choose, self)
+        self.exporting = ExportController(viewer, self.export, image, self.choose, self)
         self._worker = query_worker()
         self._lay_out()
         self._connect()
         self._chosen()
 
-    def show_labels(self, layer: Labels, taken: Taken) -> None:
+    def show_labels(self, layer: Labels, taken: ImageRegion) -> None:
         """Work on `layer`, which was computed on the pixels `taken`."""
         self._taken[str(layer.unique_id)] = taken
         self.link.hide_marker()
@@ -85,7 +85,7 @@ class LabelDesk(QWidget):
         label_map = jobs.label_map_of(layer)
         try:
             taken = self._pixels(layer, label_map)
-        except FieldError as error:
+        except RegionError as error:
             self._not_measured(layer, WorkerError(ErrorCode.INVALID, str(error)))
             return
         if layer is self.labels.layer:
@@ -111,14 +111,16 @@ class LabelDesk(QWidget):
         folder = Path(self.corrections.folder.get() or self._folder(layer))
         try:
             if not jobs.is_correction_of_pixels(layer):
-                raise FieldError("Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO.")
+                raise RegionError(
+                    "Only labels drawn along tissue or nuclei become training data: export tiles and boxes as COCO."
+                )
             pixels = self._pixels(layer, label_map)
             if pixels is None:
-                raise FieldError("Open the picture to which these labels belong, and choose it above.")
-        except FieldError as error:
-            self.saving.say(str(error))
+                raise RegionError("Open the picture to which these labels belong, and choose it above.")
+        except RegionError as error:
+            self.saving.set_text(str(error))
             return
-        say(self.corrections.state, "Saving…")
+        set_text(self.corrections.state, "Saving…")
         taken = pixels
         self._worker.submit(
             lambda: jobs.corrections_request(label_map, taken, metadata, folder, replace),
@@ -133,7 +135,7 @@ class LabelDesk(QWidget):
         self.corrections.flush()
         self._export_waits = self.labels.layer in self._under_way
         if self._export_waits:
-            say(self.export.state, "Measuring what was changed, then writing…")
+            set_text(self.export.state, "Measuring what was changed, then writing…")
         else:
             self.exporting.export()
 
@@ -145,7 +147,7 @@ class LabelDesk(QWidget):
     def _folder(self, layer: Labels) -> Path:
         return jobs.corrections_folder(jobs.source_file(layer), edit.has_objects(layer), output_folder())
 
-    def _pixels(self, layer: Labels, label_map: LabelMap) -> Taken | None:
+    def _pixels(self, layer: Labels, label_map: LabelMap) -> ImageRegion | None:
         """Return the pixels under the labels: those they were computed on, else those of the chosen image; None without any."""
         taken = self._taken.get(str(layer.unique_id))
         if taken is not None and taken.layer in self._viewer.layers and not taken.difference():
@@ -168,10 +170,10 @@ class LabelDesk(QWidget):
         self._no_longer_measuring(layer)
 
     def _saved(self, file: Path, folder: Path) -> None:
-        say(self.corrections.state, f"Saved as {file.stem} in {folder}. Fine-tune reads this folder.")
+        set_text(self.corrections.state, f"Saved as {file.stem} in {folder}. Fine-tune reads this folder.")
 
     def _not_saved(self, failure: WorkerError) -> None:
-        say(self.corrections.state, "")
+        set_text(self.corrections.state, "")
         if failure.code is ErrorCode.ALREADY_SAVED:
             if ask_overwrite(self, "A correction of this part of the picture"):
                 self.save_corrections(replace=True)
@@ -198,8 +200,8 @@ class LabelDesk(QWidget):
         self.corrections.untouched.connect(self.link.refresh)
         self.corrections.save_asked.connect(lambda: self.save_corrections())
         self.export.export_asked.connect(self._export)
-        self.table.failed.connect(self.measuring.say)
-        self.table.saved.connect(lambda path: say(self.table.count, f"Written: {path}"))
+        self.table.failed.connect(self.measuring.set_text)
+        self.table.saved.connect(lambda path: set_text(self.table.count, f"Written: {path}"))
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -211,6 +213,6 @@ class LabelDesk(QWidget):
             inner.setContentsMargins(0, 0, 0, 0)
             for part in parts:
                 inner.addWidget(part)
-        column.addWidget(Fold("Measurements", measured, unfolded=True, parent=self))
-        column.addWidget(Fold("Correct", corrected, parent=self))
-        column.addWidget(Fold("Export", self.export, parent=self))
+        column.addWidget(CollapsibleSection("Measurements", measured, unfolded=True, parent=self))
+        column.addWidget(CollapsibleSection("Correct", corrected, parent=self))
+        column.addWidget(CollapsibleSection("Export", self.export, parent=self))

@@ -15,7 +15,7 @@ from napari_sdmae.labels.serialization import classes_in, plugin_metadata
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import layer_label_map
 from napari_sdmae.widgets.canvas.edit_labels import plane_of
-from napari_sdmae.widgets.canvas.layer_region import Box, FieldError, Taken, take
+from napari_sdmae.widgets.canvas.layer_region import Box, ImageRegion, RegionError, read_region
 from napari_sdmae.widgets.segment.export_form import ExportOptions
 from napari_sdmae.worker.protocol import ExportRequest, MeasureRequest, SaveCorrectionsRequest
 
@@ -41,19 +41,19 @@ def edges(label_map: LabelMap) -> Box:
     return row - 0.5, column - 0.5, row + height * label_map.step - 0.5, column + width * label_map.step - 0.5
 
 
-def pixels_under(label_map: LabelMap, image: Any, point: Sequence[float]) -> Taken:
+def pixels_under(label_map: LabelMap, image: Any, point: Sequence[float]) -> ImageRegion:
     """Return the part of the `image` layer that lies under labels, at the pyramid level nearest to their resolution.
 
     Raises
     ------
-    FieldError
+    RegionError
         If the labels lie outside of the picture, or are not of its size.
     """
     mpp = Source.of(image).mpp
-    taken = take(image, point, edges(label_map), mpp * label_map.step if mpp else None)
+    taken = read_region(image, point, edges(label_map), mpp * label_map.step if mpp else None)
     covered = tuple(round(edge * taken.field.step / label_map.step) for edge in taken.field.size)
     if any(abs(got - edge) > 1 for got, edge in zip(covered, label_map.labels.shape, strict=True)):
-        raise FieldError(f"The labels reach beyond “{image.name}”. Choose the image above to which they belong.")
+        raise RegionError(f"The labels reach beyond “{image.name}”. Choose the image above to which they belong.")
     return taken
 
 
@@ -62,17 +62,17 @@ def place_in(label_map: LabelMap, image: Any, point: Sequence[float]) -> Field:
 
     Raises
     ------
-    FieldError
+    RegionError
         If they lie outside of the picture.
     """
-    taken = take(image, point, edges(label_map), None)
+    taken = read_region(image, point, edges(label_map), None)
     (row, column), (height, width) = label_map.origin, label_map.labels.shape
     origin = (round(row), round(column))
     source, edge = taken.field.source, taken.picture.shapes[0][1]
     return Field(source, origin, (height, width), label_map.step, taken.field.index, edge)
 
 
-def measure_request(label_map: LabelMap, taken: Taken | None) -> MeasureRequest:
+def measure_request(label_map: LabelMap, taken: ImageRegion | None) -> MeasureRequest:
     """Return the request that measures labels again; without a picture the stains are left out."""
     return MeasureRequest(label_map, None if taken is None else taken.pixels)
 
@@ -85,17 +85,17 @@ def export_request(
 
 
 def corrections_request(
-    label_map: LabelMap, taken: Taken, metadata: Mapping[str, Any], folder: Path, replace: bool
+    label_map: LabelMap, taken: ImageRegion, metadata: Mapping[str, Any], folder: Path, replace: bool
 ) -> SaveCorrectionsRequest:
     """Return the request that writes a picture and its corrected labels as training data.
 
     Raises
     ------
-    FieldError
+    RegionError
         If the picture cannot be read at the resolution of the labels.
     """
     if taken.field.size != label_map.labels.shape:
-        raise FieldError("The labels are coarser than the picture. Segment a smaller region, and correct that.")
+        raise RegionError("The labels are coarser than the picture. Segment a smaller region, and correct that.")
     return SaveCorrectionsRequest(
         label_map=label_map,
         image=taken.pixels,

@@ -20,7 +20,7 @@ from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
-from napari_sdmae.widgets.base.dock import say
+from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.segment.measurement_model import MeasurementModel, without_measurements
 
@@ -69,7 +69,7 @@ class MeasurementTable(QWidget):
         self.model.show_table(table.iloc[:0] if empty else table)
         self._quiet = False
         self.save_button.setEnabled(not empty)
-        say(self.count, EMPTY if empty else f"{several(len(table), one, more)}. Click a row to see it in the picture.")
+        set_text(self.count, EMPTY if empty else f"{several(len(table), one, more)}. Click a row to see it in the picture.")
         self.view.setVisible(not empty)
         self._fit(len(table))
         for column in range(self.model.columnCount()):
@@ -79,7 +79,7 @@ class MeasurementTable(QWidget):
 
     def wait(self, why: str) -> None:
         """Say `why` the table is out of date; it is not written to a file until the next one is shown."""
-        say(self.count, why)
+        set_text(self.count, why)
         self.save_button.setEnabled(False)
 
     @property

@@ -19,7 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_sdmae.layers.base import Field, LayerData, Source, attributes, placed
 from napari_sdmae.widgets.base.lifetime import connect_while_alive, listen_while_alive
 from napari_sdmae.widgets.canvas.edit_labels import has_objects, plane_of
-from napari_sdmae.widgets.canvas.show_layers import find_layer, show_layers
+from napari_sdmae.widgets.canvas.show_layers import find_layer, update_layers
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
 
 MARKER = "chosen object"
@@ -77,7 +77,7 @@ class TableLink(QObject):
         if extent is None:
             self.hide_marker()
         else:
-            show_layers(self._viewer, [marker(layer, extent)])[0].visible = True
+            update_layers(self._viewer, [marker(layer, extent)])[0].visible = True
         return extent
 
     def hide_marker(self) -> None:

@@ -3,6 +3,7 @@
 Torch-free: the viewer makes the requests and unpickles the results. :func:`handle` finds the handler by the type of the request.
 """
 
+from napari_sdmae.moved import renamed
 from napari_sdmae.worker.protocol.base import ErrorCode, Request, ResultT, WorkerError
 from napari_sdmae.worker.protocol.dispatch import HANDLERS, handle
 from napari_sdmae.worker.protocol.labels import (
@@ -60,3 +61,6 @@ __all__ = [
     "WorkerError",
     "handle",
 ]
+
+
+__getattr__ = renamed(__name__, QueryError="WorkerError")

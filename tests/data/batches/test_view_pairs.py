@@ -4,7 +4,7 @@ import numpy as np
 
 from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.batches.augment import draw_augmentation, placement
-from napari_sdmae.data.batches.view_pairs import choose_patches, partners, patch_shifts, turned_shifts
+from napari_sdmae.data.batches.view_pairs import choose_patches, corresponding_patches, patch_shifts, turned_shifts
 from napari_sdmae.rng import SHIFT, uniforms
 
 INDICES = np.arange(500)
@@ -24,7 +24,7 @@ def test_boxes_stay_inside_their_tile_and_move_by_at_most_half_of_themselves() -
 
 def test_partners_are_where_plain_loops_find_them() -> None:
     shifts = np.array([[0, 0], [1, -2], [-3, 3], [4, 0]])
-    for shift, found in zip(shifts.tolist(), partners(shifts, 4), strict=True):
+    for shift, found in zip(shifts.tolist(), corresponding_patches(shifts, 4), strict=True):
         for patch in range(16):
             row, column = patch // 4 - shift[0], patch % 4 - shift[1]
             assert found[patch] == (row * 4 + column if 0 <= row < 4 and 0 <= column < 4 else -1)

@@ -51,11 +51,11 @@ def test_one_tile_for_each_image_with_its_class(classes):
 
 def test_an_image_of_unknown_scale_is_shown_whole_and_one_of_known_scale_at_its_scale(classes):
     whole = tiles_of(classes(), 64).batch(np.array([0]), 0, augmented=False).images[0]
-    at_scale = tiles_of(classes(image_mpp=0.5), 64, mpp=0.5).batch(np.array([0]), 0, augmented=False).images[0]
+    rescale = tiles_of(classes(image_mpp=0.5), 64, mpp=0.5).batch(np.array([0]), 0, augmented=False).images[0]
     picture = np.asarray(Image.open(tiles_of(classes(), 64).images[0].path)).astype(float)
     area = picture.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(whole.permute(1, 2, 0).numpy() * 255 - area).mean() < 0.4 * np.abs(picture[::2, ::2] - area).mean()
-    np.testing.assert_array_equal((at_scale * 255).round().permute(1, 2, 0), picture[32:96, 32:96])
+    np.testing.assert_array_equal((rescale * 255).round().permute(1, 2, 0), picture[32:96, 32:96])
 
 
 @pytest.mark.parametrize("extra", [{}, {"mixup": 0.8, "cutmix": 1.0, "rand_augment": 9, "erase": 0.5}])

@@ -16,7 +16,7 @@ from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.label_images import label_size, read_labels
 from napari_sdmae.data.labelled.labelled_set import IGNORE
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels.registry import export_labels
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 
@@ -238,7 +238,7 @@ class TestLabelImages:
             tifffile.imwrite(tmp_path / name, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
         else:
             save(tmp_path / name, pixels)
-        with pytest.raises(UnusableImage, match=reason):
+        with pytest.raises(InvalidImageError, match=reason):
             read_labels(tmp_path / name)
 
 

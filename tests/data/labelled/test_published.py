@@ -20,7 +20,7 @@ from napari_sdmae.data.labelled.label_images import read_labels
 from napari_sdmae.data.labelled.layouts.pcam import unpack
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.data.tiles.inspect import inspect
-from napari_sdmae.io.images.read import UnusableImage, read_image
+from napari_sdmae.io.images.read import InvalidImageError, read_image
 from napari_sdmae.io.labels.aperio_xml import draw_outlines, read_outlines
 
 
@@ -217,11 +217,11 @@ class TestOutlines:
     )
     def test_other_files_say_why(self, tmp_path, content, reason):
         (tmp_path / "a.xml").write_text(content)
-        with pytest.raises(UnusableImage, match=reason):
+        with pytest.raises(InvalidImageError, match=reason):
             read_outlines(tmp_path / "a.xml")
 
     def test_outlines_of_a_slide_do_not_fit_a_tile(self):
-        with pytest.raises(UnusableImage, match="no outline lies in the image of 100 × 90 px"):
+        with pytest.raises(InvalidImageError, match="no outline lies in the image of 100 × 90 px"):
             draw_outlines([np.array([[5000, 5000], [5010, 5000], [5000, 5010], [5000, 5000.0]])], (90, 100))
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data.tiles.grid import cut, grid_starts, tile_count, tissue_fraction
-from napari_sdmae.io.images.read import UnusableImage, read_header, read_image
+from napari_sdmae.io.images.read import InvalidImageError, read_header, read_image
 
 NO_FILTER = TilesConfig(tissue_filter=False)
 
@@ -34,7 +34,7 @@ def test_grid(length, expected):
 
 
 def test_too_small_for_a_tile():
-    with pytest.raises(UnusableImage, match="127 px on one side"):
+    with pytest.raises(InvalidImageError, match="127 px on one side"):
         grid_starts(127, 256)
     assert tile_count(127, 5000, 256) == 0
 
@@ -137,7 +137,7 @@ def test_an_image_exchanged_after_its_header_was_read_is_refused(tmp_path, regio
     Image.fromarray(region[:256, :256]).save(path)
     header = read_header(path)
     Image.fromarray(region[: size[0], : size[1]]).save(path)
-    with pytest.raises(UnusableImage, match="exchanged while it was read"):
+    with pytest.raises(InvalidImageError, match="exchanged while it was read"):
         list(cut(path, 256, NO_FILTER, header))
 
 

@@ -17,7 +17,7 @@ from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.inference import attention_maps, encode_field
 from napari_sdmae.inference.attention.encode import AttentionState
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import FieldError, fit_to_patches
+from napari_sdmae.io.images.field import InvalidFieldError, fit_to_patches
 
 Array = NDArray[np.float64]
 
@@ -267,7 +267,7 @@ def test_other_transformers_are_refused(field: NDArray[np.uint8]) -> None:
 
 def test_too_large_a_field_says_what_to_do() -> None:
     glass = np.zeros((2000, 1040, 3), np.uint8)
-    with pytest.raises(FieldError, match=r"8125 patches of 16 px.* at most 1024 x 1024 px, or downsample by 2"):
+    with pytest.raises(InvalidFieldError, match=r"8125 patches of 16 px.* at most 1024 x 1024 px, or downsample by 2"):
         fit_to_patches(glass, 16)
     picture, grid = fit_to_patches(glass, 16, downsample=2)
     assert picture.shape == (1008, 528, 3)

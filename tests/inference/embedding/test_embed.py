@@ -18,7 +18,7 @@ from napari_sdmae.inference.embedding.files import writing
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
 from napari_sdmae.io.checkpoints.new_head import new_head
-from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, Part
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.labels.label_map import make_classes
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_said(encoder: Encoder, skin: RGB) -> None:
         list(embed(encoder, ArrayPicture(skin, 0.5), tiling=Tiling(tile=50)))
     with pytest.raises(ValueError, match="stride 0"):
         list(embed(encoder, ArrayPicture(skin, 0.5), tiling=Tiling(stride=0)))
-    with pytest.raises(FieldError, match="less than one tile"):
+    with pytest.raises(InvalidFieldError, match="less than one tile"):
         list(embed(encoder, ArrayPicture(skin[:40], 0.5)))
 
 

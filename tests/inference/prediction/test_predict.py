@@ -24,16 +24,16 @@ from napari_sdmae.data.tiles.grid import tissue_fraction
 from napari_sdmae.devices.precision import autocast, select_precision
 from napari_sdmae.inference.prediction.objects import grow, reading_order
 from napari_sdmae.inference.prediction.predict import predict, predict_file
-from napari_sdmae.inference.prediction.rescale import at_scale, linear, nearest
+from napari_sdmae.inference.prediction.rescale import linear, nearest, rescale
 from napari_sdmae.io.checkpoints.head_folder import save_head
 from napari_sdmae.io.images.blocks import empty, spans
-from napari_sdmae.io.images.field import FieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part
 from napari_sdmae.io.images.read import read_image
 from napari_sdmae.io.labels.registry import import_labels
-from napari_sdmae.io.memory import TooLarge
+from napari_sdmae.io.memory import TooLargeError
 from napari_sdmae.labels.label_map import LabelMap, make_classes
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.models.heads.sliding_window import starts
 from napari_sdmae.notices import scale_notes
 from napari_sdmae.worker.protocol import MeasureRequest, SegmentRequest, WorkerError, handle
@@ -182,7 +182,7 @@ def test_outlines_at_the_pixels_of_the_picture_are_better_than_enlarged_labels(s
 
     model = seeing(head("instances"), rule)
     found = predict(model, picture, mpp=0.125).label_map.labels
-    seen = predict(model, at_scale(ArrayPicture(picture, 0.125), 0.5, 16)[0].read(0, 0, 100, 100), mpp=0.5).label_map.labels
+    seen = predict(model, rescale(ArrayPicture(picture, 0.125), 0.5, 16)[0].read(0, 0, 100, 100), mpp=0.5).label_map.labels
     stairs = seen.repeat(4, 0).repeat(4, 1)
     overlap = [((labels > 0) & (truth > 0)).sum() / ((labels > 0) | (truth > 0)).sum() for labels in (found, stairs)]
     assert len(np.unique(found)) == 17
@@ -253,7 +253,7 @@ def glass(shape: tuple[int, ...], seed: int) -> RGB:
 
 
 @pytest.fixture(scope="module")
-def tissue_or_glass(tissue: Path) -> Finetuned:
+def tissue_or_glass(tissue: Path) -> HeadModel:
     """A classifier of tissue against glass: ridge regression on the features of a random encoder, from 100 tiles of each."""
     model = head("classification", 2)
     tiles = np.concatenate([glass((100, TILE, TILE, 3), 0), stained(tissue, "colon", 100)])
@@ -268,7 +268,7 @@ def tissue_or_glass(tissue: Path) -> Finetuned:
     return model
 
 
-def test_tiles_are_classified_where_they_lie(tissue_or_glass: Finetuned, tissue: Path) -> None:
+def test_tiles_are_classified_where_they_lie(tissue_or_glass: HeadModel, tissue: Path) -> None:
     picture = glass((256, 512, 3), 1)
     other = stained(tissue, "stomach", 16).reshape(4, 4, TILE, TILE, 3).swapaxes(1, 2).reshape(256, 256, 3)
     picture[:, 256:] = other
@@ -363,9 +363,9 @@ def test_a_file_is_held_in_bands_only(tmp_path: Path) -> None:
 
 def test_what_cannot_be_predicted_says_why() -> None:
     model = head("segmentation", 2)
-    with pytest.raises(FieldError, match="less than one patch of 16 px"):
+    with pytest.raises(InvalidFieldError, match="less than one patch of 16 px"):
         predict(model, np.zeros((20, 300, 3), np.uint8), mpp=0.2)
-    with pytest.raises(FieldError, match="not inside the image"):
+    with pytest.raises(InvalidFieldError, match="not inside the image"):
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, region=(50, 50, 60, 60))
     with pytest.raises(ValueError, match="step 0"):
         predict(model, np.zeros((100, 100, 3), np.uint8), mpp=0.5, step=0)
@@ -374,7 +374,7 @@ def test_what_cannot_be_predicted_says_why() -> None:
 @pytest.mark.parametrize(("mpp", "told"), [(0.02, False), (0.5, False), (0.75, False), (0.76, True), (5.0, True)])
 def test_only_what_is_enlarged_much_lacks_detail(mpp: float, told: bool) -> None:
     """A picture is brought to the scale of the head, 0.5 µm/px: reduced it shows what training showed, enlarged it is blurred."""
-    _, notes = at_scale(ArrayPicture(np.zeros((600, 600, 3), np.uint8), mpp), 0.5, 16)
+    _, notes = rescale(ArrayPicture(np.zeros((600, 600, 3), np.uint8), mpp), 0.5, 16)
     assert notes == (scale_notes(0.5, mpp) if told else [])
     assert bool(notes) == told
 
@@ -392,7 +392,7 @@ def test_windows_of_blocks_are_those_of_the_whole() -> None:
 
 
 def test_a_part_is_resized_as_within_the_whole(skin: RGB) -> None:
-    seen, _ = at_scale(ArrayPicture(skin, 0.33), 0.5, 16)
+    seen, _ = rescale(ArrayPicture(skin, 0.33), 0.5, 16)
     whole = seen.read(0, 0, seen.rows, seen.columns)
     part = seen.read(61, 47, 120, 99)
     assert np.abs(part.astype(int) - whole[61:181, 47:146]).max() <= 1
@@ -438,9 +438,9 @@ def test_large_results_live_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_result_larger_than_the_disk_is_refused_before_anything_is_computed() -> None:
-    with pytest.raises(TooLarge, match=r"results for 256 × 2147483647 values need 2\.2 TB in .*: choose a region"):
+    with pytest.raises(TooLargeError, match=r"results for 256 × 2147483647 values need 2\.2 TB in .*: choose a region"):
         empty((256, 2**31 - 1), np.int32)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         empty((2**32 - 1, 2**32 - 1), np.int32)  # more bytes than 64 bits count
 
 

@@ -24,7 +24,7 @@ from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models import SDMAE
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 TWO = make_classes(["stroma", "tumour"])
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -162,7 +162,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         load_head(tmp_path)
 
 
-def begun_from(model: Path | str, task: str = "segmentation", **changes: Any) -> Finetuned:
+def begun_from(model: Path | str, task: str = "segmentation", **changes: Any) -> HeadModel:
     return new_head(settings(task, model=str(model), **changes), TWO).eval()
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.images.field import (
     MAX_TOKENS,
-    FieldError,
     Grid,
+    InvalidFieldError,
     as_rgb,
     crop,
     fit_to_patches,
@@ -33,7 +33,7 @@ def test_grey_and_transparent_images_become_rgb(tissue_tile: NDArray[np.uint8]) 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])
 def test_other_arrays_are_refused(wrong: NDArray[np.generic]) -> None:
-    with pytest.raises(FieldError, match="expected uint8 of shape"):
+    with pytest.raises(InvalidFieldError, match="expected uint8 of shape"):
         as_rgb(wrong)
 
 
@@ -77,7 +77,7 @@ def test_positions_are_those_of_pixel_centres(position: tuple[float, float], cel
 def test_regions(tissue_tile: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(crop(tissue_tile, (3, 4, 5, 6)), tissue_tile[3:8, 4:10])
     for region in ((-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 5, 10_000), (250, 0, 100, 5)):
-        with pytest.raises(FieldError, match="not inside the image"):
+        with pytest.raises(InvalidFieldError, match="not inside the image"):
             crop(tissue_tile, region)
 
 
@@ -99,7 +99,7 @@ def test_too_many_patches_are_refused_before_anything_is_read() -> None:
             pytest.fail("read")
 
     picture = Unread(np.zeros((1, 1, 3), np.uint8))
-    with pytest.raises(FieldError, match="more than 4096"):
+    with pytest.raises(InvalidFieldError, match="more than 4096"):
         fit_picture(picture, 16, 1)
-    with pytest.raises(FieldError, match="choose a region"):
+    with pytest.raises(InvalidFieldError, match="choose a region"):
         read_field(picture)

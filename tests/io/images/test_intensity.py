@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from napari_sdmae.io.images.intensity import as_rgb8, brightness_notes
-from napari_sdmae.io.images.read import UnusableImage, read_image
+from napari_sdmae.io.images.read import InvalidImageError, read_image
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_palettes_of_eight_bits(picture, tmp_path):
 )
 def test_what_fits_no_range_is_refused(tmp_path, values):
     tifffile.imwrite(tmp_path / "a.tif", values.reshape(8, 8).astype(np.float32))
-    with pytest.raises(UnusableImage, match="expected 0-1, 0-255 or 0-65535"):
+    with pytest.raises(InvalidImageError, match="expected 0-1, 0-255 or 0-65535"):
         read_image(tmp_path / "a.tif")
 
 

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from napari_sdmae.io.images import read
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands, read_image, read_mpp
+from napari_sdmae.io.images.read import InvalidImageError, image_size, read_bands, read_image, read_mpp
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_float_tiff(picture, tmp_path, scale):
 )
 def test_impossible_values_are_explained(tmp_path, values):
     tifffile.imwrite(tmp_path / "a.tif", values)
-    with pytest.raises(UnusableImage, match="expected"):
+    with pytest.raises(InvalidImageError, match="expected"):
         read_image(tmp_path / "a.tif")
 
 
@@ -189,7 +189,7 @@ def test_ome_with_channels_as_planes(picture, tmp_path):
 def test_five_channels_are_refused(grey, tmp_path):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, np.stack([grey] * 5), metadata={"axes": "CYX"}, photometric="minisblack")
-    with pytest.raises(UnusableImage, match="5 channels; expected 1"):
+    with pytest.raises(InvalidImageError, match="5 channels; expected 1"):
         read_image(path)
 
 
@@ -244,7 +244,7 @@ def test_truncated(picture, tmp_path, kind, part):
     data = encoded(picture, kind)
     path = tmp_path / "cut"
     path.write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(UnusableImage, match=r"damaged|cut short|not a PNG"):
+    with pytest.raises(InvalidImageError, match=r"damaged|cut short|not a PNG"):
         read_image(path)
 
 
@@ -257,7 +257,7 @@ def test_flipped_bytes_never_crash(picture, tmp_path, kind):
         damaged = bytearray(data)
         damaged[generator.integers(len(data))] ^= 1 << generator.integers(8)
         path.write_bytes(damaged)
-        with contextlib.suppress(UnusableImage):
+        with contextlib.suppress(InvalidImageError):
             assert read_image(path).shape[2] == 3
             read_mpp(path)
 
@@ -267,14 +267,14 @@ def test_no_image_at_all(tmp_path, content, reason):
     path = tmp_path / "a.png"
     path.write_bytes(content)
     for function in (read_image, image_size, read_mpp):
-        with pytest.raises(UnusableImage, match=reason):
+        with pytest.raises(InvalidImageError, match=reason):
             function(path)
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(UnusableImage, match="no such file"):
+    with pytest.raises(InvalidImageError, match="no such file"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(UnusableImage, match="folder"):
+    with pytest.raises(InvalidImageError, match="folder"):
         read_image(tmp_path)
 
 
@@ -283,7 +283,7 @@ def test_size_limits_are_said(picture, tmp_path, monkeypatch):
     Image.fromarray(picture).save(tmp_path / "a.tif")
     monkeypatch.setattr(read, "MAX_PIXELS", 10_000)
     for name in ("a.jpg", "a.tif"):
-        with pytest.raises(UnusableImage, match="at most 0 can be decoded in one piece"):
+        with pytest.raises(InvalidImageError, match="at most 0 can be decoded in one piece"):
             read_image(tmp_path / name)
     assert np.array_equal(np.concatenate(list(read_bands(tmp_path / "a.tif", 64))), picture)  # bands have no limit
 
@@ -291,7 +291,7 @@ def test_size_limits_are_said(picture, tmp_path, monkeypatch):
 def test_pillow_keeps_its_limit(picture, tmp_path, monkeypatch):
     Image.fromarray(picture).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UnusableImage, match="too many for this format"):
+    with pytest.raises(InvalidImageError, match="too many for this format"):
         read_image(tmp_path / "a.png")
 
 

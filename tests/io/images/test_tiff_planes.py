@@ -11,9 +11,9 @@ import tifffile
 
 from napari_sdmae.io import memory
 from napari_sdmae.io.images import read, tiff_claims
-from napari_sdmae.io.images.read import UnusableImage, image_size, read_bands, read_header, read_image
+from napari_sdmae.io.images.read import InvalidImageError, image_size, read_bands, read_header, read_image
 from napari_sdmae.io.images.tiff_planes import Which
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.ome_tiff import read_label_tiff
 
 PLANES = [np.full((48, 40, 3), 40 * number, np.uint8) for number in range(1, 6)]
@@ -48,7 +48,7 @@ def test_planes(tmp_path, kind):
         assert f"plane {number} of 5" in read_header(path, which).notes[0]
         assert np.array_equal(read_image(path, which), PLANES[number - 1])
         assert np.array_equal(np.concatenate(list(read_bands(path, 20, which))), PLANES[number - 1])
-    with pytest.raises(UnusableImage, match="plane 6 was asked for: the file has 5"):
+    with pytest.raises(InvalidImageError, match="plane 6 was asked for: the file has 5"):
         read_image(path, Which(plane=6))
 
 
@@ -60,7 +60,7 @@ def test_scenes_and_what_a_scanner_adds(tmp_path):
     assert image_size(path) == (48, 40)
     assert read_header(path).notes == ["scene 2 of 2 is used; choose another with scene"]
     assert image_size(path, Which(scene=1)) == (30, 40)
-    with pytest.raises(UnusableImage, match="scene 3 was asked for: the file has 2"):
+    with pytest.raises(InvalidImageError, match="scene 3 was asked for: the file has 2"):
         image_size(path, Which(scene=3))
 
 
@@ -75,7 +75,7 @@ def test_a_smaller_copy_is_no_scene(tmp_path, tissue):
 def test_other_files_have_one_picture(tmp_path, tissue):
     tile = next((tissue / "tiles" / "colon").glob("*.jpg"))
     assert image_size(tile, Which(1, 1)) == image_size(tile)
-    with pytest.raises(UnusableImage, match="plane 2 was asked for: the file has 1"):
+    with pytest.raises(InvalidImageError, match="plane 2 was asked for: the file has 1"):
         read_image(tile, Which(plane=2))
 
 
@@ -104,7 +104,7 @@ def test_a_plane_that_is_not_there_is_refused(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data.replace(b'SizeT="5"', b'SizeT="9"').replace(b'PlaneCount="5"', b'PlaneCount="5"'))
     assert np.array_equal(read_image(path), PLANES[0])
-    with pytest.raises(UnusableImage, match="plane 8 of 9 is not in this file"):
+    with pytest.raises(InvalidImageError, match="plane 8 of 9 is not in this file"):
         read_image(path, Which(plane=8))
 
 
@@ -124,9 +124,9 @@ def test_claims_that_the_file_cannot_hold(tmp_path, compression, code, value):
     tifffile.imwrite(path, PLANES[0], photometric="rgb", compression=compression, tile=(16, 16), metadata=None)
     patched(path, code, value)
     for reader in (read_image, image_size, read_header, lambda path: list(read_bands(path, 16))):
-        with pytest.raises(UnusableImage, match="its header claims"):
+        with pytest.raises(InvalidImageError, match="its header claims"):
             reader(path)
-    with pytest.raises(UnusableLabels, match="its header claims"):
+    with pytest.raises(InvalidLabelsError, match="its header claims"):
         read_label_tiff(path)
 
 
@@ -142,7 +142,7 @@ def test_pages_in_a_circle(tmp_path, length):
     count = struct.unpack_from("<H", data, last)[0]
     struct.pack_into("<I", data, last + 2 + 12 * count, struct.unpack_from("<I", data, 4)[0])
     path.write_bytes(data)
-    with pytest.raises(UnusableImage, match="in a circle"):
+    with pytest.raises(InvalidImageError, match="in a circle"):
         read_image(path)
 
 
@@ -150,10 +150,10 @@ def test_pages_and_tags_have_limits(tmp_path, monkeypatch):
     path = tmp_path / "a.tif"
     write(path, "pages")
     monkeypatch.setattr(tiff_claims, "MAX_PAGES", 4)
-    with pytest.raises(UnusableImage, match="more than 4 pages"):
+    with pytest.raises(InvalidImageError, match="more than 4 pages"):
         read_image(path)
     monkeypatch.setattr(tiff_claims, "MAX_TAGS", 4)
-    with pytest.raises(UnusableImage, match="more than 4"):
+    with pytest.raises(InvalidImageError, match="more than 4"):
         read_image(path)
 
 
@@ -165,11 +165,11 @@ def test_what_does_not_fit_into_memory_is_not_begun(tmp_path, monkeypatch, tissu
     tifffile.imwrite(tmp_path / "a.tif", PLANES[0].astype(np.uint16), photometric="rgb")
     tifffile.imwrite(tmp_path / "b.tif", PLANES[0], photometric="rgb", planarconfig="contig", rowsperstrip=48)
     for path in (tmp_path / "a.tif", next((tissue / "tiles" / "colon").glob("*.jpg"))):
-        with pytest.raises(UnusableImage, match=r"needs about .* of memory, 8\.0 kB can be used"):
+        with pytest.raises(InvalidImageError, match=r"needs about .* of memory, 8\.0 kB can be used"):
             read_image(path)
-    with pytest.raises(UnusableImage, match="rows of 40 px, which are stored in one piece"):
+    with pytest.raises(InvalidImageError, match="rows of 40 px, which are stored in one piece"):
         next(read_bands(tmp_path / "b.tif", 8))
-    with pytest.raises(UnusableLabels, match=r"needs about .* of memory, 8\.0 kB can be used"):
+    with pytest.raises(InvalidLabelsError, match=r"needs about .* of memory, 8\.0 kB can be used"):
         read_label_tiff(tmp_path / "a.tif")
 
 

@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from napari_sdmae.io.images.read import read_mpp
 from napari_sdmae.io.labels.coco.write import read_coco, read_coco_boxes, run_lengths, write_coco, write_coco_detections
 from napari_sdmae.io.labels.csv import label_table
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.ome_tiff import read_label_tiff, write_label_tiff
 from napari_sdmae.io.labels.ome_zarr.write import read_label_zarr, write_label_zarr
 from napari_sdmae.io.labels.png import read_label_png, write_label_png
@@ -164,7 +164,7 @@ def test_a_tiff_of_another_program(tmp_path):
     tifffile.imwrite(tmp_path / "c.tif", np.eye(3, dtype=np.uint8)[None], photometric="rgb")
     tifffile.imwrite(tmp_path / "d.tif", np.full((20, 20), 0.5, np.float32))
     for name, problem in {"c": "one value per pixel", "d": "whole numbers"}.items():
-        with pytest.raises(UnusableLabels, match=problem):
+        with pytest.raises(InvalidLabelsError, match=problem):
             read_label_tiff(tmp_path / f"{name}.tif")
 
 
@@ -253,7 +253,7 @@ def test_labels_beside_a_picture(tmp_path):
     assert (zarr.open_group(path, mode="r")["0"][...] == 7).all()
     cases.assert_same(read_label_zarr(path, name="nuclei"), label_map)
     cases.assert_same(read_label_zarr(path / "labels" / "nuclei"), label_map)
-    with pytest.raises(UnusableLabels, match="nuclei, tissue in it: say which"):
+    with pytest.raises(InvalidLabelsError, match="nuclei, tissue in it: say which"):
         read_label_zarr(path)
     with pytest.raises(FileExistsError, match="already holds labels nuclei"):
         write_label_zarr(label_map, path, name="nuclei")
@@ -291,7 +291,7 @@ def test_labels_of_another_program(tmp_path):
     np.testing.assert_array_equal(found.labels, cases.hard())
     assert (found.instances, found.mpp, found.origin) == (True, 0.25, (10.0, 2.0))
     assert (found.class_at(4).name, found.class_at(4).colour) == ("a", (9, 8, 7))
-    with pytest.raises(UnusableLabels, match="no labels 'x'"):
+    with pytest.raises(InvalidLabelsError, match="no labels 'x'"):
         read_label_zarr(tmp_path / "a.zarr", name="x")
 
 
@@ -327,10 +327,10 @@ def test_a_bare_png_and_a_classes_file_of_another_picture(tmp_path):
     assert [one.name for one in found.classes] == ["class 1", "class 2", "class 5"]
     assert read_label_png(tmp_path / "b.png", instances=True).class_at(5).name == "object"
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(UnusableLabels, match="of another picture"):
+    with pytest.raises(InvalidLabelsError, match="of another picture"):
         read_label_png(tmp_path / "a.png")
     Image.fromarray(np.eye(3, dtype=np.uint8)[None]).save(tmp_path / "c.png")
-    with pytest.raises(UnusableLabels, match="a colour picture"):
+    with pytest.raises(InvalidLabelsError, match="a colour picture"):
         read_label_png(tmp_path / "c.png")
 
 
@@ -429,13 +429,13 @@ def test_coco_of_several_pictures_and_damaged_ones(tmp_path):
     data = json.loads(path.read_text())
     data["images"].append(data["images"][0] | {"id": 2, "file_name": "other.png"})
     path.write_text(json.dumps(data))
-    with pytest.raises(UnusableLabels, match=r"2 pictures in it \(skin µ.svs, other.png\): say which \(--image\)"):
+    with pytest.raises(InvalidLabelsError, match=r"2 pictures in it \(skin µ.svs, other.png\): say which \(--image\)"):
         read_coco(path)
     assert not read_coco(path, image="other.png").labels.any()
     data["images"].pop()
     data["annotations"][0]["segmentation"]["counts"].append(3)
     path.write_text(json.dumps(data))
-    with pytest.raises(UnusableLabels, match=r"an annotation is damaged .*run lengths of 723 px"):
+    with pytest.raises(InvalidLabelsError, match=r"an annotation is damaged .*run lengths of 723 px"):
         read_coco(path)
 
 
@@ -512,10 +512,10 @@ def test_json_may_be_coco_or_geojson(tmp_path):
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr", "a.png", "a.json", "a.geojson"])
 def test_missing_and_damaged_files_name_the_file(name, tmp_path):
     path = tmp_path / name
-    with pytest.raises(UnusableLabels, match=name):
+    with pytest.raises(InvalidLabelsError, match=name):
         import_labels(path)
     path.write_bytes(b"II*\0 this is no file of labels")
-    with pytest.raises(UnusableLabels, match=name):
+    with pytest.raises(InvalidLabelsError, match=name):
         import_labels(path)
 
 
@@ -524,7 +524,7 @@ def test_damaged_descriptions_are_said(tmp_path):
     description = json.loads((tmp_path / "a.classes.json").read_text())
     for change in ({"classes": [{"name": "x"}]}, {"origin": None}, {"step": "wide"}):
         (tmp_path / "a.classes.json").write_text(json.dumps(description | change))
-        with pytest.raises(UnusableLabels, match="description of its labels is damaged"):
+        with pytest.raises(InvalidLabelsError, match="description of its labels is damaged"):
             import_labels(tmp_path / "a.png")
 
 
@@ -533,5 +533,5 @@ def test_labels_like_others(tmp_path):
     Image.fromarray(cases.hard().astype(np.uint8)).save(tmp_path / "a.png")
     found = import_labels(tmp_path / "a.png", like=label_map, instances=True)
     assert (found.mpp, found.origin, found.step) == (label_map.mpp, label_map.origin, label_map.step)
-    with pytest.raises(UnusableLabels, match="those they should lie on have"):
+    with pytest.raises(InvalidLabelsError, match="those they should lie on have"):
         import_labels(tmp_path / "a.png", like=cases.objects(np.zeros((2, 2), np.int32)))

@@ -13,7 +13,7 @@ import pytest
 import qupath_reader as qupath
 import shapely
 
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, read_geojson, write_geojson
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.outlines import fill, outlines
@@ -153,10 +153,10 @@ def test_bounds_of_a_slide_are_subtracted_and_come_back(tmp_path, monkeypatch):
 
 def test_bounds_need_openslide_and_a_slide(tmp_path, monkeypatch):
     label_map = cases.objects(cases.hard())
-    with pytest.raises(UnusableLabels, match="there is no slide"):
+    with pytest.raises(InvalidLabelsError, match="there is no slide"):
         write_geojson(label_map, tmp_path / "a.geojson", bounds=tmp_path / "none.svs")
     (tmp_path / "text.svs").write_text("no slide")
-    with pytest.raises(UnusableLabels, match="OpenSlide cannot read"):
+    with pytest.raises(InvalidLabelsError, match="OpenSlide cannot read"):
         write_geojson(label_map, tmp_path / "a.geojson", bounds=tmp_path / "text.svs")
     monkeypatch.setitem(sys.modules, "openslide", None)
     with pytest.raises(ValueError, match="not installed"):
@@ -395,18 +395,18 @@ def test_huge_extents_are_drawn_coarser_and_it_is_said(tmp_path, monkeypatch):
 )
 def test_bad_files_are_refused_in_one_line(text, problem, tmp_path):
     (tmp_path / "a.geojson").write_text(text)
-    with pytest.raises(UnusableLabels, match=problem) as error:
+    with pytest.raises(InvalidLabelsError, match=problem) as error:
         read_geojson(tmp_path / "a.geojson")
     assert "\n" not in str(error.value)
 
 
 def test_missing_files_folders_and_torn_archives(tmp_path):
-    with pytest.raises(UnusableLabels, match="no such file"):
+    with pytest.raises(InvalidLabelsError, match="no such file"):
         read_geojson(tmp_path / "none.geojson")
-    with pytest.raises(UnusableLabels, match="a folder"):
+    with pytest.raises(InvalidLabelsError, match="a folder"):
         read_geojson(tmp_path)
     (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(b"[]")[:-9])
-    with pytest.raises(UnusableLabels, match="cut short"):
+    with pytest.raises(InvalidLabelsError, match="cut short"):
         read_geojson(tmp_path / "a.geojson.gz")
 
 

@@ -9,7 +9,7 @@ import pytest
 from skimage.measure import label
 
 from napari_sdmae.io.labels.coco.write import read_coco, read_coco_boxes
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.write import read_geojson
 from napari_sdmae.io.labels.registry import import_labels, pictures_in
 
@@ -134,7 +134,7 @@ class TestCoco:
         assert pictures_in(path) == ["x.png", "deep/Drüse.png"]
         for name in ("deep/Drüse.png", "deep\\Drüse.PNG", unicodedata.normalize("NFD", "drüse.png")):
             assert import_labels(path, image=name).labels.shape == (2, 3)
-        with pytest.raises(UnusableLabels, match=r"no pictures 'y.png' in it: there are x.png, deep/Drüse.png"):
+        with pytest.raises(InvalidLabelsError, match=r"no pictures 'y.png' in it: there are x.png, deep/Drüse.png"):
             import_labels(path, image="y.png")
         with pytest.raises(ValueError, match="only COCO files hold labels of several"):
             import_labels(save(tmp_path / "b.geojson", [feature(box(0, 0, 2, 2))]), image="x.png")
@@ -200,7 +200,7 @@ class TestHostile:
     )
     def test_json_is_refused_in_words(self, tmp_path, text):
         (tmp_path / "a.json").write_text(text)
-        with pytest.raises(UnusableLabels) as refused:
+        with pytest.raises(InvalidLabelsError) as refused:
             import_labels(tmp_path / "a.json")
         assert "\n" not in str(refused.value)
         assert len(str(refused.value)) < 400

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from napari_sdmae.data.labelled.label_images import read_labels
-from napari_sdmae.io.images.read import UnusableImage
+from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels.registry import import_labels
 
 VALUES = (np.arange(48).reshape(6, 8) % 4).astype(np.uint8)
@@ -24,9 +24,9 @@ def assert_both_read(path, expected):
 
 
 def assert_both_refuse(path, reason):
-    with pytest.raises(UnusableImage, match=reason):
+    with pytest.raises(InvalidImageError, match=reason):
         read_labels(path)
-    with pytest.raises(UnusableImage, match=reason):
+    with pytest.raises(InvalidImageError, match=reason):
         import_labels(path)
 
 

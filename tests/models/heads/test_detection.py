@@ -13,7 +13,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import box_iou
 
 from napari_sdmae.models.heads.detection import _Anchors
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 DETECTORS = ["faster_rcnn", "retinanet"]
 NOTHING = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
@@ -56,7 +56,7 @@ def test_class_values_need_not_be_consecutive() -> None:
     """Values 4 and 9 are the detector's classes 1 and 2, and come back as 4 and 9."""
     few = tiny_head("detection", 2)
     classes = tuple(one.model_copy(update={"value": value}) for one, value in zip(few.spec.classes, (4, 9), strict=True))
-    model = Finetuned(few.encoder, few.spec.model_copy(update={"classes": classes})).train()
+    model = HeadModel(few.encoder, few.spec.model_copy(update={"classes": classes})).train()
     assert model.head._index(torch.tensor([9, 4, 9])).tolist() == [2, 1, 2]
     assert set(model.eval()(noise(model))[0]["labels"].tolist()) <= {4, 9}
 

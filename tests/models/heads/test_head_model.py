@@ -11,12 +11,12 @@ from tiny_heads import ENCODER, noise, tiny_head
 
 from napari_sdmae.config.finetune import EncoderConfig
 from napari_sdmae.models.encoder import set_attention
-from napari_sdmae.models.heads.head_model import Finetuned, parameter_groups, set_trainable
+from napari_sdmae.models.heads.head_model import HeadModel, parameter_groups, set_trainable
 
 TASKS = ["segmentation", "instances", "classification"]
 
 
-def names(model: Finetuned) -> set[str]:
+def names(model: HeadModel) -> set[str]:
     return {name for name, weight in model.named_parameters() if weight.requires_grad}
 
 

@@ -14,7 +14,7 @@ from tiny_heads import noise, tiny_head
 from torch import nn
 
 from napari_sdmae.losses.heads import HeadLoss
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.models.heads.head_model import HeadModel
 
 DECODERS = ["linear", "upernet", "dpt"]
 
@@ -66,7 +66,7 @@ def test_it_learns_the_nuclei_of_real_tissue(decoder: str, tissue: Path) -> None
     assert agreement > 0.85
 
 
-def _trained(model: Finetuned, tiles: torch.Tensor, wanted: torch.Tensor, steps: int) -> float:
+def _trained(model: HeadModel, tiles: torch.Tensor, wanted: torch.Tensor, steps: int) -> float:
     """Return the balanced accuracy after some steps."""
     model.train()
     loss, optimizer = HeadLoss(model.spec, None, 0.0), torch.optim.AdamW(model.parameters(), lr=2e-3)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_heads import tiny_head
 
-from napari_sdmae.models.heads.head_model import Finetuned, InstanceOutput, SegmentationOutput
+from napari_sdmae.models.heads.head_model import HeadModel, InstanceOutput, SegmentationOutput
 from napari_sdmae.models.heads.sliding_window import predict_windows, ramp, starts
 
 RGB = NDArray[np.uint8]
@@ -61,7 +61,7 @@ def test_every_value_stays_in_its_place(field: RGB, monkeypatch: pytest.MonkeyPa
     assert "types" not in found
 
 
-def _echo(model: Finetuned):
+def _echo(model: HeadModel):
     def forward(images: torch.Tensor) -> InstanceOutput:
         pixels = (images * model.std + model.mean).clamp(1e-6, 1 - 1e-6).logit()
         return InstanceOutput(pixels[:, :1], pixels[:, 1:2], None, None)

@@ -17,8 +17,8 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled.labelled_set import LabelledImage
 from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
 from napari_sdmae.inference.prediction.predict import predict_file
-from napari_sdmae.io.images.field import FieldError
-from napari_sdmae.models.heads.head_model import Finetuned
+from napari_sdmae.io.images.field import InvalidFieldError
+from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.training.finetuning.classes import with_classes_of
 from napari_sdmae.training.finetuning.evaluate import Evaluation, evaluate
 
@@ -29,7 +29,7 @@ RULES: dict[str, Callable[[Tensor], object]] = {
 }
 
 
-def measured(model: Finetuned, image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig) -> tuple[Any, ...]:
+def measured(model: HeadModel, image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig) -> tuple[Any, ...]:
     """Return what the metrics are given of an image."""
     evaluation, given = Evaluation(model, [image], labelled, config), []
     evaluation.metrics.update = lambda *values: given.append(values)  # type: ignore[method-assign]
@@ -93,5 +93,5 @@ def test_a_picture_smaller_than_a_patch_is_named(make_finetune, tmp_path: Path) 
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     config = make_finetune("segmentation", data=tmp_path, image_mpp=0.25)
     labelled = read_labelled(config)
-    with pytest.raises(FieldError, match=r"0\.png: the field of 20 x 20 px is 10 x 10 px at the model's scale"):
+    with pytest.raises(InvalidFieldError, match=r"0\.png: the field of 20 x 20 px is 10 x 10 px at the model's scale"):
         evaluate(head("segmentation", 2), labelled.images, with_classes_of(labelled, head("segmentation", 2).spec), config)

@@ -11,8 +11,8 @@ from napari_sdmae.devices.select import DeviceError
 from napari_sdmae.runs.events import CheckpointSaved, Ended, Event, Preparing, Started, StepLogged, Warned
 from napari_sdmae.runs.folder import RunFolderError
 from napari_sdmae.training import RunFolder, pretrain
-from napari_sdmae.training.loop.loop import Diverged
-from napari_sdmae.training.pretraining.engine import Engine, OutOfMemory
+from napari_sdmae.training.loop.loop import DivergedError
+from napari_sdmae.training.pretraining.engine import Engine, OutOfMemoryError
 
 CODES = {
     "loss": {"distance": "cross_entropy", "target": "image", "p": 0.2, "teacher_gradient": False},
@@ -185,7 +185,7 @@ def test_out_of_memory_with_one_tile_fails_clearly(make_config, tmp_path, small_
     small_memory(0)
     run = RunFolder(tmp_path / "run")
     events, error = run_until(make_config(), run)
-    assert isinstance(error, OutOfMemory)
+    assert isinstance(error, OutOfMemoryError)
     assert events[-1] == Ended("failed", 0, str(error))
     assert "one tile at a time" in run.status().message
     assert "choose a smaller model" in run.status().message
@@ -214,7 +214,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(make_config, t
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "step", spoilt)
         _, error = run_until(config, run)
-    assert isinstance(error, Diverged)
+    assert isinstance(error, DivergedError)
     assert [path.name for path in run.checkpoints()] == ["step-000003"]
 
 
@@ -235,7 +235,7 @@ def test_weights_that_are_no_numbers_are_not_saved(make_config, tmp_path, step, 
         for event in (events := pretrain(make_config(preview_every=10), run=run.path)):
             if isinstance(event, StepLogged) and event.step == step + 1:
                 run.ask("pause")
-                with pytest.raises(Diverged, match=there):
+                with pytest.raises(DivergedError, match=there):
                     list(events)
     assert [path.name for path in run.checkpoints()] == (["step-000003"] if step == 4 else [])
 

@@ -16,7 +16,7 @@ from napari_sdmae.models.patches import gather_tokens, patchify
 from napari_sdmae.runs.events import Ended, EpochFinished, Preparing, PreviewWritten, Started, StepLogged, Warned
 from napari_sdmae.runs.recorder import record
 from napari_sdmae.training import RunFolder, pretrain
-from napari_sdmae.training.loop.averages import Means
+from napari_sdmae.training.loop.averages import RunningMean
 from napari_sdmae.training.loop.optim import build_optimizer
 from napari_sdmae.training.loop.processes import launch
 from napari_sdmae.training.pretraining.pretrain import plan
@@ -48,12 +48,12 @@ def test_the_tokens_of_any_encoder_are_not_decayed(make_config):
 
 def test_means_go_on_from_their_state_to_the_last_bit():
     values = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
-    whole, first = Means(CPU), Means(CPU)
+    whole, first = RunningMean(CPU), RunningMean(CPU)
     for value in values:
         whole.add(("a", "b"), value)
     for value in values[:3]:
         first.add(("a", "b"), value)
-    second = Means(CPU, json.loads(json.dumps(first.state())))
+    second = RunningMean(CPU, json.loads(json.dumps(first.state())))
     for value in values[3:]:
         second.add(("a", "b"), value)
     assert second.state() == whole.state()
@@ -228,10 +228,10 @@ def shown(monkeypatch):
     """Return the list of what the model is given, filled while training."""
     real, calls = SDMAE.forward, []
 
-    def forward(self, images, mask, masked=None, per_token=False, heads=True, compared=None):
+    def forward(self, images, mask, masked=None, per_token=False, heads=True, pair_indices=None):
         if torch.is_grad_enabled():
-            calls.append((images, mask, compared))
-        return real(self, images, mask, masked, per_token, heads, compared)
+            calls.append((images, mask, pair_indices))
+        return real(self, images, mask, masked, per_token, heads, pair_indices)
 
     monkeypatch.setattr(SDMAE, "forward", forward)
     return calls
@@ -262,7 +262,7 @@ def test_whole_tiles_alone_are_compared_without_patches(make_config, tmp_path, s
 
 def test_without_distillation_each_tile_is_shown_once(make_config, tmp_path, shown):
     list(pretrain(make_config(epochs=1, loss={"p": 0.0}), run=tmp_path / "run"))
-    assert [(len(images), compared) for images, _, compared in shown] == [(8, None)] * 3
+    assert [(len(images), pair_indices) for images, _, pair_indices in shown] == [(8, None)] * 3
 
 
 @pytest.mark.parametrize("preset", ["cpu-demo", "vit-small", "paper-vit-small"])
@@ -275,7 +275,7 @@ def test_losses_of_pictures_that_show_nothing_are_numbers(preset, value):
     shown = show(torch.full((2, 80, 80, 3), value, dtype=torch.uint8), np.arange(2), 0, config)
     model, loss = SDMAE(config.model), SDMAELoss(config.loss, config.model.head_outputs)
     images = model.normalise(shown.images)
-    output = model(images, shown.mask, per_token=config.loss.target == "token", compared=shown.compared)
+    output = model(images, shown.mask, per_token=config.loss.target == "token", pair_indices=shown.pair_indices)
     losses = loss(output, images, shown.mask, 0.0)
     losses.total.backward()
     assert all(number.isfinite() for number in (losses.total, *losses.diagnostics.values()))

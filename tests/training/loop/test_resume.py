@@ -14,7 +14,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.runs.events import Ended, Event, StepLogged, Warned
 from napari_sdmae.training import RunFolder, pretrain
-from napari_sdmae.training.loop.checkpoints import UnreadableCheckpoint, set_aside
+from napari_sdmae.training.loop.checkpoints import UnreadableCheckpointError, set_aside
 
 EPOCHS = 24
 
@@ -221,13 +221,13 @@ def refuse(run: RunFolder, error: type[Exception], words: str) -> None:
 def test_a_run_without_any_whole_checkpoint_does_not_begin_anew(paused):
     for path in paused.checkpoints():
         (path / "training.json").write_text('{"step": ')
-    refuse(paused, UnreadableCheckpoint, "no checkpoint in .* is whole .*training.json is not as it was written")
+    refuse(paused, UnreadableCheckpointError, "no checkpoint in .* is whole .*training.json is not as it was written")
 
 
 def test_a_checkpoint_of_another_version_is_not_damaged(paused):
     file = paused.checkpoint(4) / "training.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"momentum": 0.5}))
-    refuse(paused, UnreadableCheckpoint, "another version of napari-sdmae .momentum")
+    refuse(paused, UnreadableCheckpointError, "another version of napari-sdmae .momentum")
 
 
 def test_a_disk_that_does_not_answer_says_nothing_about_the_checkpoints(paused, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from PIL import Image as Pillow
 
-from napari_sdmae.widgets.canvas.annotations import classes_of, drawn_pictures, find_pairs, painted_pictures
-from napari_sdmae.widgets.canvas.crops import Pair
+from napari_sdmae.widgets.canvas.annotations import annotations_from_labels, annotations_from_shapes, classes_of, find_pairs
+from napari_sdmae.widgets.canvas.crops import LayerPair
 
 POINT = (0.0, 0.0)
 MICRONS = {"scale": (0.5, 0.5), "units": ("um", "um")}
@@ -26,7 +26,7 @@ def strokes():
 
 def test_the_part_around_the_strokes_is_cut_into_pieces_that_fit_together(region, strokes):
     image, labels = Image(region, name="skin", **MICRONS), Labels(strokes, **MICRONS)
-    pictures = painted_pictures([Pair(image, labels)], "segmentation", POINT)
+    pictures = annotations_from_labels([LayerPair(image, labels)], "segmentation", POINT)
     assert {picture.slide for picture in pictures} == {"skin"}
     assert all(picture.mpp == pytest.approx(0.5) for picture in pictures)
     assert all(picture.labels.any() for picture in pictures)
@@ -61,7 +61,7 @@ def test_labels_of_another_place_lie_where_napari_shows_them(region, place):
     values = np.zeros((60, 50), np.int32)
     values[5:20, 8:30], values[30:50, 20:45] = 1, 2
     labels = Labels(values, **place)
-    (picture,) = painted_pictures([Pair(image, labels)], "segmentation", POINT)
+    (picture,) = annotations_from_labels([LayerPair(image, labels)], "segmentation", POINT)
     expected = seen(labels, image, picture, step=4)
     assert set(np.unique(expected)) == {0, 1, 2}
     assert (picture.labels[::4, ::4] != expected).mean() < 0.003  # a centre between two label pixels may fall to either
@@ -71,7 +71,9 @@ def test_slices_of_a_stack_are_pictures_of_one_slide(region):
     stack = np.stack([region[:200, :200], region[200:400, :200], region[:200, 200:400]])
     values = np.zeros((3, 200, 200), np.int32)
     values[0, 50:90, 50:90], values[2, 20:60, 20:60] = 1, 2
-    pictures = painted_pictures([Pair(Image(stack, name="stack", rgb=True), Labels(values))], "segmentation", (0.0, 0.0, 0.0))
+    pictures = annotations_from_labels(
+        [LayerPair(Image(stack, name="stack", rgb=True), Labels(values))], "segmentation", (0.0, 0.0, 0.0)
+    )
     assert {int(picture.name.split("-")[1]) for picture in pictures} == {0, 2}
     assert {picture.slide for picture in pictures} == {"stack"}
     last = next(picture for picture in pictures if picture.name.startswith("stack-002"))
@@ -88,8 +90,8 @@ def test_nuclei_keep_their_numbers_and_types_and_little_is_taken_around_them(reg
         {"value": 2, "name": "lymphocyte", "colour": (4, 5, 6)},
     ]
     labels = Labels(values, metadata={"sdmae": {"class_of": {"7": 2, "300": 1}, "classes": classes}})
-    pairs = [Pair(Image(region, name="skin"), labels)]
-    pictures = painted_pictures(pairs, "instances", POINT)
+    pairs = [LayerPair(Image(region, name="skin"), labels)]
+    pictures = annotations_from_labels(pairs, "instances", POINT)
     assert {int(number) for picture in pictures for number in np.unique(picture.labels)} == {0, 7, 300}
     assert {number: value for picture in pictures for number, value in picture.class_of.items()} == {7: 2, 300: 1}
     assert max(picture.labels.shape[0] for picture in pictures) <= 330 - 100 + 2 * 16
@@ -97,7 +99,7 @@ def test_nuclei_keep_their_numbers_and_types_and_little_is_taken_around_them(reg
 
 
 def test_classes_have_the_names_a_person_gives_and_background_only_when_wanted(region, strokes):
-    pairs = [Pair(Image(region), Labels(strokes))]
+    pairs = [LayerPair(Image(region), Labels(strokes))]
     assert [(one.value, one.name) for one in classes_of(pairs, "segmentation", ["tumour", "", "fat"])] == [
         (1, "tumour"),
         (2, "class 2"),
@@ -126,10 +128,10 @@ def test_boxes_are_drawn_shapes_in_pixels_of_their_piece(region):
         features={"class": ["vessel", "mitosis"]},
         name="others",
     )
-    pairs = [Pair(image, mitoses), Pair(image, others)]
+    pairs = [LayerPair(image, mitoses), LayerPair(image, others)]
     classes = classes_of(pairs, "detection", [])
     assert [(one.value, one.name) for one in classes] == [(1, "mitosis"), (2, "vessel")]
-    pictures = drawn_pictures(pairs, POINT)
+    pictures = annotations_from_shapes(pairs, POINT)
     found = []
     for picture in pictures:
         top, left = (int(number) for number in picture.name.split("-")[-2:])
@@ -142,15 +144,15 @@ def test_boxes_are_drawn_shapes_in_pixels_of_their_piece(region):
 
 def test_nothing_painted_or_drawn_is_said(region):
     with pytest.raises(ValueError, match="nothing is painted"):
-        painted_pictures([Pair(Image(region), Labels(np.zeros((9, 9), int)))], "segmentation", POINT)
+        annotations_from_labels([LayerPair(Image(region), Labels(np.zeros((9, 9), int)))], "segmentation", POINT)
     with pytest.raises(ValueError, match="nothing is drawn"):
-        drawn_pictures([Pair(Image(region), Shapes(ndim=2))], POINT)
+        annotations_from_shapes([LayerPair(Image(region), Shapes(ndim=2))], POINT)
 
 
 def test_a_picture_without_boxes_teaches_what_is_none(region):
-    drawn = Pair(Image(region, name="a"), Shapes([np.array([[5, 5], [5, 9], [9, 9], [9, 5]])], name="mitosis"))
-    empty = Pair(Image(region[:300, :300], name="b"), Shapes(ndim=2, name="none"))
-    pictures = drawn_pictures([drawn, empty], POINT)
+    drawn = LayerPair(Image(region, name="a"), Shapes([np.array([[5, 5], [5, 9], [9, 9], [9, 5]])], name="mitosis"))
+    empty = LayerPair(Image(region[:300, :300], name="b"), Shapes(ndim=2, name="none"))
+    pictures = annotations_from_shapes([drawn, empty], POINT)
     assert [picture.boxes for picture in pictures if picture.slide == "b"] == [[]]
 
 
@@ -160,7 +162,7 @@ def test_of_a_pyramid_only_the_wanted_part_of_a_level_is_read(region, monkeypatc
     image = Image([region, region[::2, ::2]], name="slide", multiscale=True, **MICRONS)
     values = np.zeros((600, 700), np.uint8)
     values[200:260, 300:360] = 1
-    (picture,) = painted_pictures([Pair(image, Labels(values, **MICRONS))], "segmentation", POINT)
+    (picture,) = annotations_from_labels([LayerPair(image, Labels(values, **MICRONS))], "segmentation", POINT)
     assert picture.mpp == pytest.approx(1.0)
     top, left = (int(number) for number in picture.name.split("-")[-2:])
     height, width = picture.labels.shape

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image
 from PIL import Image as Picture
 
-from napari_sdmae.widgets.canvas.command_line import NotRepeatable, image_arguments
-from napari_sdmae.widgets.canvas.layer_region import take
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.canvas.layer_region import read_region
 
 RGB = np.random.default_rng(0).integers(0, 255, (96, 64, 3), np.uint8)
 BOX = (9.5, 19.5, 41.5, 51.5)
@@ -20,10 +20,10 @@ def file(tmp_path):
 
 def test_the_whole_picture_and_a_region_of_it(file):
     layer = Image(RGB, rgb=True)
-    assert image_arguments(take(layer, (0, 0), None, None), file) == [file]
-    assert image_arguments(take(layer, (0, 0), BOX, None), file) == [file, "--region", "10", "20", "32", "32"]
+    assert image_arguments(read_region(layer, (0, 0), None, None), file) == [file]
+    assert image_arguments(read_region(layer, (0, 0), BOX, None), file) == [file, "--region", "10", "20", "32", "32"]
     scaled = Image(RGB, rgb=True, scale=(0.25, 0.25), units=("µm", "µm"))
-    assert image_arguments(take(scaled, (0, 0), None, None), file) == [file, "--mpp", "0.25"]
+    assert image_arguments(read_region(scaled, (0, 0), None, None), file) == [file, "--mpp", "0.25"]
 
 
 def pyramid():
@@ -31,24 +31,24 @@ def pyramid():
 
 
 def test_the_full_resolution_of_a_pyramid_has_a_command(file):
-    assert image_arguments(take(pyramid(), (0, 0), None, 0.25), file)[0] == file
+    assert image_arguments(read_region(pyramid(), (0, 0), None, 0.25), file)[0] == file
 
 
 @pytest.mark.parametrize(
     ("taken", "reason"),
     [
-        (lambda: take(Image(np.stack([RGB, RGB]), rgb=True), (1, 0, 0), None, None), "one slice of a stack"),
-        (lambda: take(pyramid(), (0, 0), None, 0.5), "a reduced level of a pyramid"),
-        (lambda: take(Image(RGB[..., 0].astype(np.uint16)), (0, 0), None, None), "uint16 values"),
-        (lambda: take(Image(RGB[:50], rgb=True), (0, 0), None, None), "not the whole picture in a tile.png"),
+        (lambda: read_region(Image(np.stack([RGB, RGB]), rgb=True), (1, 0, 0), None, None), "one slice of a stack"),
+        (lambda: read_region(pyramid(), (0, 0), None, 0.5), "a reduced level of a pyramid"),
+        (lambda: read_region(Image(RGB[..., 0].astype(np.uint16)), (0, 0), None, None), "uint16 values"),
+        (lambda: read_region(Image(RGB[:50], rgb=True), (0, 0), None, None), "not the whole picture in a tile.png"),
     ],
 )
 def test_what_the_command_line_cannot_read_has_none(file, taken, reason):
-    with pytest.raises(NotRepeatable, match=reason):
+    with pytest.raises(NoCommandLine, match=reason):
         image_arguments(taken(), file)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("", "not read from a file"), ("/no/such.png", "cannot read that file")])
 def test_without_a_file_there_is_none(name, reason):
-    with pytest.raises(NotRepeatable, match=reason):
-        image_arguments(take(Image(RGB, rgb=True), (0, 0), None, None), name)
+    with pytest.raises(NoCommandLine, match=reason):
+        image_arguments(read_region(Image(RGB, rgb=True), (0, 0), None, None), name)

@@ -6,8 +6,8 @@ from napari.layers import Image
 
 from napari_sdmae.io.images.intensity import as_rgb8
 from napari_sdmae.io.images.read import read_image
-from napari_sdmae.widgets.canvas.layer_region import take
-from napari_sdmae.widgets.canvas.picture import FieldError, grouped, is_certain, mean, merged, picture_of, taken_text, trio_of
+from napari_sdmae.widgets.canvas.layer_region import read_region
+from napari_sdmae.widgets.canvas.picture import RegionError, grouped, is_certain, mean, merged, picture_of, taken_text, trio_of
 from napari_sdmae.widgets.canvas.write_layers import write_layers
 
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ DEEP = RGB.astype(np.uint16) * 16
 
 
 def pixels(layer, point=(0, 0), box=None):
-    return take(layer, point, box, None).pixels
+    return read_region(layer, point, box, None).pixels
 
 
 def said(layer, point=(0, 0)):
@@ -59,11 +59,11 @@ def test_a_dark_part_is_as_dark_as_in_the_whole_picture(kind):
 def test_colours_first_are_one_picture_wherever_the_slider_is():
     place = {"rotate": (0, 0, 30), "units": ("pixel", "µm", "µm")}
     layer = Image(np.moveaxis(RGB, -1, 0), scale=(1, 0.5, 0.5), translate=(0, 3, 4), **place)
-    taken = take(layer, (2, 0, 0), (9.5, 19.5, 19.5, 39.5), None)
+    taken = read_region(layer, (2, 0, 0), (9.5, 19.5, 19.5, 39.5), None)
     np.testing.assert_array_equal(taken.pixels, RGB[10:20, 20:40])
     assert (taken.field.index, taken.field.mpp) == ((), 0.5)
     flat = Image(RGB, scale=(0.5, 0.5), translate=(3, 4), rotate=30, units=("µm", "µm"))
-    ours, others = taken.field.source, take(flat, (0, 0), None, None).field.source
+    ours, others = taken.field.source, read_region(flat, (0, 0), None, None).field.source
     np.testing.assert_allclose(ours.linear, others.linear)
     np.testing.assert_allclose(ours.translate, others.translate)
     np.testing.assert_allclose(ours.affine, others.affine)
@@ -72,7 +72,7 @@ def test_colours_first_are_one_picture_wherever_the_slider_is():
 
 def test_a_person_can_say_that_three_planes_are_grey():
     layer = Image(np.moveaxis(RGB, -1, 0))
-    taken = take(layer, (0, 0, 0), None, None)
+    taken = read_region(layer, (0, 0, 0), None, None)
     mean(layer, "grey")
     assert "another meaning" in taken.difference()
     np.testing.assert_array_equal(pixels(layer, (1, 0, 0)), as_rgb8(RGB[..., 1]))
@@ -97,7 +97,7 @@ def test_which_axis_holds_colours(shape, labels, axis, planes):
     picture = picture_of(layer)
     assert (picture.axis, picture.planes, picture.shapes) == (axis, planes, ((40, 60),))
     assert picture.doubtful == (axis is not None)
-    taken = take(layer, (1,) * len(shape), None, None)
+    taken = read_region(layer, (1,) * len(shape), None, None)
     assert taken.pixels.shape == (40, 60, 3)
     assert len(taken.field.source.scale) == len(shape) - (axis is not None)
 
@@ -110,7 +110,7 @@ def test_planes_are_counted_as_people_do():
 
 
 def test_values_of_no_known_range_say_so():
-    with pytest.raises(FieldError, match=r"pixel values from -1 to 0; expected 0-1"):
+    with pytest.raises(RegionError, match=r"pixel values from -1 to 0; expected 0-1"):
         _ = pixels(Image(np.array([[-1.0, 0.0]])))
 
 
@@ -169,8 +169,8 @@ class Unread:
 def test_a_huge_layer_is_refused_before_it_is_read(tmp_path, monkeypatch):
     layer = Image(np.zeros((4, 4), np.uint8), name="slide")
     monkeypatch.setattr(type(layer), "data", property(lambda _: Unread()))
-    with pytest.raises(FieldError, match=r"384 million pixels.*current view or a rectangle"):
-        take(layer, (0, 0), None, None)
-    with pytest.raises(FieldError, match=r"“slide” has 384 million pixels, at most 200"):
+    with pytest.raises(RegionError, match=r"384 million pixels.*current view or a rectangle"):
+        read_region(layer, (0, 0), None, None)
+    with pytest.raises(RegionError, match=r"“slide” has 384 million pixels, at most 200"):
         write_layers([layer], tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -7,7 +7,7 @@ from napari.layers import Image
 from PIL import Image as Picture
 
 from napari_sdmae.io.images.read import read_image, read_mpp
-from napari_sdmae.widgets.canvas.layer_region import take
+from napari_sdmae.widgets.canvas.layer_region import read_region
 from napari_sdmae.widgets.canvas.write_layers import finest_level, write_layers
 
 
@@ -48,7 +48,7 @@ def test_training_sees_the_pixels_that_are_shown(tmp_path, region):
     alpha[:100] = 0
     layer = Image(np.concatenate([region, alpha], axis=2), rgb=True)
     (file,) = write_layers([layer], tmp_path)
-    np.testing.assert_array_equal(read_image(file), take(layer, (0, 0), None, None).pixels)
+    np.testing.assert_array_equal(read_image(file), read_region(layer, (0, 0), None, None).pixels)
     assert (read_image(file)[:100] == 255).all()
     np.testing.assert_array_equal(read_image(file)[100:], region[100:])
 

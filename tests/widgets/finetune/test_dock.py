@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.runs.folder import RunFolder
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.finetune.dock import FinetuneWidget
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.pretrain.dock import PretrainWidget
@@ -325,7 +325,7 @@ def squeezed(widget: FinetuneWidget) -> list[str]:
 def test_every_page_fits_300_px_and_no_label_is_cut_off(open_widget, viewer, qtbot):
     widget = open_widget()
     viewer.window._qt_window.resizeDocks([widget.parent()], [300], Qt.Orientation.Horizontal)
-    for fold in widget.findChildren(Fold):
+    for fold in widget.findChildren(CollapsibleSection):
         fold.heading.setChecked(True)
     qtbot.wait(200)
     for task in ("segmentation", "instances", "classification", "detection"):

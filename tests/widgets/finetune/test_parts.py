@@ -21,8 +21,8 @@ from napari_sdmae.widgets.finetune.plot import FinetunePlot, best_epoch, selecti
 from napari_sdmae.widgets.finetune.preflight import amounts, summary
 from napari_sdmae.widgets.finetune.readiness import FoundLabels, LabelledSituation
 from napari_sdmae.widgets.finetune.report import live_rows, read_report, report_of
-from napari_sdmae.widgets.pretrain.new_run_page import NewRunPage
-from napari_sdmae.widgets.runs.new_run_page import RunPage
+from napari_sdmae.widgets.pretrain.new_run_page import PretrainPage
+from napari_sdmae.widgets.runs.new_run_page import NewRunPage
 from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
 from napari_sdmae.widgets.runs.readiness import reason_not_to_start
 
@@ -276,11 +276,11 @@ def test_the_kind_of_a_run_is_read_from_its_settings(tmp_path):
     assert run_kind(tmp_path) == "pretrain"
 
 
-@pytest.mark.parametrize("made", [NewRunPage, FinetunePage])
+@pytest.mark.parametrize("made", [PretrainPage, FinetunePage])
 def test_what_differs_between_the_trainings_is_there_for_both(made):
     """Qt's classes cannot be abstract: a method left out would only be noticed when a button is pressed."""
     left = {
-        name for name, value in vars(RunPage).items() if isfunction(value) and "raise NotImplementedError" in getsource(value)
+        name for name, value in vars(NewRunPage).items() if isfunction(value) and "raise NotImplementedError" in getsource(value)
     }
     assert left
     assert left <= set(vars(made))

@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_sdmae.labels.serialization import METADATA_KEY
-from napari_sdmae.widgets.canvas.layer_region import FieldError
+from napari_sdmae.widgets.canvas.layer_region import RegionError
 from napari_sdmae.widgets.inputs.image import VIEW, WHOLE, ImageInput
 
 pytestmark = pytest.mark.gui
@@ -26,7 +26,7 @@ def listed(box):
 
 
 def test_only_pictures_are_offered_and_the_list_follows_the_viewer(viewer, chooser):
-    with pytest.raises(FieldError, match="Open a picture first"):
+    with pytest.raises(RegionError, match="Open a picture first"):
         chooser.take()
     first = viewer.add_image(RGB, name="first")
     viewer.add_image(RGB[..., 0], name="derived", metadata={METADATA_KEY: {"id": "x"}})
@@ -57,7 +57,7 @@ def test_a_rectangle_of_a_shapes_layer(viewer, chooser):
     assert (taken.field.origin, taken.field.size) == ((100, 50), (100, 200))
     np.testing.assert_array_equal(taken.pixels, RGB[100:200, 50:250])
     shapes.data = []
-    with pytest.raises(FieldError, match="Draw a rectangle"):
+    with pytest.raises(RegionError, match="Draw a rectangle"):
         chooser.take()
 
 
@@ -74,7 +74,7 @@ def test_the_current_view(viewer, chooser):
     np.testing.assert_allclose(taken.field.size, (height, width), atol=1)
     np.testing.assert_allclose(np.array(taken.field.origin) + np.array(taken.field.size) / 2, (200, 300), atol=1)
     viewer.scene.camera.center = (0, -5000, -5000)
-    with pytest.raises(FieldError, match="outside of the picture"):
+    with pytest.raises(RegionError, match="outside of the picture"):
         chooser.take()
 
 
@@ -84,7 +84,7 @@ def test_three_dimensions_are_declined_in_words(viewer, chooser):
     viewer.dims.current_step = (2, 0, 0)
     assert chooser.take().field.index == (2.0,)
     viewer.dims.ndisplay = 3
-    with pytest.raises(FieldError, match="in 2D"):
+    with pytest.raises(RegionError, match="in 2D"):
         chooser.take()
 
 

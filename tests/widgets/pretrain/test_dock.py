@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QMessageBox
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.runs.folder import RunFolder
-from napari_sdmae.widgets.base.collapsible import Fold
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.pretrain.dock import PretrainWidget
 from napari_sdmae.widgets.worker_client import QueryWorker
@@ -118,7 +118,7 @@ def test_every_page_fits_a_dock_of_300_px_and_start_stays_in_view(open_widget, v
     widget = open_widget()
     viewer.window._qt_window.resize(1280, 800)
     viewer.window._qt_window.resizeDocks([widget.parent()], [300], Qt.Orientation.Horizontal)
-    for fold in widget.findChildren(Fold):
+    for fold in widget.findChildren(CollapsibleSection):
         fold.heading.setChecked(True)
     QApplication.processEvents()
     qtbot.wait(100)
@@ -135,7 +135,7 @@ def test_every_page_fits_a_dock_of_300_px_and_start_stays_in_view(open_widget, v
 def test_no_label_of_the_form_is_cut_off_in_a_narrow_dock(open_widget, viewer, qtbot):
     widget = open_widget()
     viewer.window._qt_window.resizeDocks([widget.parent()], [300], Qt.Orientation.Horizontal)
-    for fold in widget.findChildren(Fold):
+    for fold in widget.findChildren(CollapsibleSection):
         fold.heading.setChecked(True)
     qtbot.wait(200)
     labels = [label for label in widget.new_run.form.findChildren(QLabel) if label.isVisible()]

@@ -30,7 +30,7 @@ def painted(viewer, instances=True):
     layer = viewer.add_labels(
         labels, name="nuclei", metadata={METADATA_KEY: mark}, colormap=DirectLabelColormap(color_dict=colours)
     )
-    edit.keep_as_shown(layer)
+    edit.remember_original(layer)
     return layer
 
 
@@ -154,7 +154,7 @@ def test_parts_that_do_not_touch_become_objects_and_can_be_joined_again(viewer, 
 
 def test_a_layer_set_aside_is_no_longer_replaced(viewer):
     layer = painted(viewer)
-    edit.set_aside(layer)
+    edit.detach_corrected(layer)
     assert layer.name == "nuclei (corrected)"
     assert layer.metadata[METADATA_KEY]["id"].startswith("corrected/")
 

@@ -14,7 +14,7 @@ from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.show_layers import show_layers
+from napari_sdmae.widgets.canvas.show_layers import update_layers
 from napari_sdmae.widgets.segment.view import box_layer
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import SegmentRequest
@@ -313,7 +313,7 @@ def test_boxes_of_another_number_take_the_place_of_the_old():
     known = LabelMap(np.zeros((64, 64), np.int32), make_classes(["a", "b"], first=1), instances=True)
     for count in (3, 0, 5, 2):
         boxes = [{"top": n, "left": n, "bottom": n + 9, "right": n + 5, "value": 1 + n % 2, "score": 0.9} for n in range(count)]
-        (layer,) = show_layers(viewer, [box_layer(field, {"boxes": boxes}, known, {})])
+        (layer,) = update_layers(viewer, [box_layer(field, {"boxes": boxes}, known, {})])
         assert len(layer.data) == len(layer.features) == len(layer.edge_color) == count
         assert set(layer.shape_type) <= {"rectangle"}
     assert len(viewer.layers) == 2

@@ -16,7 +16,7 @@ from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.layers.base import Field, Source
 from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.show_layers import show_layers
+from napari_sdmae.widgets.canvas.show_layers import update_layers
 from napari_sdmae.widgets.worker_client import query_worker
 
 pytestmark = pytest.mark.gui
@@ -49,8 +49,8 @@ def opened(viewer, widget, tmp_path):
     Image.fromarray(IMAGE).save(file)
     (image,) = viewer.open(file, plugin="napari", scale=(0.25, 0.25), units=("µm", "µm"), rotate=15)
     field = Field(Source.of(image), (10, 20), (80, 120), 1.0, (), 160)
-    (layer,) = show_layers(viewer, [labels_layer(nuclei(source=str(file)), field, {"task": "instances"})])
-    edit.keep_as_shown(layer)
+    (layer,) = update_layers(viewer, [labels_layer(nuclei(source=str(file)), field, {"task": "instances"})])
+    edit.remember_original(layer)
     widget.desk.choose(layer)
     return layer
 
@@ -85,7 +85,7 @@ class Pulse:
 def test_fifty_thousand_nuclei_are_written_without_stopping_the_window(viewer, widget, qtbot, tmp_path):
     many = nuclei(50_000, gap=14, size=9, shape=(3136, 3136), origin=(0, 0))
     image = viewer.add_image(np.zeros((3136, 3136), np.uint8), name="slide", scale=(0.25, 0.25), units=("µm", "µm"))
-    (layer,) = show_layers(viewer, [labels_layer(many, Field(Source.of(image), (0, 0), (3136, 3136)))])
+    (layer,) = update_layers(viewer, [labels_layer(many, Field(Source.of(image), (0, 0), (3136, 3136)))])
     widget.desk.choose(layer)
     assert len(np.unique(layer.data)) == 50_001
     form = widget.desk.export

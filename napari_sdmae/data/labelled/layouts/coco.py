@@ -13,7 +13,7 @@ from typing import Any
 from napari_sdmae.config.finetune import Part
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.files import NamedFiles
-from napari_sdmae.data.labelled.labelled_set import Box, Item, LayoutListing
+from napari_sdmae.data.labelled.labelled_set import Box, ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import annotate
 from napari_sdmae.data.labelled.parts import part_of
 from napari_sdmae.io.labels.coco.categories import read_categories
@@ -140,8 +140,8 @@ def _corners(box: Any, width: float | None, height: float | None) -> tuple[float
     return (left, upper, right, lower) if right > left and lower > upper else None
 
 
-def _item(image: Json, files: NamedFiles, part: Part | None, boxes: list[Box]) -> Item:
+def _item(image: Json, files: NamedFiles, part: Part | None, boxes: list[Box]) -> ImageEntry:
     name = str(image["file_name"]).replace("\\", "/")
     path, unclear = files.find(name, ("", "images"))
     row = {key: str(image[key]) for key in TOLD if image.get(key) not in (None, "")}
-    return replace(annotate(Item(path, one_form(name), part, problem=unclear), row), boxes=tuple(boxes))
+    return replace(annotate(ImageEntry(path, one_form(name), part, problem=unclear), row), boxes=tuple(boxes))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.data.image_folder import DataError, SourceFile, refuse_no_images
-from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
+from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.pairs import list_pairs
 from napari_sdmae.data.labelled.parts import part_in, part_of
 from napari_sdmae.data.listing import Listing
@@ -65,8 +65,8 @@ def _list_annotated(files: list[SourceFile]) -> LayoutListing:
             part = part_of(found[1]) if found else None
             unclear = f"{len(alike)} images and {len(masks)} label images are called alike: leave one of each"
             problem = unclear if len(alike) > 1 or len(masks) > 1 else ""
-            items.append(Item(file.path, one_form(file.name), part, labels=masks[0].path, problem=problem))
-    return LayoutListing(items, usual=make_classes(["gland"], 1))
+            items.append(ImageEntry(file.path, one_form(file.name), part, labels=masks[0].path, problem=problem))
+    return LayoutListing(items, default=make_classes(["gland"], 1))
 
 
 def _list_outlined(images: list[SourceFile], files: list[SourceFile]) -> LayoutListing:
@@ -81,15 +81,15 @@ def _list_outlined(images: list[SourceFile], files: list[SourceFile]) -> LayoutL
     items = [_outlined(file, drawn.all(_without_roles(file.name))) for file in images]
     used = {item.labels for item in items}
     alone = [one_form(file.name) for file in outlined if file.path not in used]
-    return LayoutListing(items, warnings=[_alone(alone)] if alone else [], usual=make_classes(["nucleus"], 1))
+    return LayoutListing(items, warnings=[_alone(alone)] if alone else [], default=make_classes(["nucleus"], 1))
 
 
-def _outlined(file: SourceFile, drawn: list[SourceFile]) -> Item:
+def _outlined(file: SourceFile, drawn: list[SourceFile]) -> ImageEntry:
     """Return an image with the files of outlines that are called like it, of which there should be one."""
     key = PurePosixPath(_without_roles(file.name))
     patient = TCGA_PATIENT.match(key.name)
     problem = "" if len(drawn) == 1 else f"{len(drawn) or 'no'} outlines {key.name}.xml in the folder Annotations or beside it"
-    return Item(
+    return ImageEntry(
         file.path,
         one_form(file.name),
         part_in(key.parts[:-1]),
@@ -122,7 +122,7 @@ def list_class_folders(root: Path, lies: Listing) -> LayoutListing:
     for file in lies.images:
         part, name = _class_folder(file.name)
         if name:
-            items.append(Item(file.path, one_form(file.name), part, label_name=one_form(name)))
+            items.append(ImageEntry(file.path, one_form(file.name), part, label_name=one_form(name)))
     if not items:
         raise DataError(
             f"no class folders in {root}: expected one folder for each class with its images in it (also below train, "

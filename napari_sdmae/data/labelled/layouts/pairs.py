@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.image_folder import SourceFile
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
-from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
+from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.parts import part_in
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -105,18 +105,18 @@ class _Partners:
         lossy = self._lossy.find(image.key)
         return None, f"{one_form(lossy.file.name)} is a JPEG, which changes values: save masks as PNG or TIFF" if lossy else ""
 
-    def left_by(self, items: Sequence[Item], what: str) -> list[str]:
+    def left_by(self, items: Sequence[ImageEntry], what: str) -> list[str]:
         """Return the names of the label images that none of `items` has."""
         used = {getattr(item, what) for item in items}
         return [one_form(one.file.name) for one in self._all if one.suffix in LABEL_SUFFIXES and one.file.path not in used]
 
 
-def _item(image: Placed, masks: _Partners, types: _Partners) -> Item:
+def _item(image: Placed, masks: _Partners, types: _Partners) -> ImageEntry:
     mask, problem = masks.find(image)
     kinds, unclear = types.find(image)
     if not mask and not problem:
         problem = f"no label image {one_form(PurePosixPath(image.key).name)}.png or .tif in the folder masks or labels"
-    return Item(
+    return ImageEntry(
         image.file.path,
         one_form(image.file.name),
         part_in(PurePosixPath(image.key).parts[:-1]),
@@ -126,7 +126,7 @@ def _item(image: Placed, masks: _Partners, types: _Partners) -> Item:
     )
 
 
-def _refuse_shared(items: Sequence[Item]) -> list[Item]:
+def _refuse_shared(items: Sequence[ImageEntry]) -> list[ImageEntry]:
     """Return `items`, where several would share a label image with this as their problem: it is not known whose it is."""
     owners = defaultdict(list)
     for item in items:

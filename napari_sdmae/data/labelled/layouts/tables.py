@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.files import NamedFiles
-from napari_sdmae.data.labelled.labelled_set import Item, LayoutListing
+from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.columns import Row, TableError, columns_of, read_rows, scale_of, words_for
 from napari_sdmae.data.labelled.parts import part_of
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -110,7 +110,7 @@ def _same(row: Row, other: Row) -> bool:
     return row | {"file": ""} == other | {"file": ""}
 
 
-def _not_fitting(table: str, rows: list[Row], items: list[Item], found: list[list[Row]], clear: list[bool]) -> list[str]:
+def _not_fitting(table: str, rows: list[Row], items: list[ImageEntry], found: list[list[Row]], clear: list[bool]) -> list[str]:
     """Return what of a table and of the images does not fit together: images not named, or in several ways."""
     missing = sum(not alike for alike in found)
     unclear = [item.name for item, same in zip(items, clear, strict=True) if not same]
@@ -142,7 +142,7 @@ def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> LayoutLis
     return LayoutListing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
 
 
-def _items(path: Path, part: Part | None, task: Task) -> list[Item]:
+def _items(path: Path, part: Part | None, task: Task) -> list[ImageEntry]:
     needed, known = ("file", label_column(task)), _columns(path)
     missing = [name for name in needed if name not in known]
     if missing:
@@ -168,9 +168,9 @@ def _rows(path: Path) -> list[Row]:
         raise DataError(f"{path} cannot be read as a table: {error}") from None
 
 
-def _item(row: Row, files: NamedFiles, part: Part | None, task: Task) -> Item:
+def _item(row: Row, files: NamedFiles, part: Part | None, task: Task) -> ImageEntry:
     path, unclear = files.find(row["file"]) if row["file"] else (files.folder, "the table names no file")
-    item = annotate(Item(path, one_form(row["file"]) or "(no file)", part, problem=unclear), row)
+    item = annotate(ImageEntry(path, one_form(row["file"]) or "(no file)", part, problem=unclear), row)
     if task == "classification":
         return replace(
             item,
@@ -182,7 +182,7 @@ def _item(row: Row, files: NamedFiles, part: Part | None, task: Task) -> Item:
     return replace(item, labels=mask, types=types, problem=item.problem or which or kinds)
 
 
-def annotate(item: Item, row: Row) -> Item:
+def annotate(item: ImageEntry, row: Row) -> ImageEntry:
     """Return `item` with the part, group and scale that a row of a table gives."""
     word = row.get("split", "")
     part = part_of(word) or item.part

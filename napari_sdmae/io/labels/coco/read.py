@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sdmae.io.labels.coco.categories import Categories, read_categories
 from napari_sdmae.io.labels.description import KEY, restore
 from napari_sdmae.io.labels.draw_objects import area_of, empty_labels, large_first, said_of_overlap
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import load_json
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.labels.outlines import fill
@@ -53,7 +53,7 @@ def read_coco(path: Path | str, *, image: str | None = None, mpp: float | None =
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is no COCO, has several pictures and none is named, or is damaged.
     """
     data = _load(Path(path), kept=image is not None)
@@ -66,10 +66,10 @@ def read_coco(path: Path | str, *, image: str | None = None, mpp: float | None =
         shape = int(picture["height"]), int(picture["width"])
         categories = read_categories(data.get("categories") or [], [one.get("category_id", 1) for one in annotations])
         drawing = _draw(annotations, shape, categories, instances, described)
-    except UnusableLabels:
+    except InvalidLabelsError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise UnusableLabels(f"an annotation is damaged ({type(error).__name__}: {error})") from None
+        raise InvalidLabelsError(f"an annotation is damaged ({type(error).__name__}: {error})") from None
     orphans = [f"{alone} annotations belong to no picture that is listed and are left out"] if alone else []
     for said in [*drawing.said, *categories.warnings, *orphans]:
         warnings.warn(said, stacklevel=2)
@@ -90,7 +90,7 @@ def read_coco_boxes(path: Path | str, *, image: str | None = None) -> Boxes:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         As :func:`read_coco`.
     """
     data = _load(Path(path))
@@ -102,7 +102,7 @@ def read_coco_boxes(path: Path | str, *, image: str | None = None) -> Boxes:
         values = np.array([categories.values[one.get("category_id", 1)] for one in found], np.int64)
         scores = np.array([one.get("score", np.nan) for one in found], float)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnusableLabels(f"a box is damaged ({type(error).__name__}: {error})") from None
+        raise InvalidLabelsError(f"a box is damaged ({type(error).__name__}: {error})") from None
     boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
     size = int(picture["height"]), int(picture["width"])
     return Boxes(boxes, values, scores, categories.classes, size, str(picture.get("file_name", "")))
@@ -217,7 +217,7 @@ def _indices_of_counts(counts: list[int] | str, shape: tuple[int, int]) -> tuple
 def _load(path: Path, kept: bool = False) -> dict[str, Any]:
     data = _kept(path, _changed(path)) if kept else load_json(path)
     if not is_coco(data):
-        raise UnusableLabels("no COCO file: expected lists of images and annotations")
+        raise InvalidLabelsError("no COCO file: expected lists of images and annotations")
     return dict(data)
 
 
@@ -234,7 +234,7 @@ def coco_pictures(path: Path | str) -> list[str]:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is no JSON.
     """
     data = _kept(Path(path), _changed(Path(path)))
@@ -261,5 +261,5 @@ def _picture(data: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
         return dict(found[0])
     some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     if name is not None:
-        raise UnusableLabels(f"{len(found) or 'no'} pictures {name!r} in it: there are {some}")
-    raise UnusableLabels(f"{len(pictures)} pictures in it ({some}): say which (--image)" if pictures else "no picture in it")
+        raise InvalidLabelsError(f"{len(found) or 'no'} pictures {name!r} in it: there are {some}")
+    raise InvalidLabelsError(f"{len(pictures)} pictures in it ({some}): say which (--image)" if pictures else "no picture in it")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_sdmae.io.labels.description import KEY
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.hovernet import nuclei_features
 from napari_sdmae.io.labels.peer_classes import KINDS, Colour, peer_class, unknown_keys
 from napari_sdmae.labels.outlines import FARTHEST, Polygon, Ring
@@ -64,7 +64,7 @@ def read_contents(path: Path) -> Contents:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is no GeoJSON, or a feature is damaged.
     """
     data = load_json(path)
@@ -76,7 +76,7 @@ def read_contents(path: Path) -> Contents:
         try:
             shape = _shape(one)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-            raise UnusableLabels(f"feature {number} is damaged ({type(error).__name__}: {error})") from None
+            raise InvalidLabelsError(f"feature {number} is damaged ({type(error).__name__}: {error})") from None
         if shape.polygons:
             shapes.append(shape)
             if shape.class_name is None:
@@ -91,17 +91,17 @@ def load_json(path: Path) -> Any:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is missing, empty, cut short or no JSON.
     """
     try:
         return read_json(path)
     except FileNotFoundError:
-        raise UnusableLabels("there is no such file") from None
+        raise InvalidLabelsError("there is no such file") from None
     except IsADirectoryError:
-        raise UnusableLabels("this is a folder, not a JSON file") from None
+        raise InvalidLabelsError("this is a folder, not a JSON file") from None
     except DocumentError as error:
-        raise UnusableLabels(str(error)) from None
+        raise InvalidLabelsError(str(error)) from None
 
 
 def _features_of(data: Any) -> tuple[list[Any], Mapping[str, Any] | None]:
@@ -115,11 +115,11 @@ def _features_of(data: Any) -> tuple[list[Any], Mapping[str, Any] | None]:
     try:
         nuclei = nuclei_features(data)
     except (KeyError, TypeError, ValueError) as error:
-        raise UnusableLabels(f"a nucleus is damaged ({error})") from None
+        raise InvalidLabelsError(f"a nucleus is damaged ({error})") from None
     if nuclei is not None:
         return nuclei, None
     found = f"type {data.get('type')!r}" if isinstance(data, dict) else type(data).__name__
-    raise UnusableLabels(f"no GeoJSON features ({found}): expected a FeatureCollection, a Feature or a list of features")
+    raise InvalidLabelsError(f"no GeoJSON features ({found}): expected a FeatureCollection, a Feature or a list of features")
 
 
 def _flat(features: list[Any]) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.labels.description import restore
 from napari_sdmae.io.labels.draw_shapes import Drawing, Grid, draw_shapes
-from napari_sdmae.io.labels.errors import UnusableLabels
+from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import Contents, Shape, read_contents
 from napari_sdmae.io.labels.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
@@ -71,7 +71,7 @@ def read_geojson(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If the file is no GeoJSON, or holds no areas and no shape was given.
     """
     contents = shapes_in_source(Path(path), bounds)
@@ -85,7 +85,7 @@ def shapes_in_source(path: Path, bounds: Bounds = None) -> Contents:
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         As :func:`read_geojson`.
     """
     contents = read_contents(path)
@@ -117,7 +117,7 @@ def labels_of_shapes(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If there are no shapes and no shape of the picture, or the description is damaged.
     """
     own = restore(EMPTY | dict(description or {}), np.zeros((1, 1), np.int32))
@@ -155,7 +155,7 @@ def _stated_corner(description: Mapping[str, Any] | None) -> tuple[float, float]
         x, y = (description or {}).get("bounds", (0.0, 0.0))
         return float(x), float(y)
     except (TypeError, ValueError):
-        raise UnusableLabels("the description of its labels is damaged: bounds are two numbers") from None
+        raise InvalidLabelsError("the description of its labels is damaged: bounds are two numbers") from None
 
 
 def _moved(shape: Shape, corner: tuple[float, float]) -> Shape:
@@ -181,7 +181,7 @@ def _grid(
         rows, columns = (int(length) for length in description["shape"])
         return Grid((rows, columns), own.origin, own.step)
     if not shapes:
-        raise UnusableLabels("no areas in it: give the shape of the picture to read it as empty labels")
+        raise InvalidLabelsError("no areas in it: give the shape of the picture to read it as empty labels")
     return _bounding_grid(shapes, step)
 
 

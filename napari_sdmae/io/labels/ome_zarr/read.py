@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from napari_sdmae.io.images.scale import micrometres_in
 from napari_sdmae.io.labels.description import KEY, as_labels, classes_of_values, restore
 from napari_sdmae.io.labels.draw_objects import check_size
-from napari_sdmae.io.labels.errors import UnusableLabels
-from napari_sdmae.io.memory import TooLarge, check_memory
+from napari_sdmae.io.labels.errors import InvalidLabelsError
+from napari_sdmae.io.memory import TooLargeError, check_memory
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.text.spelling import one_form
 
@@ -42,7 +42,7 @@ def read_label_zarr(
 
     Raises
     ------
-    UnusableLabels
+    InvalidLabelsError
         If there are none, several and no name is given, or they are damaged.
     """
     try:
@@ -53,14 +53,14 @@ def read_label_zarr(
         if description is None:
             return _foreign(labels, chosen.attrs.asdict(), mpp, instances)
         nuclei = _beside(chosen, description)
-    except UnusableLabels:
+    except InvalidLabelsError:
         raise
-    except TooLarge as error:
-        raise UnusableLabels(str(error)) from None
+    except TooLargeError as error:
+        raise InvalidLabelsError(str(error)) from None
     except FileNotFoundError:
-        raise UnusableLabels("no OME-Zarr of that name") from None
+        raise InvalidLabelsError("no OME-Zarr of that name") from None
     except Exception as error:  # zarr and its codecs raise nearly every exception there is
-        raise UnusableLabels(f"no OME-Zarr, or damaged ({type(error).__name__}: {error})") from error
+        raise InvalidLabelsError(f"no OME-Zarr, or damaged ({type(error).__name__}: {error})") from error
     return restore(description | ({} if mpp is None else {"mpp": mpp}), labels, nuclei=nuclei)
 
 
@@ -74,9 +74,9 @@ def _chosen(group: zarr.Group, name: str | None) -> zarr.Group:
         names = _ome(group).get("labels", [])
     names = [one for one in names or [] if name == one or (_ours(group, one) or {}).get("nuclei") != one]
     if name is not None and name not in names:
-        raise UnusableLabels(f"no labels {name!r} in it; there are: {', '.join(names) or 'none'}")
+        raise InvalidLabelsError(f"no labels {name!r} in it; there are: {', '.join(names) or 'none'}")
     if name is None and len(names) != 1:
-        raise UnusableLabels(f"labels {', '.join(names)} in it: say which" if names else "no labels in it")
+        raise InvalidLabelsError(f"labels {', '.join(names)} in it: say which" if names else "no labels in it")
     return group[name or names[0]]
 
 
@@ -104,7 +104,7 @@ def _pixels(group: zarr.Group) -> NDArray[np.int32]:
     stored = group[dataset["path"]]
     check_size(stored.shape[-2:])
     if any(length > 1 for length in stored.shape[:-2]):
-        raise UnusableLabels(f"labels of shape {stored.shape}: labels are one plane of rows and columns")
+        raise InvalidLabelsError(f"labels of shape {stored.shape}: labels are one plane of rows and columns")
     size = " × ".join(map(str, stored.shape))
     check_memory(prod(stored.shape) * (stored.dtype.itemsize + 4), f"reading {size} labels", "cut them into smaller ones")
     values = np.asarray(stored[...])
