@@ -10,7 +10,7 @@ USE = "Research use only, not for diagnosis."
 ATTENTION = f"Attention is not explanation. {NO_DEVICE}."
 RECONSTRUCTION = f"Visible patches show the input. {NO_DEVICE}."
 SCRIBBLES = f"A quick look from a few strokes, not a measured accuracy. {NO_DEVICE}."
-PREDICTION = f"{NO_DEVICE}: look at every label before you use it."
+PREDICTION = f"{NO_DEVICE}: a pathologist must check every label."
 
 NORMALISED = "The model predicts normalised patches: the mean and contrast of each patch shown were taken from the original."
 RAW = "The model predicts raw pixels: the mean and contrast of each hidden patch are its own prediction."
@@ -37,10 +37,13 @@ def scale_notes(trained: float | None, shown: float | None) -> list[str]:
     """
     if trained is None or shown is None or FINEST <= shown / trained <= COARSEST:
         return []
-    how = "finer" if shown < trained else "coarser"
+    if shown < trained:
+        how, remedy = f"{trained / shown:.1f}× finer", "choose a model trained at this scale"
+    else:
+        how, remedy = f"{shown / trained:.1f}× coarser", "choose a smaller region, or a model trained at this scale"
     return [
-        f"the model was trained at {trained:.3g} µm/px and sees this picture at {shown:.3g} µm/px, much {how}: trust it less, or "
-        "take a model of this scale"
+        f"the model sees this picture at {shown:.3g} µm/px, {how} than in its training ({trained:.3g} µm/px), and is less "
+        f"reliable: {remedy}"
     ]
 
 

@@ -187,7 +187,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
 
     Raises
     ------
-    Refused, DataError, ValueError, FileNotFoundError, FileExistsError
+    UsageError, DataError, ValueError, FileNotFoundError, FileExistsError
         If something is.
     """
     from napari_sdmae.io.model_info.head import read_head_spec
@@ -259,7 +259,7 @@ def _finished(arguments: argparse.Namespace, spec: HeadSpec, recipes: dict[str, 
 
     Raises
     ------
-    Refused, FileExistsError
+    UsageError, FileExistsError
         If something else is there that may not be replaced.
     """
     told = {}

@@ -20,7 +20,7 @@ class SegmentationMetrics:
     Parameters
     ----------
     classes
-        Names of the classes, in the order of their indices.
+        Class names, in the order of their indices.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class ClassificationMetrics:
     Parameters
     ----------
     classes
-        Names of the classes, in the order of their indices.
+        Class names, in the order of their indices.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:

@@ -35,8 +35,7 @@ def describe(error: BaseException) -> WorkerError:
     if isinstance(error, TerminatedWorkerError | BrokenProcessPool | ShutdownExecutorError):
         return WorkerError(
             ErrorCode.ENDED,
-            "The process that computes ended unexpectedly, often for want of memory. "
-            "Try again (a new one starts), or choose a smaller region or model.",
+            "The computation stopped unexpectedly, often because memory ran out. Try again, or choose a smaller region or model.",
             "".join(traceback.format_exception(error)),
         )
     return WorkerError.of(error)

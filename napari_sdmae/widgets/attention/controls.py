@@ -51,7 +51,7 @@ class AttentionControls(QWidget):
         self.hover = QCheckBox("Follow the pointer", self)
         self.hover.setToolTip("The query patch follows the pointer without pressing a button.")
         self.keep_colours = QCheckBox("Keep these colours", self)
-        self.keep_colours.setToolTip("Keep the colour axes of the first picture, so that colours compare between pictures.")
+        self.keep_colours.setToolTip("Keep the colours of the first picture, so that pictures can be compared.")
         self.show_button = QPushButton("Show attention", self)
         self.reason_line = text_label(parent=self)
         self.failure = FailureLine(self)

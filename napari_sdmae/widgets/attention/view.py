@@ -18,10 +18,10 @@ from napari_sdmae.notices import ATTENTION
 from napari_sdmae.worker.protocol import AttentionRequest
 
 METHODS: dict[Method, tuple[str, str]] = {
-    "received": ("Attention received", "How much attention each patch gets from all, on average. Sums to 1 over the picture."),
+    "received": ("Attention received", "How much the rest of the picture looks at each patch. Red: most."),
     "query": ("Clicked patch", "Where the clicked patch looks. Click or drag in the picture to move it."),
     "rollout": ("Rollout", "Attention followed through all blocks up to this one (Abnar & Zuidema 2020)."),
-    "pca": ("Token colours (PCA)", "The patches' features in three colours: patches of like colour have like features."),
+    "pca": ("Token colours (PCA)", "Similar tissue gets a similar colour."),
     "similarity": ("Similarity", "Cosine similarity of every patch's feature to the clicked patch. Click or drag to move it."),
 }
 """What the dock offers: all but the class token's attention, which our own models have none of."""

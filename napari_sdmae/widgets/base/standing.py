@@ -185,7 +185,7 @@ class Standing(QObject):
             if fault := self._fault(asked):
                 del self._pending[purpose]
                 self._worker.forget(self._dock, purpose)
-                self._note = f"The result is dropped: {fault} meanwhile."
+                self._note = f"The result was discarded: {fault} in the meantime."
         for source, shown in list(self._shown.items()):
             self._show_or_hide(source, shown)
         self.changed.emit()

@@ -59,7 +59,7 @@ def annotations_from_labels(pairs: Sequence[LayerPair], task: str, point: Sequen
     """
     planes = [plane for pair in pairs for plane in planes_of(pair, _painted_slices(pair.labels), point)]
     if not planes:
-        raise ValueError("nothing is painted in these Labels layers: paint first, then take them")
+        raise ValueError("nothing is painted in these Labels layers: paint first, then use them")
     found: list[LabelledPicture] = []
     for edge in EDGES:
         found = [picture for plane in planes for picture in _painted(plane, task, edge)]
@@ -78,7 +78,7 @@ def annotations_from_shapes(pairs: Sequence[LayerPair], point: Sequence[float]) 
     """
     values = {word: value for value, word in enumerate(_all_words(pairs), 1)}
     if not values:
-        raise ValueError("nothing is drawn in these Shapes layers: draw a box around each object, then take them")
+        raise ValueError("nothing is drawn in these Shapes layers: draw a box around each object, then use them")
     found: list[LabelledPicture] = []
     for edge in EDGES:
         found = [

@@ -41,9 +41,9 @@ def obstacle(taken: ImageRegion, file: str) -> str:
     """Return why a command that reads `file` would not take the pixels of `taken`, or an empty text."""
     layer: Any = taken.layer
     if taken.field.index:
-        return "one slice of a stack is looked at, and the command line reads single pictures. Save the slice as a picture."
+        return "this is one slice of a stack, and the command line reads single pictures. Save the slice as a picture."
     if taken.field.step != 1:
-        return "a reduced level of a pyramid is looked at. Choose a smaller part, which is read in full resolution."
+        return "this is a reduced level of a pyramid. Choose a smaller part, which is read in full resolution."
     if not file:
         return "this layer was not read from a file. Save it (File > Save Selected Layers) and open that."
     if taken.picture.axis is not None and not layer.rgb:

@@ -66,7 +66,7 @@ class ConfusionMatrix(QWidget):
         self.axes.set_xticks(range(len(classes)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=size)
         self.axes.set_yticks(range(len(classes)), names, fontsize=size)
         self.axes.tick_params(colors=foreground, length=0)
-        self.axes.set_xlabel("taken for", fontsize=8, color=foreground)
+        self.axes.set_xlabel("predicted", fontsize=8, color=foreground)
         self.axes.set_ylabel("is", fontsize=8, color=foreground)
         for spine in self.axes.spines.values():
             spine.set_visible(False)

@@ -49,7 +49,7 @@ class FinetuneWidget(TrainingDock):
         folder
             Labelled images, in a layout that ``sdmae finetune`` reads.
         task
-            What is to be learned from them.
+            Task from them.
         model
             The model to start from; None leaves the one that is chosen.
         ignore_value

@@ -36,7 +36,7 @@ class LabelledSource(SourcePicker):
         self.ignore_value = 255
         self.background = QCheckBox("What is not painted is background", self)
         self.background.setToolTip("Off: what is not painted is not learned. On: it is a class of its own, with value 0.")
-        self.names_label = QLabel("Names of the classes", self)
+        self.names_label = QLabel("Class names", self)
         self.names = TextEdit(self)
         self.names.setPlaceholderText("tumour, stroma, …")
         self.names.setToolTip(

@@ -28,7 +28,7 @@ KEPT = ("image_mpp", "device", "threads", "seed", "labels.ignore_value")
 """What belongs to the images and the machine, and so outlives the choice of another preset."""
 DEFAULT_FORMATS: dict[Task, str] = {"segmentation": "tissue-regions", "instances": "nuclei", "classification": "tissue-classes"}
 PLAIN = ""
-FROM_SCRATCH = "From scratch: nothing was learned before. That is the baseline to compare with; it needs many labels."
+FROM_SCRATCH = "From scratch: random weights, as a baseline. Needs many labels."
 
 
 class FinetunePage(NewRunPage):
@@ -47,9 +47,9 @@ class FinetunePage(NewRunPage):
         line.setPlaceholderText("none: from scratch")
         self.model_note = text_label(FROM_SCRATCH, self)
         boxes = [
-            box("What is to be learned", self.task, self.task_note),
+            box("Task", self.task, self.task_note),
             box("Labelled images", self.source, self.preflight),
-            box("Model to start from", self.model, self.model_note),
+            box("Starting model", self.model, self.model_note),
         ]
         self.lay_out(boxes, [])
         self.task.activated.connect(lambda _: self.choose_task(self.task.get()))
@@ -101,7 +101,7 @@ class FinetunePage(NewRunPage):
 
     def words_of(self, preset: str) -> str:
         """Return what `preset` is for."""
-        return preset_note(preset, "presets/heads") if preset else "The settings as they are by default."
+        return preset_note(preset, "presets/heads") if preset else "The default settings."
 
     def show_preset(self, preset: str) -> None:
         """Show the settings of `preset`; what belongs to images and machine stays."""
@@ -160,7 +160,7 @@ class FinetunePage(NewRunPage):
     def _leave_out(self) -> None:
         scratch = self.chosen_model == SCRATCH
         words = TASKS[self.task.get()].partition(":")[0].lower()
-        reason = f"Left out, without effect on {words} {'from scratch' if scratch else 'from a model'} with these settings"
+        reason = f"Hidden, as they have no effect on {words} {'from scratch' if scratch else 'from a model'} with these settings"
         self.form.leave_out(self._left_out(), reason)
         self.model_note.setVisible(scratch)
 

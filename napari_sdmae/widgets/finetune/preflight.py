@@ -14,7 +14,7 @@ from napari_sdmae.widgets.runs.preflight import BasePreflight, device_line
 from napari_sdmae.widgets.worker_client import QueryWorker
 from napari_sdmae.worker.protocol import DevicesRequest, DevicesResult, ErrorCode, InspectLabelledRequest, WorkerError
 
-PARTS: dict[Part, str] = {"train": "train", "validation": "select", "test": "test"}
+PARTS: dict[Part, str] = {"train": "training", "validation": "validation", "test": "test"}
 
 
 class LabelledPreflight(BasePreflight):
@@ -75,7 +75,7 @@ class LabelledPreflight(BasePreflight):
     ) -> None:
         self.checking, self.found, self.failed = checking, found, failed
         self.summary.setText(
-            "Looking at the labelled images…" if checking else failed or (summary(inspection) if inspection else "")
+            "Checking the labelled images…" if checking else failed or (summary(inspection) if inspection else "")
         )
         self.summary.setVisible(bool(self.summary.text()))
         self.numbers.show_texts(amounts(inspection) if inspection else {})
@@ -106,7 +106,7 @@ def summary(found: LabelledInspection) -> str:
     """Return what was found, in words."""
     unusable = len(found.unusable)
     lines = [f"{found.images:,} labelled images" + (f", {unusable:,} more cannot be used" if unusable else "")]
-    parts = ", ".join(f"{found.parts[part].images:,} to {words}" for part, words in PARTS.items())
+    parts = ", ".join(f"{found.parts[part].images:,} {words}" for part, words in PARTS.items()) + " images"
     lines.append(parts + (f"; each {found.grouped_by} on one side" if found.grouped_by else ""))
     return "\n".join([*lines, f"Scale: {_scale(found.mpp)}", f"{sentence(found.amount)} of each class:"])
 

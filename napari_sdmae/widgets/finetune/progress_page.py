@@ -87,7 +87,7 @@ class FinetuneProgressPage(ProgressPage):
         else:
             self.segment.hide()
         self.confusion.show_matrix(shown.confusion, shown.classes)
-        self._title(self.confusion_title, f"Which class was taken for which, on the {shown.rows_of}" if shown.confusion else "")
+        self._title(self.confusion_title, f"Predicted against true class, on the {shown.rows_of}" if shown.confusion else "")
 
     def _title(self, label: Any, text: str) -> None:
         label.setText(text)

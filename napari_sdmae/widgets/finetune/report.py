@@ -67,7 +67,7 @@ def report_of(content: dict[str, Any]) -> Report:
 def _selection(content: dict[str, Any]) -> str:
     selected, validation = content["selected"], numbers(content["validation"])
     if not selected["by"] or selected["value"] is None:
-        return f"Kept: epoch {selected['epoch']}, the last. No images were kept apart to select by."
+        return f"Kept: epoch {selected['epoch']}, the last. There were no validation images to select by."
     by = str(selected["by"]).removeprefix("validation/")
     others = listed({name: value for name, value in validation.items() if name != by})
     kept = (
@@ -79,11 +79,10 @@ def _selection(content: dict[str, Any]) -> str:
 def _test(content: dict[str, Any]) -> str:
     test = numbers(content["test"])
     if test:
-        were = "was" if content["images"]["test"] == 1 else "were"
-        return f"Tested, once, on {_how_many(content, 'test')} that {were} never looked at before: {listed(test)}."
+        return f"Tested once on {_how_many(content, 'test')}, unused until then: {listed(test)}."
     if content["images"]["test"]:
         return "Not tested: the run ended before its last epoch."
-    return "Not tested: no images were kept apart for it, so how good the head is on others is not known."
+    return "Not tested: there were no test images, so the accuracy on other images is unknown."
 
 
 def _how_many(content: dict[str, Any], part: str) -> str:

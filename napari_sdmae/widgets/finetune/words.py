@@ -6,10 +6,10 @@ from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets.inputs.images_source import Words
 
 TASKS: dict[Task, str] = {
-    "segmentation": "Segmentation: regions",
-    "instances": "Nuclei: each by itself",
-    "classification": "Classification: tiles",
-    "detection": "Detection: boxes",
+    "segmentation": "Regions (a class for each area)",
+    "instances": "Nuclei (outline and count each one)",
+    "classification": "Tiles (one class for each tile)",
+    "detection": "Boxes (find and count objects)",
 }
 
 DATA: dict[Task, str] = {
@@ -24,11 +24,11 @@ DATA: dict[Task, str] = {
 _PAINTED = Words(
     folder="Labelled files",
     layers="Labels painted in napari",
-    take="Take the selected layers",
+    take="Use the selected layers",
     hint="Select the Labels layers, with their images or alone, in the layer list. Each number is a class; what is not painted "
     "is not learned.",
     no_folder="Choose a folder or table of labelled images.",
-    no_layers='Select Labels layers you painted, then press "Take the selected layers".',
+    no_layers='Select Labels layers you painted, then press "Use the selected layers".',
 )
 
 SOURCES: dict[Task, Words] = {
@@ -50,6 +50,6 @@ SOURCES: dict[Task, Words] = {
         hint="Select the Shapes layers, with their images or alone. The class is the name of the layer, or the column class of "
         "its features. What lies between the boxes counts as nothing.",
         no_folder="Choose a COCO file, or a folder with one.",
-        no_layers='Select Shapes layers with boxes, then press "Take the selected layers".',
+        no_layers='Select Shapes layers with boxes, then press "Use the selected layers".',
     ),
 }

@@ -212,6 +212,6 @@ class ClassList(QWidget):
             row.remove.setToolTip(
                 "Remove this class and its strokes."
                 if len(self.rows) > 2
-                else "At least two classes are told apart: add another before you remove this one."
+                else "Two classes are needed: add another before you remove this one."
             )
         self.changed.emit()

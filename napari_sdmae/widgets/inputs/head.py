@@ -22,7 +22,7 @@ HEAD_FILES = ("status.json", "config.json")
 MISSING = "Choose a head: the folder of a fine-tuning run, or a head folder."
 TASKS = {
     "segmentation": "a class for each pixel",
-    "instances": "each nucleus by itself",
+    "instances": "outlines each nucleus",
     "classification": "one class per tile",
     "detection": "boxes",
 }
@@ -105,7 +105,7 @@ def figures(spec: HeadSpec) -> list[str]:
         if known:
             shown = list(known.items())[:FIGURES_SHOWN]
             return [f"{title}: " + ", ".join(f"{name} {value:.3g}" for name, value in shown)]
-    return ["No test figures."]
+    return ["Not yet evaluated on test images."]
 
 
 def chips(spec: HeadSpec) -> str:
@@ -122,6 +122,6 @@ def _class_line() -> QLabel:
     label = QLabel()
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setWordWrap(True)
-    label.setToolTip("The classes this head tells apart, in the colours of its overlays.")
+    label.setToolTip("The classes of this head, in the colours of its overlays.")
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label

@@ -42,8 +42,8 @@ class ImageInput(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._taken: ImageRegion | None = None
-        self.layer_box = Choice(tooltip="The picture to look at: grey or RGB; of a stack its current slice.")
-        self.region_box = Choice(tooltip="Which part of it. Of a Shapes layer the selected rectangle counts, else the last.")
+        self.layer_box = Choice(tooltip="The picture, grey or RGB. Of a stack, the current slice.")
+        self.region_box = Choice(tooltip="Part of the picture. Of a Shapes layer, the selected rectangle, or else the last.")
         self._layers = ChoiceValue(self.layer_box, self._pictures, annotation=Image)
         self._regions = ChoiceValue(self.region_box, self._parts)
         self.planes = PlanesInput(viewer)
@@ -108,7 +108,7 @@ class ImageInput(QObject):
         except RegionError as error:
             raise NoCommandLine(f"No command: {error}") from None
         if taken is None:
-            raise NoCommandLine("The command comes with the result: it repeats the part of the picture that was looked at.")
+            raise NoCommandLine("The command appears with the result.")
         return taken
 
     def _change(self) -> None:

@@ -24,10 +24,10 @@ class Words:
 
     folder: str = "Folder of images"
     layers: str = "Layers selected in napari"
-    take: str = "Take the selected layers"
+    take: str = "Use the selected layers"
     hint: str = "Select image layers in the layer list."
     no_folder: str = "Choose a folder of images."
-    no_layers: str = 'Select image layers, then press "Take the selected layers".'
+    no_layers: str = 'Select image layers, then press "Use the selected layers".'
 
 
 class SourcePicker(QWidget):

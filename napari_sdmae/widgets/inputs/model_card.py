@@ -24,7 +24,7 @@ class AboutModel(QWidget):
         font = self.button.font()
         font.setUnderline(True)  # as a link, in the colour of the theme
         self.button.setFont(font)
-        self.button.setToolTip("What the model was made of, its licence, how it was trained, how good it is, and its limits.")
+        self.button.setToolTip("Data, licence, training, accuracy and limits of this model.")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)

@@ -44,7 +44,7 @@ class Preflight(BasePreflight):
         self._drawn: dict[str, Any] = {}
         self.found: Found | None = None
         self.sheet_button = QPushButton("Show masked tiles", self)
-        self.sheet_button.setToolTip("A contact sheet: tiles as the model will see them, changed at random and masked.")
+        self.sheet_button.setToolTip("A contact sheet: tiles as the model will see them, augmented and masked.")
         self.sheet = Picture(self)
         self.sheet_note = text_label(parent=self)
         self.memory_note = text_label(parent=self)
@@ -124,7 +124,7 @@ class Preflight(BasePreflight):
 
     def _become(self, *, checking: bool, found: Found | None, failed: str = "", summary: str = "") -> None:
         self.checking, self.found, self.failed = checking, found, failed
-        self.summary.setText("Looking at the images…" if checking else failed or summary)
+        self.summary.setText("Checking the images…" if checking else failed or summary)
         if found is None:
             self._worker.forget(self, "training_memory")
             self.memory_note.setText("")
@@ -154,7 +154,7 @@ class Preflight(BasePreflight):
         if not self.found:
             return
         self.sheet.show_array(contact_sheet(result.tiles, result.masked))
-        self.sheet_note.setText(f"{result.tile_size} px tiles, below each what the encoder is shown of it.")
+        self.sheet_note.setText(f"{result.tile_size} px tiles; below each, the part the model sees.")
         self._show()
 
     def _forget_sheet(self) -> None:

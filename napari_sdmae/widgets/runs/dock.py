@@ -29,7 +29,7 @@ QUESTIONS = {
     "cancel": ("Cancel the run", "Cancel the run? What it learned since its last checkpoint is lost."),
     "take_over": (
         "Take over the run",
-        "It cannot be told from here whether the job of this run still trains on its machine. Take the run over only if that "
+        "This computer cannot check whether the run is still training elsewhere. Take the run over only if that "
         "machine is off, or the job has surely ended: should it still live, it ends without saving. Take over?",
     ),
 }
@@ -113,7 +113,7 @@ class TrainingDock(QWidget):
 
     def show_log(self) -> TextDialog:
         """Open the full log of the run in a window."""
-        dialog = TextDialog(f"Log of {self.monitor.name.text()}", self.watcher.log() or "Nothing was logged yet.", self)
+        dialog = TextDialog(f"Log of {self.monitor.name.text()}", self.watcher.log() or "The log is empty.", self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
         return dialog

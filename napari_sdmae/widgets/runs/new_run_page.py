@@ -73,7 +73,7 @@ class NewRunPage(QWidget):
         self.preset = Choice(presets, self)
         self.preset_note = text_label(parent=self)
         self.form = SettingsForm(settings, skip=elsewhere, parent=self)
-        self.output = FolderEdit("Choose the folder where runs are kept", self)
+        self.output = FolderEdit("Choose the folder to save runs in", self)
         self.command = CommandLine(self)
         self.reason = text_label(parent=self)
         self.failure = Banner("error", self)
@@ -169,7 +169,7 @@ class NewRunPage(QWidget):
         form.layout().addLayout(files)
         content = QWidget()
         column = QVBoxLayout(content)
-        rest = (box("Runs are kept in", self.output), CollapsibleSection("Command", self.command, parent=self))
+        rest = (box("Save runs in", self.output), CollapsibleSection("Command", self.command, parent=self))
         for widget in (*boxes, form, *rest, text_label(RESEARCH, self)):
             column.addWidget(widget)
         column.addStretch()

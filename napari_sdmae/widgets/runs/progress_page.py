@@ -15,13 +15,13 @@ from napari_sdmae.widgets.runs.loss_plot import LossPlot
 from napari_sdmae.widgets.runs.view_state import Action, RunViewState
 
 _ACTIONS: dict[Action, tuple[str, str]] = {
-    "stop": ("Stop and keep", "Finish this step, save, and leave a model that can be used. The run can be resumed."),
-    "pause": ("Pause", "Save and free the device. Resume goes on exactly where the run was."),
+    "stop": ("Stop and keep", "Finish this step, save, and keep a usable model. The run can be resumed."),
+    "pause": ("Pause", "Save and free the device. Resume continues exactly where the run was."),
     "cancel": ("Cancel…", "End now, without saving what came after the last checkpoint."),
-    "resume": ("Resume", "Go on with this run from its last checkpoint."),
+    "resume": ("Resume", "Continue this run from its last checkpoint."),
     "take_over": (
         "Take over…",
-        "Go on with this run here, from its last checkpoint. Its job, should it still live, ends.",
+        "Continue this run here from its last checkpoint. If its job is still running, it stops.",
     ),
 }
 

@@ -47,12 +47,12 @@ def reason_not_to_start(now: Situation) -> str:
     if now.problems:
         return now.problems[0]
     if now.output is None:
-        return "Choose the folder where runs are kept."
+        return "Choose the folder to save runs in."
     if now.output.exists() and not now.output.is_dir():
-        return f"{now.output} is a file. Choose a folder where runs are kept."
+        return f"{now.output} is a file. Choose a folder to save runs in."
     if now.checking:
-        return f"Looking at the {now.images}…"
+        return f"Checking the {now.images}…"
     if now.check_failed:
         return now.check_failed
     problem_found = now.found_problem()
-    return f"The {now.images} have not been looked at yet." if problem_found is None else problem_found
+    return f"The {now.images} have not been checked yet." if problem_found is None else problem_found

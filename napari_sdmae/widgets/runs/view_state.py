@@ -16,18 +16,18 @@ _STATES = {
     "preparing": "Preparing the tiles",
     "running": "Training",
     "finished": "Finished: the model is ready",
-    "stopped": "Stopped: the model so far is kept",
-    "paused": "Paused: Resume goes on exactly where it was",
+    "stopped": "Stopped: the model so far is saved",
+    "paused": "Paused: Resume continues exactly where it was",
     "cancelled": "Cancelled",
     "failed": "Failed",
-    "interrupted": "Interrupted: Resume goes on from the last checkpoint",
+    "interrupted": "Interrupted: Resume continues from the last checkpoint",
 }
 _ASKED = {
     "stop": "Stopping: finishing this step, then saving the model",
     "pause": "Pausing: finishing this step, then saving",
     "cancel": "Cancelling",
 }
-_DIED = "The process ended without a word: the machine was switched off, it ran out of memory, or somebody ended it."
+_DIED = "Training stopped unexpectedly (computer switched off, out of memory, or closed)."
 _RESUMABLE = ("paused", "stopped", "interrupted", "failed", "cancelled")
 
 
@@ -101,7 +101,7 @@ def has_spoken(status: RunStatus | None, launch: Launch) -> bool:
 def _silent(status: RunStatus) -> RunViewState:
     """Return what to show of a job that cannot be seen from here and does not write any more."""
     return RunViewState(
-        headline=f"No sign of life from {status.host or 'the job'}",
+        headline=f"No update from {status.host or 'the job'}",
         details=f"last heard {status.last_heard} by its clock · {_details(status, live=False)}",
         progress=_progress(status),
         error=f"It cannot be told from here whether process {status.pid} still trains. Look there before you take the run over.",
@@ -116,7 +116,7 @@ def _before_first_word(status: RunStatus | None, launch: Launch) -> RunViewState
         return RunViewState("Starting again" if again else "Starting", busy=True, actions=frozenset({"cancel"}))
     if launch.cancelled:
         return RunViewState("Cancelled before it started", actions=frozenset({"resume"}) if again else frozenset())
-    line = last_line(launch.output) or f"The process ended with exit code {launch.exit_code}."
+    line = last_line(launch.output) or f"Training stopped with exit code {launch.exit_code}."
     actions: frozenset[Action] = frozenset({"resume"}) if again else frozenset()
     return RunViewState("Could not resume" if again else "Could not start", error=line, failed=not again, actions=actions)
 

@@ -128,7 +128,7 @@ class RunWatcher(QObject):
             silent = status is not None and is_alive(status) is None and self._listener.is_silent(status)
             return describe(status, folder.asked(), self._launch(), silent=silent)
         except (OSError, RunFolderError) as error:  # a shared disk that is away for a moment
-            return RunViewState("The run folder cannot be read just now", error=str(error))
+            return RunViewState("The run folder cannot be read at the moment", error=str(error))
 
     def _launch(self) -> Launch | None:
         if self._process is None or self.folder is None:

@@ -45,20 +45,18 @@ class ScribbleControls(QWidget):
         self.image = ImageInput(viewer, self)
         self.model = ModelInput(self)
         self.classes = ClassList(self)
-        self.paint = _button(
-            "Paint", "Paint strokes of the chosen class into the strokes layer; its size is in the layer controls."
-        )
-        self.erase = _button("Erase", "The brush takes strokes away.")
-        self.undo = _button("Undo", "Take back the last stroke (also Ctrl+Z in the strokes layer).")
-        self.move_button = _button("Move", "Put the brush down: drag to move the picture.")
+        self.paint = _button("Paint", "Paint strokes of the chosen class. Set the brush size in the layer controls.")
+        self.erase = _button("Erase", "Erase strokes with the brush.")
+        self.undo = _button("Undo", "Undo the last stroke (also Ctrl+Z in the strokes layer).")
+        self.move_button = _button("Pan/zoom", "Drag to move the picture, scroll to zoom.")
         self.adopt = _button(
-            "Use selected labels", "Take the Labels layer selected in the layer list as strokes: its values are classes."
+            "Use selected labels", "Use the Labels layer selected in the layer list as strokes: its values are classes."
         )
         self.method = Choice(METHODS, self, tooltip=ABOUT_METHODS)
         self.detail = Choice(DETAILS, self, tooltip=FINER)
-        self.probability = Choice(parent=self, tooltip="Show how sure the head is of one class, as a layer from 0 to 1.")
+        self.probability = Choice(parent=self, tooltip="Show the probability of one class as a layer from 0 to 1.")
         self.live = QCheckBox("Refresh while painting", self)
-        self.live.setToolTip("Segment anew after every stroke.")
+        self.live.setToolTip("Segment again after every stroke.")
         self.segment = QPushButton("Segment", self)
         self.reason_line, self.state, self.agreement = (text_label(parent=self) for _ in range(3))
         self.failure = FailureLine(self)
@@ -149,7 +147,7 @@ class ScribbleControls(QWidget):
         column.addLayout(form_layout([("Classifier", self.method), ("Detail", self.detail), ("Probability", self.probability)]))
         for widget in (self.live, self.segment, self.reason_line, self.failure, self.state, self.agreement):
             column.addWidget(widget)
-        column.addWidget(_heading("Keep"))
+        column.addWidget(_heading("Save"))
         column.addLayout(save)
         for widget in (self.saved, self.command, self.finetune, self.disclaimer):
             column.addWidget(widget)

@@ -152,7 +152,7 @@ class ScribblesWidget(Dock):
         controls.used()
         controls.failure.clear()
         if not live:
-            set_text(controls.state, "Looking at the field… (the first time on a field takes longer than every stroke after it)")
+            set_text(controls.state, "Reading the region… (the first result takes longest)")
         self._fresh = True
         asked, start = Asked(taken, self._choices(), (layer,)), time.perf_counter()
         folder, options, device = controls.model.folder, controls.options, preference("device")
@@ -186,7 +186,7 @@ class ScribblesWidget(Dock):
         result: ScribbleResult,
     ) -> None:
         self.memory.keep(seen, taken.field, layer, painted, result.samples)
-        once = "" if result.cached else " The next stroke takes less: the field is known now."
+        once = "" if result.cached else " Further strokes will be faster."
         told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *result.warnings])
         self.standing.show(asked, Segmented(taken, result, told), self._draw(taken, result))
 

@@ -26,8 +26,8 @@ from napari_sdmae.widgets.scribbles.view import free_folder, told_apart
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import SaveScribblesRequest, ScribbleResult, WorkerError
 
-SAVE = "Write a head folder that segments other pictures as this one."
-FINE_TUNE = "Write picture and strokes as training data, and open Fine-tune on it: hours instead of seconds, and better."
+SAVE = "Save a head that segments other pictures like this one."
+FINE_TUNE = "Save picture and strokes as training data and open Fine-tune. Takes hours, gives better results."
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +146,9 @@ class ScribbleSaver(QObject):
         if self._saving:
             return "A head is being saved."
         if self._segmented is None:
-            return "Segment first: the head of what you see is saved."
+            return "Segment first, then save the head."
         if self._segmented.result.head is None:
-            return "k-NN has no weights to save: choose the linear classifier."
+            return "k-NN has no weights to save. Choose the linear classifier."
         return ""
 
     def _no_images(self) -> str:

@@ -67,8 +67,7 @@ def agreement_line(result: ScribbleResult, classes: Sequence[LabelClass]) -> str
     if len(told) > 1:
         each = ", ".join(f"{names.get(value, value)} {share:.0%}" for value, share in told.items())
         lines.append(
-            f"Strokes predicted from the other strokes: {np.mean(list(told.values())):.0%} right ({each}). "
-            "This is how well the strokes agree, not the accuracy of the picture."
+            f"Consistency of your strokes: {np.mean(list(told.values())):.0%} ({each}). This is not the accuracy of the picture."
         )
     few = [f"{names[value]} ({result.counts[value]})" for value in result.few if value in names]
     if few:

@@ -37,12 +37,12 @@ class CorrectionPanel(QWidget):
         self.layer: Labels | None = None
         self.about = text_label(parent=self)
         self.class_box = Choice(parent=self)
-        self.paint = _button("Paint", "The brush paints the class or object chosen; its size is in the layer controls.")
-        self.erase = _button("Erase", "The brush removes labels.")
-        self.undo = _button("Undo", "Take back the last stroke or split (also Ctrl+Z).")
-        self.new = _button("New object", "The brush paints a new object of the class chosen.")
-        self.split = _button("Split parts", "Parts of the chosen object that do not touch become objects: first erase a line.")
-        self.look = _button("Look", "Put the brush down: drag to move, click to choose an object.")
+        self.paint = _button("Paint", "Paint the chosen class or object. Set the brush size in the layer controls.")
+        self.erase = _button("Erase", "Erase labels with the brush.")
+        self.undo = _button("Undo", "Undo the last stroke or split (also Ctrl+Z).")
+        self.new = _button("New object", "Paint a new object of the chosen class.")
+        self.split = _button("Split parts", "Split the chosen object where a line through it was erased.")
+        self.look = _button("Pan/zoom", "Drag to move the picture, scroll to zoom, click to choose an object.")
         self.save = _button("Save corrections", "Write picture and labels as training data that Fine-tune reads.")
         self.folder = FolderEdit("Choose the folder for corrections", self)
         self.state = text_label(parent=self)
@@ -80,7 +80,7 @@ class CorrectionPanel(QWidget):
         for widget in (self.class_box, self.paint, self.erase, self.undo, self.look, self.new, self.split, self.save):
             widget.setEnabled(meaning)
         self.class_box.setToolTip(
-            "Class of the chosen object, and of new ones: another choice recolours it." if objects else "What the brush paints."
+            "Class of the chosen object and of new ones. Choosing another recolours it." if objects else "What the brush paints."
         )
         self._selected()
 
@@ -119,7 +119,7 @@ class CorrectionPanel(QWidget):
             return "Choose a class and paint; painting over other labels replaces them."
         if not label:
             return "Click an object in the picture to correct it, or make a new one."
-        return f"Object {label} is chosen: paint to enlarge it, also over others to join them."
+        return f"Object {label} is chosen. Paint to enlarge it; paint over others to join them."
 
     def _class_chosen(self) -> None:
         layer, value = self.layer, self.class_box.get()

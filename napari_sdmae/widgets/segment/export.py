@@ -129,7 +129,7 @@ class ExportController(QObject):
         set_text(form.reason_line, reason)
         form.button.setEnabled(not reason and not self._writing)
         form.open_button.setEnabled(self._image.layer is not None and not self._writing)
-        missing = "The command converts a file of labels to another: export these labels, then choose the other file here."
+        missing = "The matching command appears here after exporting."
         form.command_line.show_command(self.command(), missing)
 
     def _reason(self) -> str:

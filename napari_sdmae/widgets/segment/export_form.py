@@ -71,9 +71,9 @@ class ExportForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         titles = {name: one.title for name, one in FORMATS.items()}
-        self.format_box = Choice(titles, self, tooltip="What the file is for; all but the table can be opened again.")
+        self.format_box = Choice(titles, self, tooltip="What the file is for. Every format except the table can be opened again.")
         for index, one in enumerate(FORMATS.values()):
-            tooltip = f"Comes back with: {one.keeps}." if one.keeps else "A table only: it cannot be opened as labels."
+            tooltip = f"Opening it again restores: {one.keeps}." if one.keeps else "A table only: it cannot be opened as labels."
             self.format_box.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.format_box.setCurrentIndex(max(0, self.format_box.findData(remembered(FORMAT, "geojson"))))
         self.file = TextEdit(self)

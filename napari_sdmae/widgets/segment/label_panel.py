@@ -135,7 +135,7 @@ class LabelPanel(QWidget):
         self.corrections.flush()
         self._export_waits = self.labels.layer in self._under_way
         if self._export_waits:
-            set_text(self.export.state, "Measuring what was changed, then writing…")
+            set_text(self.export.state, "Measuring the changes, then writing…")
         else:
             self.exporting.export()
 

@@ -23,7 +23,7 @@ KEYS = "segment/"
 """What the keys of all layers made here start with."""
 MOST_CAPTIONS = 200
 """More boxes than this are shown without words, which would hide the tissue; they are in the table."""
-NOTHING = "Nothing was found."
+NOTHING = "Nothing found."
 __all__ = ["BOXES", "KEYS", "LABELS", "result_layers", "source_text", "summary"]
 BOXES = f"{KEYS}boxes"
 
@@ -88,6 +88,10 @@ def _corners(box: Box) -> NDArray[np.float64]:
     return np.array([[box.top, box.left], [box.top, box.right], [box.bottom, box.right], [box.bottom, box.left]], np.float64)
 
 
+PLURALS = {"nucleus": "nuclei", "cell": "cells", "gland": "glands"}
+"""Classes that are the name of an object; other names may be of anything, such as epithelial."""
+
+
 def summary(result: SegmentResult, seconds: float) -> str:
     """Return what was found, in one line, and the warnings below it."""
     return "\n".join([f"{found(result)} Done in {seconds:.1f} s.", *result.warnings])
@@ -110,5 +114,9 @@ def found(result: SegmentResult) -> str:
 def _listed(names: Sequence[str], one: str, more: str) -> str:
     """Return how many of each name there are, the most frequent first."""
     counts = Counter(names).most_common()
-    each = ", ".join(f"{count:,} {name}" for name, count in counts)
-    return f"{several(len(names), one, more)}: {each}." if counts else NOTHING
+    if not counts:
+        return NOTHING
+    if len(counts) == 1 and counts[0][0].casefold() in PLURALS:
+        return f"{several(len(names), counts[0][0], PLURALS[counts[0][0].casefold()])} found."
+    each = ", ".join(f"{count:,} {name}" for name, count in counts) if len(counts) > 1 else counts[0][0]
+    return f"{several(len(names), one, more)} found: {each}."

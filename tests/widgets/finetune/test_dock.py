@@ -146,7 +146,7 @@ def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tiss
     qtbot.waitUntil(lambda: monitor.report is not None, timeout=20 * SECONDS)
     assert "selected by mIoU" in monitor.result.text()
     assert "validation image" in monitor.result.text()
-    assert "Tested, once, on" in monitor.result.text()
+    assert "Tested once on" in monitor.result.text()
     assert monitor.numbers.isVisible()
     assert monitor.numbers.verticalHeaderItem(0).text() == "epidermis"
     assert monitor.confusion.isVisible()
@@ -256,7 +256,7 @@ def test_data_that_cannot_be_learned_is_refused_before_the_start_in_words(open_w
     page.source.folder.set(tmp_path / "away")
     assert page.reason.text() == f"{tmp_path / 'away'} does not exist. Choose another."
     page.source.folder.set(organs)
-    assert page.reason.text() == "Looking at the labelled images…"
+    assert page.reason.text() == "Checking the labelled images…"
     qtbot.waitUntil(lambda: "expected folders images and masks" in page.reason.text(), timeout=120 * SECONDS)
     assert not page.start_button.isEnabled()
     page.choose_task("classification")

@@ -84,7 +84,7 @@ def test_the_report_says_what_selected_and_what_was_tested():
     report = report_of(REPORT)
     assert report.words == (
         "Kept: epoch 7, selected by balanced accuracy 0.750 on 12 validation images of 3 slides or patients (F1 0.700).\n"
-        "Tested, once, on 8 test images that were never looked at before: balanced accuracy 0.625, F1 0.600."
+        "Tested once on 8 test images that were never looked at before: balanced accuracy 0.625, F1 0.600."
     )
     assert (report.rows_of, report.classes) == ("test images", ("benign", "tumour"))
     single = report_of(REPORT | {"images": {"train": 1, "validation": 1, "test": 1}}).words
@@ -99,7 +99,7 @@ def test_a_report_without_a_test_or_selection_says_so():
     none = {"train": 40, "validation": 0, "test": 0}
     bare = REPORT | {"test": None, "validation": None, "reported_on": None, "images": none, "confusion": None, "per_class": {}}
     words = report_of(bare | {"selected": {"epoch": 50, "by": None, "value": None}}).words
-    assert words.startswith("Kept: epoch 50, the last. No images were kept apart to select by.")
+    assert words.startswith("Kept: epoch 50, the last. There were no validation images to select by.")
     assert "how good the head is on others is not known" in words
     assert report_of(bare).rows_of == ""
 
@@ -233,7 +233,7 @@ def test_what_was_found_in_words():
         fingerprint="",
     )
     assert summary(found) == (
-        "60 labelled images, 1 more cannot be used\n40 to train, 12 to select, 8 to test; each slide on one side\n"
+        "60 labelled images, 1 more cannot be used\n40 training, 12 validation, 8 test images; each slide on one side\n"
         "Scale: 0.25 to 0.5 µm/px, of 2 images unknown\nPixels of each class:"
     )
     assert "on one side" not in summary(replace(found, grouped_by=None))
@@ -255,7 +255,7 @@ def ready(tmp_path) -> LabelledSituation:
         ({"source": Path("/away")}, "does not exist"),
         ({"model_problem": "no model at 'x'"}, "no model at 'x'"),
         ({"problems": ["Scale seen: too large"]}, "Scale seen: too large"),
-        ({"output": None}, "Choose the folder where runs are kept"),
+        ({"output": None}, "Choose the folder to save runs in"),
         ({"output": Path(__file__)}, "is a file"),
         ({"checking": True, "found": None}, "Looking at the labelled images"),
         ({"check_failed": "No masks.", "found": None}, "No masks."),

@@ -152,7 +152,7 @@ def test_no_label_of_the_form_is_cut_off_in_a_narrow_dock(open_widget, viewer, q
 def test_the_look_before_training_finds_counts_and_draws(open_widget, images, qtbot):
     page = open_widget().new_run
     page.source.folder.set(images)
-    assert page.reason.text() == "Looking at the images…"
+    assert page.reason.text() == "Checking the images…"
     qtbot.waitUntil(page.start_button.isEnabled, timeout=120 * SECONDS)
     assert (page.preflight.found.images, page.preflight.found.unusable) == (10, 1)
     assert page.preflight.found.tiles > 64
@@ -303,7 +303,7 @@ def test_layers_of_the_viewer_are_a_source_that_the_command_line_can_use(open_wi
     region = Image.open(tissue / "regions" / "skin_morphea.jpg").convert("RGB").crop((0, 0, 512, 512))
     page = widget.new_run
     qtbot.mouseClick(page.source.from_layers, Qt.MouseButton.LeftButton)
-    assert "Take the selected layers" in page.reason.text()
+    assert "Use the selected layers" in page.reason.text()
     qtbot.mouseClick(page.source.take_button, Qt.MouseButton.LeftButton)
     assert page.source.note.text().startswith("No image layer is selected")
     viewer.add_image(np.asarray(region), name="morphea", scale=(0.5, 0.5), units=("um", "um"))

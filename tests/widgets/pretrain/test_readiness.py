@@ -23,7 +23,7 @@ def test_no_reason_when_all_is_well(ready):
         ({"source": None}, "Choose a folder of images."),
         ({"run_live": True}, "A run is training"),
         ({"problems": ["Scale: too large"]}, "Scale: too large"),
-        ({"output": None}, "Choose the folder where runs are kept"),
+        ({"output": None}, "Choose the folder to save runs in"),
         ({"checking": True, "found": None}, "Looking at the images"),
         ({"found": None}, "not been looked at"),
         ({"found": None, "check_failed": "The disk is away."}, "The disk is away."),

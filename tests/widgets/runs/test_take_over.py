@@ -64,7 +64,7 @@ def test_a_heart_that_beats_keeps_the_run_alive_and_a_silent_one_is_not_called_d
         assert widget.monitor.headline.text() == "Training · epoch 13 of 40 on gpu7"
         assert visible(widget) == {"stop", "pause", "cancel"}
     look(widget, clock, SILENCE_S + 1)
-    assert widget.monitor.headline.text() == "No sign of life from gpu7"
+    assert widget.monitor.headline.text() == "No update from gpu7"
     assert visible(widget) == {"stop", "pause", "take_over"}
     run.write_status(told(beat=3, heartbeat=1.0))
     look(widget, clock, 1)

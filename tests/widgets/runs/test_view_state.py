@@ -58,7 +58,7 @@ def test_every_state_has_words_and_sensible_buttons(state):
 
 def test_a_run_stopped_before_its_first_step_keeps_no_model():
     stopped = RUNNING.model_copy(update={"state": "stopped"})
-    assert describe(stopped).headline == "Stopped: the model so far is kept"
+    assert describe(stopped).headline == "Stopped: the model so far is saved"
     assert describe(stopped.model_copy(update={"step": 0})).headline == "Stopped: nothing was saved yet"
 
 
@@ -108,7 +108,7 @@ def test_without_a_status_and_without_a_process_one_waits():
 
 def test_a_silent_job_elsewhere_is_neither_called_dead_nor_resumed_without_a_question():
     view = describe(RUNNING.model_copy(update={"host": "gpu7"}), None, None, silent=True)
-    assert view.headline == "No sign of life from gpu7"
+    assert view.headline == "No update from gpu7"
     assert view.actions == {"stop", "pause", "take_over"}
     assert not view.busy
     assert "cannot be told" in view.error

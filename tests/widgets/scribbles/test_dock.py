@@ -103,7 +103,7 @@ def test_strokes_become_an_overlay_that_follows_every_stroke(viewer, ready, qtbo
     assert viewer.layers.selection.active is painted
     assert painted.mode == "paint"
     assert [row.count.text() for row in ready.controls.classes.rows] == ["2 strokes", "2 strokes"]
-    assert "Strokes predicted from the other strokes" in ready.controls.agreement.text()
+    assert "Consistency of your strokes" in ready.controls.agreement.text()
     before = overlay.data.copy()
     stroke(ready, 2, 120, 150, 60)
     done(qtbot, ready)

@@ -264,7 +264,7 @@ def test_what_is_exported_at_once_after_a_stroke_is_measured_first(widget, opene
     with opened.block_history():
         opened.paint((70, 100), 1)
     form.button.click()
-    assert form.state.text() == "Measuring what was changed, then writing…"
+    assert form.state.text() == "Measuring the changes, then writing…"
     assert not widget.desk.table.save_button.isEnabled()
     assert not panel._timer.isActive()
     qtbot.waitUntil(lambda: form.state.text().startswith("Written"), timeout=60000)
