@@ -47,7 +47,7 @@ class LabelsConfig(Settings):
         "auto: the split that the table gives, else whole patients or slides where the table names them; image: single images.",
     )
     validation: float = setting(0.2, "For validation", "Fraction kept apart to select the best epoch.", ge=0, lt=1)
-    test: float = setting(0.2, "For the test", "Fraction kept apart for the report; never looked at before the end.", ge=0, lt=1)
+    test: float = setting(0.2, "For the test", "Fraction kept apart for the report; used once, at the end.", ge=0, lt=1)
     ignore_value: int = setting(255, "Value left out", "Pixels of this value in a mask are not learned.", ge=0, le=65535)
     leave_out: tuple[str, ...] = setting(
         (), "Classes left out", "Of classification: names of classes whose images are not used, such as BACK of NCT-CRC-HE-100K."
@@ -131,7 +131,7 @@ class FinetuneConfig(RunSettings):
     task: Task = setting(
         ...,
         "Task",
-        "segmentation: a class for each pixel; instances: each nucleus by itself; classification: one class per tile; "
+        "segmentation: a class for each pixel; instances: nuclei, each outlined and counted; classification: one class per tile; "
         "detection: boxes.",
         basic=True,
     )
@@ -166,7 +166,7 @@ class FinetuneConfig(RunSettings):
     precision: Precision = setting("auto", "Precision", "auto: bf16 where a probe of this machine shows that it pays.")
     threads: int | None = setting(None, "CPU threads", "Empty: all cores.", ge=1, le=1024)
     validate_every: int = setting(
-        1, "Validate every", "Epochs between two looks at the validation images.", unit="epochs", ge=1, le=10000
+        1, "Validate every", "Epochs between two validations.", unit="epochs", ge=1, le=10000
     )
     preview_every: int = setting(
         1, "Preview every", "Show validation images after this many epochs.", unit="epochs", ge=1, le=10000

@@ -166,7 +166,7 @@ class TilesConfig(Settings):
     mpp: float | None = setting(
         None,
         "Scale",
-        "Micrometres per pixel of the images. Empty: read from the files where they say it.",
+        "Micrometres per pixel of the images. Empty: read from the files where they state it.",
         unit="µm/px",
         basic=True,
         ge=0.05,
