@@ -9,7 +9,7 @@ Method = Literal["received", "query", "rollout", "pca", "similarity", "class_tok
 METHODS: tuple[Method, ...] = get_args(Method)
 NEED_PATCH: tuple[Method, ...] = ("query", "similarity")
 """Maps of one patch: it has to be chosen."""
-TAKE_PATCH: tuple[Method, ...] = (*NEED_PATCH, "rollout")
+TAKE_PATCH: tuple[Method, ...] = ("query", "rollout", "similarity")
 """Maps that are of one patch if one is chosen."""
 BY_HEAD: tuple[Method, ...] = ("received", "query", "class_token")
 """Maps of single heads; the others are of all heads of a block."""
