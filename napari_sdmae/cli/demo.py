@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _first_pictures(image: Path, folder: Path) -> int:
-    """Let the shipped model show its attention and token colours, and segment from a few strokes, within a minute; in this process."""
+    """Let the shipped model show its attention and token colours, and segment from a few strokes; in this process."""
     from napari_sdmae.cli import attention
     from napari_sdmae.cli.demo_scribbles import scribble_picture
     from napari_sdmae.io.model_info.info import default_model
