@@ -103,11 +103,12 @@ def test_installed_wheel_describes_itself_and_looks_at_shipped_tissue(clean: Pat
 
 MANIFEST = """
 from npe2 import PluginManager
+from npe2.manifest.utils import import_python_name
 manager = PluginManager()
 manager.discover()
 manifest = manager.get_manifest("napari-sdmae")
 for command in manifest.contributions.commands:
-    manager.commands.get(command.id)
+    assert callable(import_python_name(command.python_name))
 import napari_sdmae
 print(napari_sdmae.__file__, len(manifest.contributions.commands), len(manifest.contributions.widgets))
 """

@@ -34,7 +34,7 @@ class Demo:
 
     output: Path = Path("demo")
     """Folder for run and pictures; each demo gets a new folder inside."""
-    epochs: int = 4
+    epochs: int = 3
     """Epochs of pre-training: enough to see it learn within minutes; the preset has 10."""
     head_epochs: int = 8
     """Epochs of training the head that finds nuclei."""
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _first_pictures(image: Path, folder: Path) -> int:
-    """Let the shipped model show its attention and token colours, and segment from a few strokes, within a minute."""
+    """Let the shipped model show its attention and token colours, and segment from a few strokes; in this process."""
     from napari_sdmae.cli import attention
     from napari_sdmae.cli.demo_scribbles import scribble_picture
     from napari_sdmae.io.model_info.info import default_model
@@ -76,7 +76,7 @@ def _first_pictures(image: Path, folder: Path) -> int:
         words = ("--method", method, *HALF_DEPTH, "--region", *REGION_WORDS)
         command = _sdmae("attention", model, image, "--output", folder, *words)
         _say(f"1. The model that comes with the package: {shown}", command)
-        if code := attention.main(command[4:]):  # in this process, which loads PyTorch and the model once for all three
+        if code := attention.main(command[4:]):
             return code
     scribbles = folder / f"{image.stem}-scribbles.png"
     print("\n1. The same model: gland, stroma and glass from eight strokes, as in the dock Scribbles", flush=True)
@@ -105,17 +105,19 @@ def _train(data: Path, run: Path, cache: Path, epochs: int) -> int:
 
 
 def _look(run: Path, image: Path, folder: Path) -> int:
-    """Reconstruct a masked region and write its attention maps."""
+    """Reconstruct a masked region and write its attention maps; in this process, which loads PyTorch once for all of them."""
+    from napari_sdmae.cli import attention, reconstruct
+
     command = _sdmae("reconstruct", run, image, "--output", folder / "reconstruction", "--region", *REGION_WORDS)
     _say("4. Masked reconstruction", command)
-    code = _call(command)
+    code = reconstruct.main(command[4:])
     for method in METHODS:
         query = ["--query", "256", "256"] if method == "similarity" else []
         command = _sdmae(
             "attention", run, image, "--output", folder / f"attention-{method}", "--method", method, "--region", *REGION_WORDS
         )
         _say(f"5. Attention: {method}", command + query)
-        code = code or _call(command + query)
+        code = code or attention.main(command[4:] + query)
     return code
 
 
