@@ -165,9 +165,7 @@ class FinetuneConfig(RunSettings):
     device: Device = setting("auto", "Device", "auto: the GPU when there is one.", basic=True)
     precision: Precision = setting("auto", "Precision", "auto: bf16 where a probe of this machine shows that it pays.")
     threads: int | None = setting(None, "CPU threads", "Empty: all cores.", ge=1, le=1024)
-    validate_every: int = setting(
-        1, "Validate every", "Epochs between two validations.", unit="epochs", ge=1, le=10000
-    )
+    validate_every: int = setting(1, "Validate every", "Epochs between two validations.", unit="epochs", ge=1, le=10000)
     preview_every: int = setting(
         1, "Preview every", "Show validation images after this many epochs.", unit="epochs", ge=1, le=10000
     )

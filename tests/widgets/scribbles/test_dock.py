@@ -47,7 +47,9 @@ def ready(viewer, widget, model_folder, skin):
 
 
 def done(qtbot, widget):
-    qtbot.waitUntil(lambda: not widget._timer.isActive() and not query_worker().busy, timeout=90000)
+    qtbot.waitUntil(
+        lambda: not widget._timer.isActive() and not query_worker().busy, timeout=600_000
+    )  # which only a hang reaches
     qtbot.wait(20)
 
 

@@ -10,6 +10,7 @@ from napari.layers import Labels, Shapes
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_sdmae.inference.prediction.result import Box
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.layers.base import Field, Source
@@ -42,7 +43,7 @@ def ready(viewer, widget):
 
 
 def wait_done(qtbot):
-    qtbot.waitUntil(lambda: not query_worker().busy, timeout=90000)
+    qtbot.waitUntil(lambda: not query_worker().busy, timeout=600_000)  # which only a hang reaches
     qtbot.wait(20)
 
 
@@ -312,8 +313,8 @@ def test_boxes_of_another_number_take_the_place_of_the_old():
     field = Field(Source.of(viewer.add_image(np.zeros((64, 64), np.uint8))), (0, 0), (64, 64))
     known = LabelMap(np.zeros((64, 64), np.int32), make_classes(["a", "b"], first=1), instances=True)
     for count in (3, 0, 5, 2):
-        boxes = [{"top": n, "left": n, "bottom": n + 9, "right": n + 5, "value": 1 + n % 2, "score": 0.9} for n in range(count)]
-        (layer,) = update_layers(viewer, [box_layer(field, {"boxes": boxes}, known, {})])
+        boxes = [Box(n, n, n + 5, n + 9, 1 + n % 2, 0.9) for n in range(count)]
+        (layer,) = update_layers(viewer, [box_layer(field, boxes, known, {})])
         assert len(layer.data) == len(layer.features) == len(layer.edge_color) == count
         assert set(layer.shape_type) <= {"rectangle"}
     assert len(viewer.layers) == 2
