@@ -1,4 +1,4 @@
-"""One list of the maps of attention, whoever offers them."""
+"""One list of the maps of attention, whoever offers them; here, as it compares with the dock."""
 
 from napari_sdmae.cli import demo
 from napari_sdmae.config.attention import BY_HEAD, METHODS, NEED_PATCH, TAKE_PATCH
