@@ -8,7 +8,7 @@ from pathlib import Path
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QDockWidget, QToolButton, QWidget
+from qtpy.QtWidgets import QDockWidget, QLabel, QToolButton, QWidget
 
 PACKAGE = Path(__file__).parents[2]
 BUTTON = "SDMAEHelp"
@@ -80,6 +80,8 @@ class HelpInTitleBar(QObject):
         bar = self._dock.titleBarWidget() if self._dock is not None else None
         if bar is None or bar.layout() is None or bar.findChild(QToolButton, BUTTON) is not None:
             return
+        for title in bar.findChildren(QLabel):  # makes room for the button: the menu has named the plugin already
+            title.setText(title.text().removesuffix(" (napari-sdmae)"))
         bar.layout().addWidget(_button(self._open, bar))
 
 

@@ -88,7 +88,9 @@ class CommandLine(QWidget):
         self.text.setFixedHeight(COMMAND_LINES * self.text.fontMetrics().lineSpacing() + edges)
 
     def show_command(self, line: str, missing: str = "") -> None:
-        """Show the command `line`, or, where there is none, why it is `missing`."""
+        """Show the command `line`, or, where there is none, why it is `missing`; nothing at all if neither is given."""
+        self.text.setVisible(bool(line or missing))
+        self.copy.setVisible(bool(line or missing))
         self.text.setPlaceholderText(missing)
         if line != self.text.toPlainText():
             self.text.setPlainText(line)

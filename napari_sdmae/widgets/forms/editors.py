@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QValidator, QWheelEvent
+from qtpy.QtGui import QPaintEvent, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,9 +20,14 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QSizePolicy,
     QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QWidget,
 )
 
+ELIDED_MARGIN = 6
+"""Pixels that a style keeps free around the text of a choice."""
 DECIMALS = 60  # Qt rounds to this many digits after the point: enough to keep every float of a form exact
 
 
@@ -183,6 +188,20 @@ class Choice(_Modest, QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.offer(options)
         self.currentIndexChanged.connect(lambda _: self.edited.emit())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the choice; one that is longer than the box ends in an ellipsis (Qt cuts a letter)."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        option.currentText = option.fontMetrics.elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, room.width() - ELIDED_MARGIN
+        )
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def offer(self, options: Sequence[Any] | Mapping[Any, str]) -> None:
         """Offer other `options`, without a word; what was chosen stays, else the first is chosen."""
