@@ -70,4 +70,4 @@ def _line(needed: int, free: int, device: str, fitting: int, short: bool) -> str
         return line
     if fitting == 0:
         return f"{line}: too much even with one tile at once; choose a smaller model or tile size"
-    return f"{line}: more than there is; set “Tiles at once” (micro_batch) to {fitting} or less, which computes the batch in parts"
+    return f"{line}: more than there is; set “Tiles at once” (micro_batch) to {fitting} or less: computed in parts"
