@@ -205,7 +205,7 @@ def test_a_killed_child_is_reported_and_the_next_question_works(asker):
     asker.qtbot.wait(300)
     os.kill(pid, signal.SIGKILL)
     asker.qtbot.waitUntil(lambda: bool(asker.failures), timeout=90000)
-    assert asker.failures[0].line.startswith("The process that computes ended unexpectedly")
+    assert asker.failures[0].line.startswith("The computation stopped unexpectedly")
     assert asker.failures[0].code is ErrorCode.ENDED
     asker.ask(n=3)
     asker.qtbot.waitUntil(lambda: asker.numbers == [1, 3], timeout=90000)

@@ -84,11 +84,11 @@ def test_the_report_says_what_selected_and_what_was_tested():
     report = report_of(REPORT)
     assert report.words == (
         "Kept: epoch 7, selected by balanced accuracy 0.750 on 12 validation images of 3 slides or patients (F1 0.700).\n"
-        "Tested once on 8 test images that were never looked at before: balanced accuracy 0.625, F1 0.600."
+        "Tested once on 8 test images, unused until then: balanced accuracy 0.625, F1 0.600."
     )
     assert (report.rows_of, report.classes) == ("test images", ("benign", "tumour"))
     single = report_of(REPORT | {"images": {"train": 1, "validation": 1, "test": 1}}).words
-    assert "on 1 test image that was never looked at before" in single
+    assert "on 1 test image, unused until then" in single
     assert report.warnings == ("it is not known which slide each image is from",)
 
 
@@ -100,7 +100,7 @@ def test_a_report_without_a_test_or_selection_says_so():
     bare = REPORT | {"test": None, "validation": None, "reported_on": None, "images": none, "confusion": None, "per_class": {}}
     words = report_of(bare | {"selected": {"epoch": 50, "by": None, "value": None}}).words
     assert words.startswith("Kept: epoch 50, the last. There were no validation images to select by.")
-    assert "how good the head is on others is not known" in words
+    assert "the accuracy on other images is unknown" in words
     assert report_of(bare).rows_of == ""
 
 
@@ -238,8 +238,8 @@ def test_what_was_found_in_words():
     )
     assert "on one side" not in summary(replace(found, grouped_by=None))
     assert "Scale: unknown\n" in summary(replace(found, mpp=ScaleRange(None, None, 60)))
-    assert amounts(found)["benign"] == {"train": "28.00 M", "select": "8.40 M", "test": "5.60 M"}
-    assert amounts(found)["tumour"] == {"train": "40", "select": "12", "test": "8"}
+    assert amounts(found)["benign"] == {"training": "28.00 M", "validation": "8.40 M", "test": "5.60 M"}
+    assert amounts(found)["tumour"] == {"training": "40", "validation": "12", "test": "8"}
 
 
 @pytest.fixture
@@ -257,9 +257,9 @@ def ready(tmp_path) -> LabelledSituation:
         ({"problems": ["Scale seen: too large"]}, "Scale seen: too large"),
         ({"output": None}, "Choose the folder to save runs in"),
         ({"output": Path(__file__)}, "is a file"),
-        ({"checking": True, "found": None}, "Looking at the labelled images"),
+        ({"checking": True, "found": None}, "Checking the labelled images"),
         ({"check_failed": "No masks.", "found": None}, "No masks."),
-        ({"found": None}, "not been looked at"),
+        ({"found": None}, "not been checked"),
         ({"found": FoundLabels(0, 2, 2, 0)}, "No image is left to train on"),
     ],
 )

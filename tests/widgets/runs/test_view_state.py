@@ -98,7 +98,7 @@ def test_a_process_that_ended_well_leaves_the_word_to_its_status():
 def test_a_killed_process_is_interrupted_and_can_be_resumed():
     interrupted = RUNNING.model_copy(update={"state": "interrupted", "owner": 2})
     killed = describe(interrupted, None, Launch(BEFORE, exit_code=-9, output="Training 12 %"))
-    assert killed.error.startswith("The process ended without a word")
+    assert killed.error.startswith("Training stopped unexpectedly")
     assert killed.actions == {"resume"}
 
 

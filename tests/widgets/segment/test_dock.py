@@ -82,7 +82,7 @@ def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, he
     assert not reason.isVisible()
     head = widget.controls.head
     assert "a class for each pixel · 0.5 µm/px" in head.about.text()
-    assert "No test figures" in head.about.text()
+    assert "Not yet evaluated on test images" in head.about.text()
     assert all(name in head.classes.text() for name in ("background", "tumour", "stroma"))
     assert not widget.controls.nuclei.isVisible()
     widget.choose_head(head_folders / "instances")
