@@ -54,7 +54,7 @@ format: setup  ## ruff's formatter and safe fixes
 
 $(DOCS)/.installed: docs/requirements.txt
 	"$(PYTHON)" -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	$(DOCS)/bin/python -m pip install -qq --requirement docs/requirements.txt
 	touch $@
 
 docs: $(DOCS)/.installed  ## the documentation as a site for the browser, without a network: napari_sdmae/site/index.html

@@ -15,11 +15,11 @@ def test_within_what_crops_show_nothing_is_said(shown: float | None) -> None:
     assert scale_notes(None, shown) == []
 
 
-@pytest.mark.parametrize(("shown", "how"), [(0.249, "much finer"), (0.751, "much coarser"), (4.0, "much coarser")])
+@pytest.mark.parametrize(("shown", "how"), [(0.249, "2.0× finer"), (0.751, "1.5× coarser"), (4.0, "8.0× coarser")])
 def test_outside_it_is_said_which_way(shown: float, how: str) -> None:
     (note,) = scale_notes(0.5, shown)
     assert how in note
-    assert "trained at 0.5 µm/px" in note
+    assert "its training (0.5 µm/px)" in note
 
 
 def test_no_other_words_say_that_this_is_no_medical_device() -> None:
