@@ -6,10 +6,10 @@ from napari_sdmae.config.finetune import Task
 from napari_sdmae.widgets.inputs.images_source import Words
 
 TASKS: dict[Task, str] = {
-    "segmentation": "Regions (a class for each area)",
-    "instances": "Nuclei (outline and count each one)",
-    "classification": "Tiles (one class for each tile)",
-    "detection": "Boxes (find and count objects)",
+    "segmentation": "Regions (a class per area)",
+    "instances": "Nuclei (outline and count)",
+    "classification": "Tiles (one class per tile)",
+    "detection": "Boxes (find objects)",
 }
 
 DATA: dict[Task, str] = {

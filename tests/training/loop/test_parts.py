@@ -20,7 +20,7 @@ from napari_sdmae.training.loop.averages import RunningMean
 from napari_sdmae.training.loop.optim import build_optimizer
 from napari_sdmae.training.loop.processes import launch
 from napari_sdmae.training.pretraining.pretrain import plan
-from napari_sdmae.training.pretraining.views import show
+from napari_sdmae.training.pretraining.views import make_views
 
 CPU = torch.device("cpu")
 
@@ -272,7 +272,7 @@ def test_losses_of_pictures_that_show_nothing_are_numbers(preset, value):
     small = {"tile_size": 64, "encoder_width": 48, "encoder_depth": 1, "encoder_heads": 3, "head_hidden": 32, "head_outputs": 64}
     shipped = PretrainConfig.from_preset(preset, data="x", model=small)
     config = shipped.model_copy(update={"loss": shipped.loss.model_copy(update={"p_start_epoch": 0.0, "p_ramp_epochs": 0.0})})
-    shown = show(torch.full((2, 80, 80, 3), value, dtype=torch.uint8), np.arange(2), 0, config)
+    shown = make_views(torch.full((2, 80, 80, 3), value, dtype=torch.uint8), np.arange(2), 0, config)
     model, loss = SDMAE(config.model), SDMAELoss(config.loss, config.model.head_outputs)
     images = model.normalise(shown.images)
     output = model(images, shown.mask, per_token=config.loss.target == "token", pair_indices=shown.pair_indices)

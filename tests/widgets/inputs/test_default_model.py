@@ -97,7 +97,7 @@ def test_the_shipped_head_is_chosen_and_segments(shipped, warm_worker, viewer, f
     dock(viewer, widget)
     head = widget.controls.head
     assert (head.model, texts(head), head.head.task) == ("nuclei", ["Nuclei, small"], "instances")
-    assert head.about.text().startswith("Comes with napari-sdmae · Instances: each nucleus by itself")
+    assert head.about.text().startswith("Comes with napari-sdmae · Instances: outlines each nucleus")
     assert_nothing_is_cut(head.card.use)
     QTest.mouseClick(widget.controls.button, Qt.MouseButton.LeftButton)
     answered(qtbot)

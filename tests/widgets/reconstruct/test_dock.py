@@ -123,7 +123,7 @@ def test_a_killed_worker_is_said_and_the_next_try_works(viewer, ready, qtbot, ki
     wait_done(qtbot, ready)
     kill_the_worker(ready.reconstruct)
     wait_done(qtbot, ready)
-    assert "ended unexpectedly" in ready.failure.failure.line
+    assert "stopped unexpectedly" in ready.failure.failure.line
     ready.reconstruct()
     wait_done(qtbot, ready)
     assert ready.failure.failure is None
@@ -153,7 +153,7 @@ def test_the_copied_command_writes_the_same_pictures(viewer, ready, opened, tmp_
     ready.seed.set(5)
     if region != "Whole picture":
         assert not ready.command_line.copy.isEnabled()
-        assert "comes with the result" in ready.command_line.text.placeholderText()
+        assert "appears with the result" in ready.command_line.text.placeholderText()
     ready.reconstruct()
     wait_done(qtbot, ready)
     assert ready.failure.failure is None

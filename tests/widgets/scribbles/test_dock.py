@@ -217,7 +217,7 @@ def test_a_failed_question_withdraws_the_overlay(viewer, ready, qtbot, kill_the_
     overlay = named(viewer, "from strokes")
     kill_the_worker(ready.segment)
     done(qtbot, ready)
-    assert "ended unexpectedly" in ready.controls.failure.failure.line
+    assert "stopped unexpectedly" in ready.controls.failure.failure.line
     assert not overlay.visible
     assert "out of date" in overlay.name
     assert not ready.controls.save.isEnabled()

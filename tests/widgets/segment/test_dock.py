@@ -173,7 +173,7 @@ def test_tiles_are_coloured_by_class_with_a_table_of_probabilities(viewer, ready
     np.testing.assert_allclose(chances.sum(1), 1, atol=1e-3)
     best = np.array(["epithelial", "lymphocyte"])[chances.argmax(1)]
     assert rows["class"].tolist() == best.tolist()
-    assert ready.controls.state.text().startswith("6 tiles:")
+    assert ready.controls.state.text().startswith("6 tiles found: ")
     ready.desk.save_corrections()
     assert "export tiles and boxes as COCO" in ready.desk.saving.failure.line
 
@@ -188,7 +188,7 @@ def test_boxes_have_class_and_score_and_lie_on_the_picture(viewer, ready, qtbot,
         np.testing.assert_allclose(shape.min(0), np.array([box.top, box.left]) - 0.5, atol=1e-4)
         np.testing.assert_allclose(shape.max(0), np.array([box.bottom, box.right]) - 0.5, atol=1e-4)
     np.testing.assert_allclose(boxes.features["score"], [box.score for box in truth])
-    assert ready.controls.state.text().startswith(f"{len(truth):,} boxes: ")  # also those that others cover
+    assert ready.controls.state.text().startswith(f"{len(truth):,} boxes found: ")  # also those that others cover
     assert set(boxes.features["class"]) <= {"epithelial", "lymphocyte"}
     np.testing.assert_allclose(boxes.data_to_world((0, 0)), viewer.layers["tile"].data_to_world((0, 0)))
     segment(qtbot, ready)
@@ -254,7 +254,7 @@ def test_a_killed_worker_is_said_and_cancel_ends_the_computing(viewer, ready, qt
     labels = segment(qtbot, ready, head_folders / "segmentation")
     kill_the_worker(controls.button.click)
     wait_done(qtbot)
-    assert "ended unexpectedly" in controls.failure.failure.line
+    assert "stopped unexpectedly" in controls.failure.failure.line
     assert not labels.visible
     assert not controls.cancel.isVisible()
     controls.button.click()
