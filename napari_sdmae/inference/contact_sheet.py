@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,33 +14,10 @@ from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.models import random_mask
 from napari_sdmae.models.reconstruction import MASKED_GREY
 from napari_sdmae.rng import MASK, permutation, uniforms
+from napari_sdmae.runs.preflight import ContactSheet
 
 SAMPLE = 64
 """Images whose headers are read to find the tile size; of large folders every n-th."""
-
-
-@dataclass(frozen=True, eq=False)
-class ContactSheet:
-    """Tiles as training would see them.
-
-    Attributes
-    ----------
-    tiles, masked
-        uint8 (N, S, S, 3).
-    mask
-        bool (N, rows, columns), True = masked.
-    files
-        Name of each tile's image.
-    tile_size, patch_size
-        Pixels.
-    """
-
-    tiles: NDArray[np.uint8]
-    masked: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    files: tuple[str, ...]
-    tile_size: int
-    patch_size: int
 
 
 def draw_contact_sheet(config: PretrainConfig, count: int | None = None, seed: int | None = None) -> ContactSheet:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psutil
 import torch
 
@@ -12,29 +10,7 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.devices.select import select_device
 from napari_sdmae.humanize import size
 from napari_sdmae.models.memory_estimate import training_memory
-
-
-@dataclass(frozen=True)
-class MemoryNeed:
-    """What training takes and what there is.
-
-    Attributes
-    ----------
-    needed, free
-        Bytes.
-    device
-        cpu, cuda or mps.
-    tiles_at_once
-        How many fit; 0 if not even one does.
-    line
-        The same in words, with what to do where it is too much.
-    """
-
-    needed: int
-    free: int
-    device: str
-    tiles_at_once: int
-    line: str
+from napari_sdmae.runs.preflight import MemoryNeed
 
 
 def memory_need(config: PretrainConfig, tiles: int | None = None) -> MemoryNeed:

@@ -22,6 +22,7 @@ class LabelledPreflight(BasePreflight):
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
         super().__init__(worker, parent)
+        self._timer.timeout.connect(self._ask)
         self._config: FinetuneConfig | None = None
         self.found: FoundLabels | None = None
         self.numbers = NumbersTable(self)

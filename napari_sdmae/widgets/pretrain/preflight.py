@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.tiles.inspect import Inspection
+from napari_sdmae.runs.preflight import ContactSheet, MemoryNeed
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.pretrain.readiness import Found
 from napari_sdmae.widgets.runs.contact_sheet import Picture, contact_sheet
@@ -16,12 +17,10 @@ from napari_sdmae.widgets.runs.preflight import BasePreflight, device_line
 from napari_sdmae.widgets.worker_client import QueryWorker
 from napari_sdmae.worker.protocol import (
     ContactSheetRequest,
-    ContactSheetResult,
     DevicesRequest,
     DevicesResult,
     InspectRequest,
     TrainingMemoryRequest,
-    TrainingMemoryResult,
     WorkerError,
 )
 
@@ -38,6 +37,7 @@ class Preflight(BasePreflight):
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
         super().__init__(worker, parent)
+        self._timer.timeout.connect(self._ask)
         self._config: PretrainConfig | None = None
         self._estimated: dict[str, Any] = {}
         self._draw = 0
@@ -110,7 +110,7 @@ class Preflight(BasePreflight):
         request = TrainingMemoryRequest(self._config, self.found.tiles or None)
         self._worker.submit(request, self._show_memory, self._memory_failed, user=self, purpose="training_memory")
 
-    def _show_memory(self, result: TrainingMemoryResult) -> None:
+    def _show_memory(self, result: MemoryNeed) -> None:
         self.memory_note.setText(result.line)
         self._show()
 
@@ -148,7 +148,7 @@ class Preflight(BasePreflight):
         self._devices = devices
         self._show()
 
-    def _show_sheet(self, result: ContactSheetResult) -> None:
+    def _show_sheet(self, result: ContactSheet) -> None:
         self.sheet_button.setEnabled(True)
         self.sheet_button.setText("Show other tiles")
         if not self.found:

@@ -18,6 +18,8 @@ WAIT_MS = 500  # after the last change of a setting
 class BasePreflight(QWidget):
     """Asks the query worker to look at the images; never blocks, and drops what became stale.
 
+    A subclass connects its request to the timer, which waits until the settings rest.
+
     Notes
     -----
     ``changed()`` when :attr:`checking`, :attr:`failed` or what was found changed.
@@ -40,16 +42,11 @@ class BasePreflight(QWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MS)
-        self._timer.timeout.connect(self._ask)
 
     def show_unusable(self) -> None:
         """List the files that cannot be used."""
         text = "\n".join(f"{file}: {reason}" for file, reason in self.unusable)
         TextDialog("Files that cannot be used", text, self).exec()
-
-    def _ask(self) -> None:
-        """Ask what has to be known of the images."""
-        raise NotImplementedError
 
 
 def device_line(devices: DevicesResult, wanted: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
+class Situation(ABC):
     """What Start depends on, whatever is trained; a kind of training adds what its pre-flight found.
 
     Attributes
@@ -31,9 +32,9 @@ class Situation:
         """Return why nothing can be read from `source`, in words; empty if it is there."""
         return "" if source.exists() else f"{source} does not exist. Choose another."
 
+    @abstractmethod
     def found_problem(self) -> str | None:
         """Return why what the pre-flight found is not enough, empty if it is, None while nothing was found yet."""
-        raise NotImplementedError
 
 
 def reason_not_to_start(now: Situation) -> str:

@@ -6,13 +6,12 @@ from napari_sdmae.data.labelled import inspect as labelled_images
 from napari_sdmae.data.labelled.inspect import LabelledInspection
 from napari_sdmae.data.tiles import inspect as images
 from napari_sdmae.data.tiles.inspect import Inspection
+from napari_sdmae.runs.preflight import ContactSheet, MemoryNeed
 from napari_sdmae.worker.protocol.training import (
     ContactSheetRequest,
-    ContactSheetResult,
     InspectLabelledRequest,
     InspectRequest,
     TrainingMemoryRequest,
-    TrainingMemoryResult,
 )
 
 
@@ -26,17 +25,15 @@ def inspect_labelled(request: InspectLabelledRequest) -> LabelledInspection:
     return labelled_images.inspect_labelled(request.settings)
 
 
-def training_memory(request: TrainingMemoryRequest) -> TrainingMemoryResult:
+def training_memory(request: TrainingMemoryRequest) -> MemoryNeed:
     """Estimate the memory of training; see :mod:`napari_sdmae.training.pretraining.memory`."""
     from napari_sdmae.training.pretraining.memory import memory_need
 
-    need = memory_need(request.settings, request.tiles)
-    return TrainingMemoryResult(need.needed, need.free, need.device, need.tiles_at_once, need.line)
+    return memory_need(request.settings, request.tiles)
 
 
-def contact_sheet(request: ContactSheetRequest) -> ContactSheetResult:
+def contact_sheet(request: ContactSheetRequest) -> ContactSheet:
     """Draw tiles as training would see them; see :mod:`napari_sdmae.inference.contact_sheet`."""
     from napari_sdmae.inference.contact_sheet import draw_contact_sheet
 
-    sheet = draw_contact_sheet(request.settings, request.tiles, request.seed)
-    return ContactSheetResult(sheet.tiles, sheet.masked, sheet.mask, sheet.files, sheet.tile_size, sheet.patch_size)
+    return draw_contact_sheet(request.settings, request.tiles, request.seed)

@@ -25,18 +25,15 @@ from napari_sdmae.worker.protocol.pictures import (
 from napari_sdmae.worker.protocol.scribbles import SaveScribblesRequest, ScribbleRequest, ScribbleResult
 from napari_sdmae.worker.protocol.training import (
     ContactSheetRequest,
-    ContactSheetResult,
     InspectLabelledRequest,
     InspectRequest,
     TrainingMemoryRequest,
-    TrainingMemoryResult,
 )
 
 __all__ = [
     "HANDLERS",
     "AttentionRequest",
     "ContactSheetRequest",
-    "ContactSheetResult",
     "DevicesRequest",
     "DevicesResult",
     "ErrorCode",
@@ -57,7 +54,6 @@ __all__ = [
     "SegmentRequest",
     "SegmentResult",
     "TrainingMemoryRequest",
-    "TrainingMemoryResult",
     "WorkerError",
     "handle",
 ]

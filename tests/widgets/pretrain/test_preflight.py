@@ -7,10 +7,11 @@ from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.tiles.inspect import Inspection
 from napari_sdmae.devices.info import DeviceInfo
+from napari_sdmae.runs.preflight import ContactSheet, MemoryNeed
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
 from napari_sdmae.widgets.pretrain.preflight import Preflight
 from napari_sdmae.widgets.runs.preflight import device_line
-from napari_sdmae.worker.protocol import ContactSheetResult, DevicesResult, TrainingMemoryResult
+from napari_sdmae.worker.protocol import DevicesResult
 
 DEVICES = DevicesResult(
     (DeviceInfo("cpu", "AMD EPYC", None), DeviceInfo("cuda", "NVIDIA H200", 150_000_000_000)), default="cuda", threads=8
@@ -48,7 +49,7 @@ class PlayedWorker:
 
 INSPECTED = Inspection(3, [], 9, 9, False, 64, None, None, 0, 0, 0, cached=False, problem="")
 TILES = np.zeros((2, 8, 8, 3), np.uint8)
-SHEET = ContactSheetResult(TILES, TILES, np.zeros((2, 1, 1), bool), ("a", "b"), 8, 8)
+SHEET = ContactSheet(TILES, TILES, np.zeros((2, 1, 1), bool), ("a", "b"), 8, 8)
 
 
 @pytest.mark.gui
@@ -79,7 +80,7 @@ def test_tiles_and_memory_of_other_settings_go(qtbot, tmp_path):
     preflight.check(config)
     preflight._ask()
     worker.answer("inspect", INSPECTED)
-    worker.answer("training_memory", TrainingMemoryResult(2, 1, "cpu", 0, "needs 2 GB"))
+    worker.answer("training_memory", MemoryNeed(2, 1, "cpu", 0, "needs 2 GB"))
     preflight.show_sheet()
     worker.answer("contact_sheet", SHEET)
     assert (preflight.memory_note.text(), preflight.sheet_note.text()[:4]) == ("needs 2 GB", "8 px")
