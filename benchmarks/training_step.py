@@ -1,6 +1,6 @@
 """Training speed over the published arithmetic written plainly (tests/models/reference_formula.py), in one interleaved run.
 
-``python benchmarks/training_step.py [--encoder vit_small_patch16_224] [--batch 16] [--rounds 6] [--device cpu]``
+``python benchmarks/training_step.py [--encoder vit_small_patch16_224] [--batch 16] [--rounds 4]``, on the CPU
 
 The reference is float32, with boolean gathers, the last head layer on each token, explicit attention and unfused AdamW.
 Rows differ from it only in how the same mathematics is computed. CPU seconds are given beside wall seconds: they repeat

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication  # noqa: E402
 from napari_sdmae.config.finetune import FinetuneConfig  # noqa: E402
 from napari_sdmae.io.images.read import read_image  # noqa: E402
 from napari_sdmae.widgets.attention.view import View  # noqa: E402
-from napari_sdmae.widgets.base.collapsible import Fold  # noqa: E402
+from napari_sdmae.widgets.base.collapsible import CollapsibleSection  # noqa: E402
 from napari_sdmae.widgets.worker_client import query_worker  # noqa: E402
 
 OUTPUT = Path(__file__).parent / "screenshots"
@@ -242,8 +242,8 @@ def segment(viewer: napari.Viewer, head: Path) -> None:
     wait(answered, settle=2)
     save(viewer, "segment")
     widget.desk.link.show_object(int(widget.desk.labels.layer.features["label"].iloc[10]))
-    for fold in widget.desk.findChildren(Fold):
-        fold.heading.setChecked("Export" in fold.heading.text())
+    for section in widget.desk.findChildren(CollapsibleSection):
+        section.heading.setChecked("Export" in section.heading.text())
     wait(answered, settle=1)
     widget.verticalScrollBar().setValue(widget.verticalScrollBar().maximum())
     save(viewer, "segment-export")

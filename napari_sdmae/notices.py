@@ -25,7 +25,7 @@ coarser no training has shown. Scribbles found nuclei better at half of it (Dice
 """
 
 
-def scale_notes(trained: float | None, shown: float | None) -> list[str]:
+def scale_notes(trained: float | None, shown: float | None, closer: str = "") -> list[str]:
     """Return a warning if a model sees tissue at quite another scale than it was trained at.
 
     Parameters
@@ -34,13 +34,15 @@ def scale_notes(trained: float | None, shown: float | None) -> list[str]:
         µm per pixel of what the model learned from; None: unknown, nothing can be said.
     shown
         µm per pixel of the finest detail that it is shown; None: unknown.
+    closer
+        What shows the model finer detail, such as "choose a smaller region"; empty where nothing does.
     """
     if trained is None or shown is None or FINEST <= shown / trained <= COARSEST:
         return []
-    if shown < trained:
-        how, remedy = f"{trained / shown:.1f}× finer", "choose a model trained at this scale"
-    else:
-        how, remedy = f"{shown / trained:.1f}× coarser", "choose a smaller region, or a model trained at this scale"
+    how = f"{trained / shown:.1f}× finer" if shown < trained else f"{shown / trained:.1f}× coarser"
+    remedy = (
+        f"{closer}, or use a model trained at this scale" if closer and shown > trained else "use a model trained at this scale"
+    )
     return [
         f"the model sees this picture at {shown:.3g} µm/px, {how} than in its training ({trained:.3g} µm/px), and is less "
         f"reliable: {remedy}"

@@ -52,6 +52,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not fragment or fragment in anchors(file), f"{target}: no such heading"
 
 
+def test_docstrings_refer_to_what_the_method_page_has() -> None:
+    """``(method, step 4)`` leads to the fourth of the numbered steps, every other ``(method, …)`` to a heading."""
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    headings, steps = re.findall(r"^## (.+)$", page, re.M), re.findall(r"^(\d)\. ", page, re.M)
+    sources = [*(ROOT / "napari_sdmae").rglob("*.py"), ROOT / "docs" / "architecture.md"]
+    reference = re.compile(r"\(method, (steps? [^);]+|[A-Z][^);]+)\)")
+    found = [place for path in sources for place in reference.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) > 10
+    for place in found:
+        numbers = re.findall(r"\d", place) if place.startswith("step") else []
+        assert set(numbers) <= set(steps) if numbers else place in headings, place
+
+
 def test_every_page_is_reached_from_the_site_and_every_record_from_the_index() -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in PAGES[3:]:

@@ -22,6 +22,14 @@ def test_outside_it_is_said_which_way(shown: float, how: str) -> None:
     assert "its training (0.5 µm/px)" in note
 
 
+def test_the_remedy_is_one_that_helps() -> None:
+    """A smaller region shows finer detail only where the region chooses the resolution."""
+    (coarse,), (fine,) = scale_notes(0.5, 2.0, "choose a smaller region"), scale_notes(0.5, 0.1, "choose a smaller region")
+    assert coarse.endswith(": choose a smaller region, or use a model trained at this scale")
+    assert fine.endswith("reliable: use a model trained at this scale")
+    assert scale_notes(0.5, 2.0)[0].endswith("reliable: use a model trained at this scale")
+
+
 def test_no_other_words_say_that_this_is_no_medical_device() -> None:
     """Twelve wordings stood in as many files; people should meet one."""
     others = re.compile(r"medical device|for research|research use|research and teaching|eye of a pathologist", re.IGNORECASE)

@@ -113,6 +113,7 @@ class Job:
         from napari_sdmae.io.images.pictures import FilePicture
 
         picture = FilePicture(one.path, self._arguments.mpp, which_of(self._arguments))
+        notes: tuple[str, ...] = ()
         options = {"pool": self._arguments.pool, "batch": self._arguments.batch, "autocast": self._context}
         for some in embed(self._encoder, picture, tiling=self._tiling, **options):
             try:
@@ -120,7 +121,8 @@ class Job:
             except OSError as error:
                 raise UnwritableError(f"{self._arguments.output}: {error.strerror}") from error
             self.count += len(some.features)
-        tell(PROG, one.path, picture.notes)
+            notes = some.notes
+        tell(PROG, one.path, [*picture.notes, *notes])
         yield from ()
 
 

@@ -45,7 +45,9 @@ def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     labelled = with_classes_of(found, spec)
     images = _chosen(labelled, part)
     warnings = [*found.warnings, *_left_out(found), *_seen_before(images, own)]
-    report = _measured(arguments, config, labelled, images) | {
+    measured, small = _measured(arguments, config, labelled, images)
+    warnings += small
+    report = measured | {
         "head": str(arguments.head),
         "data": str(config.data),
         "part": part,
@@ -126,17 +128,19 @@ def _seen_before(images: Sequence[LabelledImage], own: bool) -> list[str]:
 
 def _measured(
     arguments: argparse.Namespace, config: FinetuneConfig, labelled: LabelledSet, images: Sequence[LabelledImage]
-) -> dict[str, Any]:
-    """Load the head and measure."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Load the head and measure; return the report, and a warning of images that are too small for it."""
     import torch
 
     from napari_sdmae.devices.precision import answering
     from napari_sdmae.devices.select import select_device
     from napari_sdmae.io.checkpoints.head_folder import load_head
-    from napari_sdmae.training.finetuning.evaluate import evaluate
+    from napari_sdmae.training.finetuning.evaluate import evaluate, measurable
 
     device = torch.device(select_device(arguments.device).device)
-    return evaluate(load_head(arguments.head, device), images, labelled, config, answering(device, arguments.precision))
+    head = load_head(arguments.head, device)
+    fit, warnings = measurable(head, images)
+    return evaluate(head, fit, labelled, config, answering(device, arguments.precision)), warnings
 
 
 def table(report: Mapping[str, Any]) -> str:

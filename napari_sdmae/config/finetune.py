@@ -10,13 +10,17 @@ from pydantic import Field, model_validator
 from napari_sdmae.config.base import Device, Precision, RunSettings, Settings, merge, setting
 from napari_sdmae.config.limits import check_encoder_arguments, check_pixel_statistics
 from napari_sdmae.config.presets import load_head_preset
-from napari_sdmae.config.pretrain import OptimizerConfig
+from napari_sdmae.config.pretrain import OptimizerConfig, check_crop_area
 
 Task = Literal["segmentation", "instances", "classification", "detection"]
 Part = Literal["train", "validation", "test"]
 
 SCRATCH = "scratch"
 """Given as model: no pre-training, the baseline that the paper calls supervised."""
+NEIGHBOURS = 10
+"""Labelled tiles, or painted places, that vote unless another number is asked for."""
+VOTE_TEMPERATURE = 0.07
+"""Of the softmax over similarities with which neighbours vote (Wu et al., arXiv 1805.01978)."""
 
 
 class EncoderConfig(Settings):
@@ -102,14 +106,14 @@ class HeadConfig(Settings):
         "mean: mean of the tokens, LayerNorm, Linear; linear_probe: BatchNorm without affine, Linear, on a frozen encoder; "
         "knn: the nearest labelled tiles vote, without training.",
     )
-    neighbours: int = setting(10, "Neighbours", "Of knn.", ge=1, le=1000)
+    neighbours: int = setting(NEIGHBOURS, "Neighbours", "Of knn.", ge=1, le=1000)
     detector: Literal["faster_rcnn", "retinanet"] = setting(
         "faster_rcnn", "Detector", "On a simple feature pyramid of the encoder."
     )
 
 
 class LabelledAugmentation(Settings):
-    """What is changed at random while training. ``paper`` and ``histology`` set several at once (see :meth:`preset`)."""
+    """What is changed at random in a tile and its labels while training."""
 
     crop_scale: tuple[float, float] = setting(
         (0.5, 1.0), "Crop area", "Smallest and largest crop, as fraction of the tile's area."
@@ -123,6 +127,11 @@ class LabelledAugmentation(Settings):
     label_smoothing: float = setting(0.0, "Label smoothing", "Of classification; the paper: 0.1.", ge=0, lt=1)
     rand_augment: int = setting(0, "RandAugment", "Magnitude, of classification; the paper: 9; 0 is off.", ge=0, le=10)
     erase: float = setting(0.0, "Random erasing", "Probability, of classification; the paper: 0.25.", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        check_crop_area(self.crop_scale)
+        return self
 
 
 class FinetuneConfig(RunSettings):

@@ -138,7 +138,7 @@ class LossConfig(Settings):
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
-        """Return the published arithmetic (method steps 6 and 7), with `changes` applied. Its head is the projection."""
+        """Return the published arithmetic (method, steps 6 and 7), with `changes` applied. Its head is the projection."""
         published: dict[str, Any] = {
             "p": 0.2,
             "p_start_epoch": 0.0,
@@ -204,12 +204,23 @@ class AugmentationConfig(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        for name, (low, high) in (("crop area", self.crop_scale), ("crop aspect ratio", self.crop_ratio)):
-            if not 0 < low <= high:
-                raise ValueError(f"{name} {low} to {high}: expected 0 < smallest <= largest")
-        if self.crop_scale[1] > 1:
-            raise ValueError(f"crop area goes to {self.crop_scale[1]}; it is a fraction of the tile, at most 1")
+        check_crop_area(self.crop_scale)
+        check_ordered("crop aspect ratio", self.crop_ratio)
         return self
+
+
+def check_crop_area(area: tuple[float, float]) -> None:
+    """Raise ValueError unless `area`, the smallest and the largest crop, are fractions of a tile."""
+    check_ordered("crop area", area)
+    if area[1] > 1:
+        raise ValueError(f"crop area goes to {area[1]}; it is a fraction of the tile, at most 1")
+
+
+def check_ordered(name: str, bounds: tuple[float, float]) -> None:
+    """Raise ValueError unless `bounds` are 0 < smallest <= largest."""
+    low, high = bounds
+    if not 0 < low <= high:
+        raise ValueError(f"{name} {low} to {high}: expected 0 < smallest <= largest")
 
 
 class OptimizerConfig(Settings):

@@ -78,13 +78,13 @@ RULES = (
     Rule(("head.detector",), "detection", _is("detection")),
     Rule(("head.neighbours",), "classification with head.classifier knn", lambda choices: choices.classifier == "knn"),
     Rule(
-        ("epochs", "validate_every", "labels.balance", "augmentation", "optimizer", "encoder.layer_decay", "encoder.drop_path"),
-        "a head that is trained, and head.classifier is knn",
+        ("epochs", "validate_every", "preview_every", "checkpoint_every", "labels.balance", "augmentation", "optimizer"),
+        "a head that is trained, not with head.classifier knn",
         lambda choices: choices.classifier != "knn",
     ),
     Rule(
         ("encoder.layer_decay", "encoder.drop_path"),
-        "an encoder that is trained, and it is frozen",
+        "an encoder that is trained, not with a frozen one",
         lambda choices: choices.train != "frozen" and not choices.probe,
     ),
     Rule(("encoder.train",), "an encoder that was trained before", lambda choices: not choices.scratch, unless=("full",)),
@@ -94,7 +94,7 @@ RULES = (
         lambda choices: not choices.probe,
         unless=("frozen",),
     ),
-    Rule(("encoder.last_blocks",), "encoder.train partial", lambda choices: choices.train == "partial"),
+    Rule(("encoder.last_blocks",), "encoder.train partial", lambda choices: choices.train == "partial" and not choices.probe),
     Rule(tuple(f"encoder.{name}" for name in OF_ENCODER), "model scratch", lambda choices: choices.scratch),
 )
 

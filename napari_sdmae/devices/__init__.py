@@ -1,1 +1,1 @@
-"""Where and in which arithmetic models compute, and what several processes share. Needs torch."""
+"""Where and in which arithmetic models compute, and what several processes share. All but `info` need torch."""

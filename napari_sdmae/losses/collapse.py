@@ -14,9 +14,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-_ADVICE = (
-    "The reconstruction goes on learning as a plain masked autoencoder. To avoid it choose centring sinkhorn without gradient "
-    "through the teacher, the distillation target token, a lower teacher temperature, or p = 0."
+_KEPT = "The reconstruction goes on learning as a plain masked autoencoder."
+_OF_CODES = f"{_KEPT} To avoid it choose loss.distance contrast, or loss.p 0."
+_OF_FEATURES = (
+    f"{_KEPT} To avoid it choose a lower learning rate, a smaller loss.p, or 0; of cosine and smooth_l1 loss.distance contrast."
 )
 
 
@@ -45,7 +46,7 @@ def collapse_warning(metrics: Mapping[str, float]) -> str | None:
     if metrics.get("p", 0.0) <= 0:
         return None
     if min(metrics.get(name, 1.0) for name in ("feature_spread", "patch_feature_spread")) < 0.01:
-        return "Self-distillation has collapsed: it sees the same features everywhere. " + _ADVICE
+        return "Self-distillation has collapsed: it sees the same features everywhere. " + _OF_FEATURES
     names = ("cross_entropy", "teacher_entropy", "mutual_information")
     if not all(name in metrics for name in names):
         return None
@@ -53,4 +54,4 @@ def collapse_warning(metrics: Mapping[str, float]) -> str | None:
     if cross_entropy - entropy > 0.05 or information > 0.05:
         return None
     kind = "one code" if entropy < 0.1 else "the same mixture of codes"
-    return f"Self-distillation has collapsed: student and teacher agree on {kind} for every image. {_ADVICE}"
+    return f"Self-distillation has collapsed: student and teacher agree on {kind} for every image. {_OF_CODES}"

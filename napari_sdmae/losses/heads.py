@@ -167,6 +167,13 @@ class HeadLoss(nn.Module):
         return (weight * each).sum() / weight.sum()
 
 
+def weighs_classes(spec: HeadSpec) -> bool:
+    """Return whether weights of the classes change the loss of such a head."""
+    return spec.task in ("classification", "instances") or (
+        spec.task == "segmentation" and spec.head.loss not in ("dice", "lovasz")
+    )
+
+
 def labelled_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """Return the cross entropy of logits (B, C, H, W), weighted mean over the labelled pixels; 0 if there are none."""
     summed = F.cross_entropy(logits, targets, weights, ignore_index=IGNORE, reduction="sum")

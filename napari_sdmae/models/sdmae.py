@@ -181,7 +181,7 @@ class SDMAE(nn.Module):
             Of :meth:`forward_decoder`, (B, V + M, D).
         patches
             Which of them are visible.
-        per_token, compared
+        per_token, pair_indices
             As of :meth:`forward`.
         """
         encoded, seen = encoded[:, self.encoder.num_prefix_tokens :], decoded[:, : patches.visible.shape[1]]
@@ -196,10 +196,6 @@ class SDMAE(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """Return the model's input (B, 3, H, W) from uint8 or [0, 1] float RGB, (B, H, W, 3) or (B, 3, H, W)."""
         return standardise(images, self.mean, self.std)
-
-    def denormalise(self, images: Tensor) -> Tensor:
-        """Return [0, 1] RGB (B, 3, H, W) of normalised images."""
-        return images * self.std + self.mean
 
     def _project(self, encoded: Tensor, decoded: Tensor, per_token: bool) -> tuple[Tensor, Tensor]:
         """Return student and teacher of tokens, encoded (B, N, E) and decoded (B, N, D)."""

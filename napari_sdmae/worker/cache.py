@@ -49,7 +49,8 @@ class LRUCache(Generic[Value]):
 class ModelCache:
     """Models by folder, fingerprint of their files and device; fields by their pixels and their model.
 
-    Two encoders, two heads and four fields are kept, so that two models can be compared on two fields without waiting.
+    Two encoders, two heads, one whole model, four fields and three sets of windows are kept, so that two models can be
+    compared on two fields without waiting.
     """
 
     def __init__(self) -> None:

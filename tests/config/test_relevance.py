@@ -52,6 +52,38 @@ def test_only_what_was_typed_and_changes_nothing_is_refused(config: FinetuneConf
     assert bool(refusals(config, flags)) == refused
 
 
+@pytest.mark.parametrize(
+    ("config", "flag", "sentence"),
+    [
+        (
+            settings("classification", "model", "frozen", "knn"),
+            "--epochs",
+            "--epochs has an effect only with a head that is trained, not with head.classifier knn (task classification): "
+            "leave it out",
+        ),
+        (
+            settings("segmentation", "model", "frozen"),
+            "--encoder.layer-decay",
+            "--encoder.layer-decay has an effect only with an encoder that is trained, not with a frozen one "
+            "(task segmentation): leave it out",
+        ),
+        (
+            settings("classification", "model", "partial", "linear_probe"),
+            "--encoder.last-blocks",
+            "--encoder.last-blocks has an effect only with encoder.train partial (task classification): leave it out",
+        ),
+    ],
+)
+def test_a_refusal_reads_as_a_sentence(config: FinetuneConfig, flag: str, sentence: str) -> None:
+    assert refusals(config, [flag]) == [sentence]
+
+
+@pytest.mark.parametrize("name", ["preview_every", "checkpoint_every", "validate_every"])
+def test_one_pass_has_nothing_to_repeat(name: str) -> None:
+    """Nearest neighbours look at each tile once: the only epoch is always previewed and saved."""
+    assert name in without_effect("classification", "model", settings("classification", "model", "frozen", "knn").model_dump())
+
+
 def test_a_form_being_filled_in_need_not_be_valid() -> None:
     values = settings("segmentation", "model", "frozen").model_dump()
     values["optimizer"]["base_lr"] = None

@@ -4,8 +4,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from napari_sdmae.config.finetune import FinetuneConfig, LabelledAugmentation
 from napari_sdmae.config.presets import load_preset, preset_names
-from napari_sdmae.config.pretrain import LossConfig, ModelConfig, PretrainConfig
+from napari_sdmae.config.pretrain import AugmentationConfig, LossConfig, ModelConfig, PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -67,6 +68,13 @@ def test_settings_that_cannot_work_say_what_to_do(wrong: dict[str, object], mess
         PretrainConfig.model_validate({"data": "slides"} | wrong)
 
 
+@pytest.mark.parametrize("area", [(1.0, 0.2), (0.0, 1.0), (0.5, 2.0), (-1.0, 0.5)])
+@pytest.mark.parametrize("kind", [AugmentationConfig, LabelledAugmentation])
+def test_a_crop_is_a_part_of_the_tile(kind: type[BaseModel], area: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="crop area"):
+        kind.model_validate({"crop_scale": area})
+
+
 def fields(model: type[BaseModel]) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for name, field in model.model_fields.items():
@@ -78,8 +86,9 @@ def fields(model: type[BaseModel]) -> list[tuple[str, object]]:
     return found
 
 
-def test_every_field_has_what_a_form_needs() -> None:
-    for name, field in fields(PretrainConfig):
+@pytest.mark.parametrize("settings", [PretrainConfig, FinetuneConfig])
+def test_every_field_has_what_a_form_needs(settings: type[BaseModel]) -> None:
+    for name, field in fields(settings):
         assert field.title, name
         assert field.description, name
         assert {"unit", "basic"} <= set(field.json_schema_extra), name

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import EncoderSpec, HeadConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.losses.heads import IGNORE, OUTSIDE, HeadLoss
+from napari_sdmae.losses.heads import IGNORE, OUTSIDE, HeadLoss, weighs_classes
 
 Array = NDArray[np.float64]
 
@@ -111,6 +111,14 @@ def test_segmentation_equals_a_slow_oracle(kind: str, weights: list[float] | Non
     loss = HeadLoss(spec("segmentation", loss=kind), weights, 0.0)(SimpleNamespace(logits=logits, auxiliary=None), targets)
     assert loss.total.item() == pytest.approx(slow_segmentation(kind, logits, targets, weights), rel=1e-5)
     assert sum(part.item() for part in loss.parts.values()) == pytest.approx(loss.total.item())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_change_what_is_said_to_weigh_classes(kind: str) -> None:
+    logits, targets = segmentation_case()
+    output, chosen = SimpleNamespace(logits=logits, auxiliary=None), spec("segmentation", loss=kind)
+    plain, weighted = (HeadLoss(chosen, weights)(output, targets).total.item() for weights in (None, [1.0, 3.0, 0.5]))
+    assert (plain != weighted) == weighs_classes(chosen)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -244,13 +244,12 @@ def test_bf16_autocast_stays_close_and_gives_float32_logits() -> None:
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
-def test_normalise_and_back() -> None:
+def test_pixels_are_normalised() -> None:
     model = SDMAE(config(mean=(0.7, 0.5, 0.6), std=(0.1, 0.2, 0.3)))
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     images = model.normalise(pixels)
     assert images.shape == (2, 3, 64, 64)
     torch.testing.assert_close(images[0, 1, 5, 7].item(), (pixels[0, 5, 7, 1].item() / 255 - 0.5) / 0.2, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(model.denormalise(images), pixels.movedim(-1, 1) / 255)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_attention_is_that_of_the_package(model_folder: Path, tissue_tile: RGB) 
     np.testing.assert_allclose(told.statistics["distance_um"], np.multiply(direct.distance_px, 0.25))
     assert told.warnings == (), "half of the 0.5 µm/px that the model was trained at is near enough"
     for mpp in (0.24, 0.8):
-        assert map_of(model_folder, field, mpp=mpp).warnings == tuple(scale_notes(0.5, mpp))
+        assert map_of(model_folder, field, mpp=mpp).warnings == tuple(scale_notes(0.5, mpp, "choose a smaller region"))
     assert (told.model.name, told.blocks, told.heads) == ("small", 3, 3)
 
 

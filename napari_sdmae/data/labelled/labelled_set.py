@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,12 @@ class LabelledImage:
     size: tuple[int, int] = (0, 0)
     counts: tuple[tuple[int, int], ...] = ()
     objects: bool = False
+
+
+def count_groups(images: Iterable[LabelledImage]) -> int | None:
+    """Return how many patients or slides the images are from, None if that is not known of all."""
+    groups = {image.group for image in images}
+    return None if None in groups else len(groups)
 
 
 @dataclass(frozen=True)

@@ -70,5 +70,5 @@ def map_field(
         downsample=downsample,
         mpp=mpp,
         colours=None if found.pca is None else ColourBasis(found.pca, now),
-        warnings=tuple(scale_notes(model.mpp, mpp and mpp * downsample)),
+        warnings=tuple(scale_notes(model.mpp, mpp and mpp * downsample, "choose a smaller region")),
     )

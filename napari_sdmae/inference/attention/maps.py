@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sdmae.config.attention import TAKE_PATCH, Method
+from napari_sdmae.config.attention import NEED_PATCH, TAKE_PATCH, Method
 from napari_sdmae.inference.attention.encode import AttentionState
 from napari_sdmae.inference.attention.result import AttentionMap, Head
 from napari_sdmae.inference.attention.statistics import distances, entropy, gini, travelled
@@ -86,7 +86,7 @@ def _check(state: AttentionState, method: str, block: int, head: Head, query: ob
         raise ValueError(f"block {block} does not exist: the encoder has blocks 0 to {state.blocks - 1} (-1 is the last)")
     if head not in ("mean", "grid") and not (isinstance(head, int) and 0 <= head < state.heads):
         raise ValueError(f"head {head!r} does not exist: choose mean, grid, or 0 to {state.heads - 1}")
-    if method in ("query", "similarity") and query is None:
+    if method in NEED_PATCH and query is None:
         raise ValueError(f"method {method} needs a query patch: give a row and a column in pixels")
     if method == "class_token" and not state.class_token:
         raise ValueError("this encoder has no class token; choose method received")

@@ -38,7 +38,7 @@ class PCABasis:
     def colours(self, tokens: Floats) -> Floats:
         """Return tokens (…, width) as RGB in [0, 1], (…, 3)."""
         if tokens.shape[-1] != len(self.mean):
-            raise ValueError(f"these colours belong to tokens of width {len(self.mean)}, not {tokens.shape[-1]}: fit them anew")
+            raise ValueError(f"these colours belong to tokens of width {len(self.mean)}, not {tokens.shape[-1]}: fit them again")
         projected = (tokens - self.mean) @ self.axes.T
         span = np.maximum(self.high - self.low, np.finfo(np.float32).tiny)
         colours: Floats = np.clip((projected - self.low) / span, 0, 1).astype(np.float32)

@@ -67,12 +67,15 @@ class Embedded:
         (N,) upper left corner in px of the source at full resolution.
     size
         Edge of the tiles in px of the source.
+    notes
+        What must be known of the scale at which the model sees the picture; of each row of tiles the same.
     """
 
     features: Floats
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     size: float
+    notes: tuple[str, ...] = ()
 
 
 def embed(
@@ -110,7 +113,7 @@ def embed(
     """
     tiling = tiling or Tiling()
     tile, stride = tiling.fitted(encoder)
-    seen, _ = rescale(picture, encoder.mpp, encoder.patch_size)
+    seen, notes = rescale(picture, encoder.mpp, encoder.patch_size)
     if min(seen.rows, seen.columns) < tile:
         raise InvalidFieldError(
             f"the picture is {seen.rows} x {seen.columns} px at the model's scale, less than one tile of {tile} px; "
@@ -121,7 +124,7 @@ def embed(
         tiles, kept = _row(seen, top, lefts, tile, tiling.min_tissue)
         if len(kept):
             features = _features(encoder, tiles, pool, batch, autocast or nullcontext())
-            yield Embedded(features, *_corners(seen, top, kept), size=tile / float(np.mean(seen.factor)))
+            yield Embedded(features, *_corners(seen, top, kept), size=tile / float(np.mean(seen.factor)), notes=tuple(notes))
 
 
 def _starts(length: int, tile: int, stride: int) -> NDArray[np.int64]:

@@ -15,10 +15,8 @@ from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate
 from napari_sdmae.models.heads.head_model import HeadModel
-from napari_sdmae.models.heads.sliding_window import predict_windows, starts
+from napari_sdmae.models.heads.sliding_window import OVERLAP, predict_windows, starts
 
-OVERLAP = 0.25
-"""Share of a window that the next one sees as well."""
 MARGIN = 128
 """Objects of up to so many px of the model are the same in blocks as in the whole: nuclei have 10 to 60."""
 ROWS = 256

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 import torch
@@ -28,10 +27,7 @@ from napari_sdmae.inference.scribbles.samples import Floats, Integers, LinearHea
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import RGB, check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens
-from napari_sdmae.models.heads.sliding_window import ramp, starts
-
-OVERLAP = 0.25
-"""Of neighbouring windows, as in predict_windows."""
+from napari_sdmae.models.heads.sliding_window import OVERLAP, pad_to_windows, ramp, starts
 
 PER_CLASS = 1000
 """Painted pixels of a class and field that are learned from, evenly chosen: more add seconds and no agreement."""
@@ -96,10 +92,7 @@ def encode_windows(encoder: Encoder, image: RGB, *, window: int | None = None, b
     """
     patch = encoder.patch_size
     check_size(image, patch)
-    edge = ceil((window or encoder.tile_size) / patch) * patch
-    extra = [(0, -length % patch if length < edge else 0) for length in image.shape[:2]]
-    padded = np.pad(image, [*extra, (0, 0)], mode="reflect")
-    sizes = min(edge, padded.shape[0]), min(edge, padded.shape[1])
+    padded, sizes = pad_to_windows(image, window or encoder.tile_size, patch)
     rows, columns = (starts(length, size, OVERLAP) for length, size in zip(padded.shape[:2], sizes, strict=True))
     corners = [(row, column) for row in rows for column in columns]
     device = next(encoder.vit.parameters()).device

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from napari_sdmae.config.finetune import NEIGHBOURS, VOTE_TEMPERATURE
 from napari_sdmae.inference.scribbles.samples import Floats, LinearHead
 
 PENALTY = 0.1
@@ -88,11 +89,11 @@ def _solve(
     return found[: count * width].reshape(count, width), found[count * width :]
 
 
-def nearest_votes(features: Floats, known: Floats, classes: Indices, count: int, neighbours: int = 10) -> Floats:
+def nearest_votes(features: Floats, known: Floats, classes: Indices, count: int, neighbours: int = NEIGHBOURS) -> Floats:
     """Return the share (N, C) of each class among the labelled places most alike, by cosine; classes weigh equally.
 
-    Each of the `neighbours` nearest votes with ``exp(cosine / 0.07)`` (Wu et al., CVPR 2018), divided by the number of places
-    its class has, so that a long stroke counts no more than a short one.
+    Each of the `neighbours` nearest votes with ``exp(cosine / VOTE_TEMPERATURE)`` (Wu et al., CVPR 2018), divided by the number
+    of places that its class has, so that a long stroke counts no more than a short one.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def nearest_votes(features: Floats, known: Floats, classes: Indices, count: int,
     for start in range(0, len(features), 4096):
         cosines = _unit(features[start : start + 4096]) @ known.T
         best = np.argpartition(-cosines, neighbours - 1, axis=1)[:, :neighbours]
-        strength = np.exp((np.take_along_axis(cosines, best, 1) - 1) / 0.07) * weight[best]
+        strength = np.exp((np.take_along_axis(cosines, best, 1) - 1) / VOTE_TEMPERATURE) * weight[best]
         for index in range(count):
             votes[start : start + 4096, index] = (strength * (classes[best] == index)).sum(1)
     shares: Floats = votes / np.maximum(votes.sum(1, keepdims=True), 1e-30)

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
 from napari_sdmae.models.heads.head_model import HeadModel
-from napari_sdmae.models.heads.sliding_window import starts
+from napari_sdmae.models.heads.sliding_window import OVERLAP, starts
 
 RGB = NDArray[np.uint8]
 Table = NDArray[np.float64]
 Read = Callable[[int, int, int, int], RGB]
 
-OVERLAP = 0.25
-"""Share of a window that the next one sees as well: objects up to this size are whole in one of them."""
 SAME_OBJECT = 0.5
 """Of two boxes of one class with a larger overlap (intersection over union) only the one with the higher score stays."""
 SLACK = 4
@@ -38,7 +36,8 @@ def window_boxes(
 ) -> Table:
     """Return the boxes of an image, seen in windows of the head's tile size.
 
-    Every window answers for the objects that lie nearest to its middle, so that none is taken from where it was cut.
+    Every window answers for the objects that lie nearest to its middle, so that none is taken from where it was cut; objects up
+    to the size of the overlap are whole in one of them.
 
     Parameters
     ----------

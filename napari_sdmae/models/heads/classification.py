@@ -6,10 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sdmae.config.finetune import HeadConfig
-
-VOTE_TEMPERATURE = 0.07
-"""Of the softmax over similarities with which neighbours vote (Wu et al., arXiv 1805.01978)."""
+from napari_sdmae.config.finetune import VOTE_TEMPERATURE, HeadConfig
 
 
 def classification_head(width: int, classes: int, config: HeadConfig) -> nn.Module:

@@ -23,6 +23,8 @@ from napari_sdmae.models.heads.head_model import HeadModel, InstanceOutput, Segm
 RGB = NDArray[np.uint8]
 Maps = dict[str, NDArray[np.float32]]
 Progress = Callable[[int, int], None]
+OVERLAP = 0.25
+"""Fraction that neighbouring windows share: wherever windows are, so that scribbles show what the saved head will."""
 
 
 def predict_windows(
@@ -30,7 +32,7 @@ def predict_windows(
     image: RGB,
     *,
     window: int | None = None,
-    overlap: float = 0.25,
+    overlap: float = OVERLAP,
     places: tuple[list[int], list[int]] | None = None,
     batch: int = 8,
     autocast: AbstractContextManager[Any] | None = None,
@@ -76,10 +78,8 @@ def predict_windows(
         raise ValueError(f"a {model.spec.task} head has no map of pixels; windows are for segmentation and instances")
     patch = model.spec.encoder.patch_size
     _check(image, patch, overlap, batch)
-    edge = ceil((window or model.spec.tile_size) / patch) * patch
     height, width = image.shape[:2]
-    padded = _reflect(image, edge, patch)
-    sizes = min(edge, padded.shape[0]), min(edge, padded.shape[1])
+    padded, sizes = pad_to_windows(image, window or model.spec.tile_size, patch)
     if places is None:
         places = starts(padded.shape[0], sizes[0], overlap), starts(padded.shape[1], sizes[1], overlap)
     total = [_total(length, first, size) for length, first, size in zip(padded.shape[:2], places, sizes, strict=True)]
@@ -91,6 +91,18 @@ def predict_windows(
     sums /= total[0][:, None]
     sums /= total[1]
     return _named(model, sums[:, :height, :width])
+
+
+def pad_to_windows(image: RGB, window: int, patch: int) -> tuple[RGB, tuple[int, int]]:
+    """Return `image` as windows see it, and their height and width.
+
+    Windows are `window` px, rounded up to whole patches. A side that is shorter is reflected, at the bottom or the right, to
+    whole patches, and seen at once.
+    """
+    edge = ceil(window / patch) * patch
+    extra = [(0, -length % patch if length < edge else 0) for length in image.shape[:2]]
+    padded = np.pad(image, [*extra, (0, 0)], mode="reflect") if any(after for _, after in extra) else image
+    return padded, (min(edge, padded.shape[0]), min(edge, padded.shape[1]))
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
@@ -118,12 +130,6 @@ def _check(image: RGB, patch: int, overlap: float, batch: int) -> None:
         raise ValueError(
             f"got overlap {overlap} and batch {batch}; expected an overlap of 0 to below 1 and a batch of at least 1"
         )
-
-
-def _reflect(image: RGB, edge: int, patch: int) -> RGB:
-    """Return `image` with edges shorter than a window reflected at the bottom and the right to whole patches."""
-    extra = [(0, -length % patch if length < edge else 0) for length in image.shape[:2]]
-    return np.pad(image, [*extra, (0, 0)], mode="reflect") if any(after for _, after in extra) else image
 
 
 def _add_windows(

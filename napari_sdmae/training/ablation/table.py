@@ -1,4 +1,4 @@
-"""Results of an ablation side by side: all of them as CSV, mean ± standard error and paired differences as Markdown. No torch."""
+"""Results of an ablation side by side: all of them as CSV, mean ± standard error and paired differences as Markdown."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
-"""Contact sheets of labels over tissue. NumPy and Pillow only."""
+"""Contact sheets of labels over tissue."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from napari_sdmae.labels.label_map import PALETTE, LabelClass
-from napari_sdmae.training.pretraining.previews import GAP
+from napari_sdmae.training.loop.sheet import sheet
 
 RGB = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -35,11 +33,7 @@ def contact_sheet(arrays: Mapping[str, NDArray[np.generic]], classes: tuple[Labe
     """
     images = arrays["input"].astype(np.uint8)
     columns = [images, *(_labelled(images, arrays[name].astype(np.int32), classes, objects) for name in ("truth", "prediction"))]
-    padded = [np.pad(column, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for column in columns]
-    rows = np.concatenate(padded, axis=2)
-    buffer = io.BytesIO()
-    Image.fromarray(rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP]).save(buffer, "PNG")
-    return buffer.getvalue()
+    return sheet(columns)
 
 
 def outlines(boxes: NDArray[np.floating], values: NDArray[np.integer], shape: tuple[int, int]) -> Labels:

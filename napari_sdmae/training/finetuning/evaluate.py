@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
+from napari_sdmae.data.labelled.labelled_set import count_groups
 from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
 from napari_sdmae.inference.prediction.predict import Prediction, class_probabilities, predict_picture, seen_by
 from napari_sdmae.io.images.field import InvalidFieldError
@@ -66,7 +67,7 @@ def evaluate(
     InvalidImageError
         If a file that was readable no longer is.
     InvalidFieldError
-        If an image is less than one patch at the scale of the head, where nothing can be predicted.
+        If an image is less than one patch at the scale of the head (:func:`measurable` leaves such images out).
     ValueError
         If average precision is asked for and its package is not installed.
     """
@@ -74,6 +75,36 @@ def evaluate(
     for _ in evaluation.run():
         pass
     return evaluation.report()
+
+
+def measurable(model: HeadModel, images: Sequence[LabelledImage]) -> tuple[tuple[LabelledImage, ...], list[str]]:
+    """Return the images in which the head can predict, and a warning of those that are less than one patch at its scale.
+
+    Raises
+    ------
+    InvalidFieldError
+        If there are images, and all of them are too small.
+    """
+    reasons = {image.name: _too_small(model, image) for image in images}
+    small = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+    if small and len(small) == len(reasons):
+        raise InvalidFieldError(small[0])
+    fit = tuple(image for image in images if not reasons[image.name])
+    return fit, [f"left out, as it is too small for the head: {small[0]}{_and_others(len(small) - 1)}"] if small else []
+
+
+def _too_small(model: HeadModel, image: LabelledImage) -> str:
+    """Return why the head cannot predict in an image of this size, empty if it can."""
+    nothing = np.broadcast_to(np.zeros((), np.uint8), (*image.size, 3))
+    try:
+        seen_by(model, ArrayPicture(nothing, image.mpp))
+    except InvalidFieldError as error:
+        return str(error)
+    return ""
+
+
+def _and_others(count: int) -> str:
+    return f", and {count:,} other{'s' * (count != 1)}" if count else ""
 
 
 @dataclass
@@ -96,10 +127,9 @@ class Evaluation:
 
     def report(self) -> Report:
         """Return what was measured, ready for JSON."""
-        groups = {image.group for image in self.images}
         return {
             "images": len(self.images),
-            "groups": None if None in groups else len(groups),
+            "groups": count_groups(self.images),
             "metrics": self.metrics.compute(),
             "per_class": self.metrics.per_class(),
             "confusion": self.metrics.confusion(),
@@ -109,7 +139,7 @@ class Evaluation:
         metrics = cast(ClassificationMetrics, self.metrics)
         for first in range(0, len(self.images), self.config.batch_size):
             some = [(image, self._loaded(image)) for image in self.images[first : first + self.config.batch_size]]
-            pictures = [self._picture(image, loaded) for image, loaded in some]
+            pictures = [ArrayPicture(loaded.image, image.mpp, image.name) for image, loaded in some]
             found = class_probabilities(self.model, pictures, batch=self.config.batch_size, autocast=self.autocast)
             metrics.update(found, np.array([loaded.target for _, loaded in some], np.int64))
             yield first + len(some)
@@ -117,21 +147,13 @@ class Evaluation:
     def _one_by_one(self) -> Iterator[int]:
         for done, image in enumerate(self.images, start=1):
             loaded = self._loaded(image)
-            self._add(loaded, predict_picture(self.model, self._picture(image, loaded), least=0.0, autocast=self.autocast))
+            picture = ArrayPicture(loaded.image, image.mpp, image.name)
+            self._add(loaded, predict_picture(self.model, picture, least=0.0, autocast=self.autocast))
             yield done
 
     def _loaded(self, image: LabelledImage) -> Loaded:
         """Return an image and its labels, pixel by pixel as they are stored: there predictions lie."""
         return load_labelled(image, self.labelled, None, self.config.labels.ignore_value)
-
-    def _picture(self, image: LabelledImage, loaded: Loaded) -> ArrayPicture:
-        """Return what is predicted; an image that is too small is named."""
-        picture = ArrayPicture(loaded.image, image.mpp, image.name)
-        try:
-            seen_by(self.model, picture)
-        except InvalidFieldError as error:
-            raise InvalidFieldError(f"{image.name}: {error}") from None
-        return picture
 
     def _add(self, loaded: Loaded, found: Prediction) -> None:
         """Compare a prediction with the labels."""

@@ -10,21 +10,25 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
+from napari_sdmae.losses.heads import weighs_classes
 from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.events import Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.engine import HeadEngine, KNNEngine, SinglePass
+from napari_sdmae.training.finetuning.evaluate import measurable
 from napari_sdmae.training.finetuning.previews import HeadPreviewer
 from napari_sdmae.training.finetuning.selection import UNSELECTED, BestOnValidation
 from napari_sdmae.training.loop.loop import Training
@@ -152,7 +156,8 @@ def _train(
     model = new_head(config, labelled.classes, most_common_scale(labelled))
     known = {"provenance": model.spec.provenance | _provenance(config, folder, labelled)}
     model.spec = model.spec.model_copy(update=known | _scale_learned(labelled))
-    warnings = [*labelled.warnings, *_scale_warnings(model, labelled)]
+    labelled, small = _without_too_small(model, labelled)
+    warnings = [*labelled.warnings, *small, *_scale_warnings(model, labelled), *_balance_warnings(config, model.spec)]
     yield from (Preparing(0, 0, note) for note in labelled.notes)
     yield from (Warned("labels", warning) for warning in warnings)
     if not labelled.part("validation"):
@@ -175,6 +180,14 @@ def _train(
             yield ended_while_preparing(request, folder, "choice of the best epoch")
             return
     yield from Training(engine, folder, state, HeadPreviewer(engine, labelled), judge).run(asked)
+
+
+def _without_too_small(model: HeadModel, labelled: LabelledSet) -> tuple[LabelledSet, list[str]]:
+    """Return the set without images in which the head could not be measured, and a warning of them; it trains on all."""
+    measured = [image for image in labelled.images if image.part != "train"]
+    fit, warnings = measurable(model, measured)
+    small = set(measured) - set(fit)
+    return replace(labelled, images=tuple(image for image in labelled.images if image not in small)), warnings
 
 
 def most_common_scale(labelled: LabelledSet) -> float | None:
@@ -217,6 +230,14 @@ def _scale_warnings(model: HeadModel, labelled: LabelledSet) -> list[str]:
         taken = "are fitted to a tile, the others brought to their scale" if labelled.task == "classification" else as_is
         words = f"the scale of {unknown} of {len(labelled.images)} images is unknown: they {taken}"
     return [f"{words}; give image_mpp, or a column mpp in the table"]
+
+
+def _balance_warnings(config: FinetuneConfig, spec: HeadSpec) -> list[str]:
+    """Return a warning if weights were chosen for rare classes, and the loss of the head has none."""
+    if config.labels.balance != "weights" or len(spec.classes) < 2 or weighs_classes(spec):
+        return []
+    loss = "detection" if spec.task == "detection" else f"head.loss {spec.head.loss}"
+    return [f"labels.balance weights has no effect with {loss}: choose labels.balance sampling to draw rare classes more often"]
 
 
 def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:

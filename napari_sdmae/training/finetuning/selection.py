@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_sdmae.config.finetune import FinetuneConfig, Part
-from napari_sdmae.data.labelled.read import LabelledSet
+from napari_sdmae.data.labelled.labelled_set import LabelledSet, count_groups
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
@@ -23,10 +23,8 @@ from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.engine import SteppingEngine
 from napari_sdmae.training.loop.model_selection import StopPoll
 
-UNSELECTED = "there are no validation images: the head is that of the last epoch, chosen by nothing"
-NOT_TESTED = (
-    "the run was stopped before its end: the test images were not looked at (sdmae evaluate RUN --data DATA --part test does)"
-)
+UNSELECTED = "there are no validation images: the head of the last epoch is kept, without a selection"
+NOT_TESTED = "stopped before the end, and not evaluated on the test images: run sdmae evaluate RUN --data DATA --part test"
 
 
 @dataclass
@@ -157,7 +155,7 @@ class BestOnValidation:
             "validation": state.best_report and state.best_report["metrics"],
             "test": test and test["metrics"],
             "images": {part: len(self.labelled.part(part)) for part in ("train", "validation", "test")},
-            "groups": {part: self._groups(part) for part in ("train", "validation", "test")},
+            "groups": {part: count_groups(self.labelled.part(part)) for part in ("train", "validation", "test")},
             "classes": [one.model_dump() for one in self.labelled.classes],
             "reported_on": reported_on,
             "confusion": published_step and published_step["confusion"],
@@ -169,11 +167,6 @@ class BestOnValidation:
         }
         write_atomically(self.folder.report, json.dumps(report, indent=1, ensure_ascii=False).encode())
         return report
-
-    def _groups(self, part: Part) -> int | None:
-        """Return how many patients or slides a part has, None if it is not known."""
-        groups = {image.group for image in self.labelled.part(part)}
-        return None if None in groups else len(groups)
 
     def _stamp(self, report: Report) -> None:
         """Write into the finished head how good it is."""

@@ -30,7 +30,8 @@ from napari_sdmae.runs.folder import Request
 
 T = TypeVar("T")
 
-REQUESTS: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
+SEVERITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
+"""Of several requests the last in this order is followed."""
 PATIENCE = timedelta(days=7)
 """The other processes wait for so long while the first one decodes the tiles."""
 
@@ -79,12 +80,12 @@ class Processes:
         self._words = cast("dist.ProcessGroup | None", words)
 
     def agree(self, request: Request | None) -> Request | None:
-        """Return the gravest request that any process has; also a barrier."""
+        """Return the most severe request that any process has; also a barrier."""
         if self._words is None:
             return request
-        code = torch.tensor(REQUESTS.index(request))
+        code = torch.tensor(SEVERITY.index(request))
         dist.all_reduce(code, op=dist.ReduceOp.MAX, group=self._words)
-        return REQUESTS[int(code)]
+        return SEVERITY[int(code)]
 
     def share(self, value: T) -> T:
         """Return the first process's value."""

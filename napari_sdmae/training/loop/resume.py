@@ -76,8 +76,8 @@ def forget_lost_best(folder: RunFolder, state: TrainingState) -> Warned | None:
         state.best_step, state.best_value, state.best_report = None, None, None
         return Warned(
             "checkpoint",
-            f"Checkpoint {error}{kept}. It held the best epoch: the head is now chosen from step {state.step} on, "
-            "by measuring that one anew",
+            f"Checkpoint {error}{kept}. It held the best epoch: the head is now selected from step {state.step} on; "
+            "that step is measured again",
         )
     return None
 

@@ -23,12 +23,9 @@ from napari_sdmae.text.tables import table_bytes
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.loop import ENDINGS
 from napari_sdmae.training.loop.model_selection import StopPoll
-from napari_sdmae.training.loop.processes import Processes, is_first_process, launch
+from napari_sdmae.training.loop.processes import SEVERITY, Processes, is_first_process, launch
 from napari_sdmae.training.loop.resume import find_checkpoint
 from napari_sdmae.training.loop.tensorboard import check_tensorboard, write_scalars
-
-SEVERITY: tuple[Request | None, ...] = (None, "stop", "pause", "cancel")
-
 
 Data = TypeVar("Data")
 

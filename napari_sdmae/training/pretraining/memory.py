@@ -41,9 +41,9 @@ def _runs_in_bf16(precision: Precision, device: str) -> bool:
 
 def _line(needed: int, free: int, device: str, fitting: int, short: bool) -> str:
     where = "GPU memory" if device == "cuda" else "memory"
-    line = f"training needs about {size(needed)} of {where} ({size(free)} free)"
     if not short:
-        return line
+        return f"training needs about {size(needed)} of {where} ({size(free)} free)"
+    line = f"not enough {where} (needs {size(needed)}, {size(free)} free)"
     if fitting == 0:
-        return f"{line}: too much even with one tile at once; choose a smaller model or tile size"
-    return f"{line}: more than there is; set “Tiles at once” (micro_batch) to {fitting} or less: computed in parts"
+        return f"{line}, even with one tile at once: choose a smaller model or tile size"
+    return f"{line}: set “Tiles at once” (micro_batch) to {fitting} or less"

@@ -9,18 +9,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from napari_sdmae.data.tiles.cache import TileCache
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.models.reconstruction import reconstruct_tiles
 from napari_sdmae.runs.folder import RunFolder
+from napari_sdmae.training.loop.sheet import sheet
 from napari_sdmae.training.pretraining.engine import Engine
 from napari_sdmae.training.pretraining.views import masks, on_device
-
-GAP = 4
-"""White pixels between the pictures of a contact sheet."""
 
 
 class Previewer:
@@ -66,8 +63,4 @@ def contact_sheet(arrays: dict[str, NDArray[np.generic]]) -> bytes:
     """Return a PNG: one row per tile; columns input, masked, reconstruction, and twice the error in grey."""
     error = (np.clip(2 * arrays["error"].astype(np.float32), 0, 1) * 255).round().astype(np.uint8)
     columns = [arrays["input"], arrays["masked"], arrays["reconstruction"], np.repeat(error[..., None], 3, axis=-1)]
-    padded = [np.pad(column, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for column in columns]
-    rows = np.concatenate(padded, axis=2)
-    buffer = io.BytesIO()
-    Image.fromarray(rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP]).save(buffer, "PNG")
-    return buffer.getvalue()
+    return sheet([column.astype(np.uint8) for column in columns])

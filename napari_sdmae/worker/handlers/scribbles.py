@@ -67,7 +67,7 @@ def scribble(request: ScribbleRequest) -> ScribbleResult:
         cached=cached,
         model=info,
         note=SCRIBBLES,
-        warnings=tuple(scale_notes(info.mpp, mpp and mpp / detail)),
+        warnings=tuple(scale_notes(info.mpp, mpp and mpp / detail, "choose finer detail" if detail == 1 else "")),
         seconds={
             "load": loaded - start,
             "encode": encoded - loaded,

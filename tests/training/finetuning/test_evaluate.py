@@ -19,8 +19,10 @@ from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
 from napari_sdmae.inference.prediction.predict import predict_file
 from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.models.heads.head_model import HeadModel
+from napari_sdmae.runs.events import EpochFinished, Warned
+from napari_sdmae.training import finetune
 from napari_sdmae.training.finetuning.classes import with_classes_of
-from napari_sdmae.training.finetuning.evaluate import Evaluation, evaluate
+from napari_sdmae.training.finetuning.evaluate import Evaluation, evaluate, measurable
 
 RULES: dict[str, Callable[[Tensor], object]] = {
     "segmentation": dark_or_bright,
@@ -85,13 +87,39 @@ def test_evaluation_measures_the_labels_that_are_predicted(case) -> None:
     assert something
 
 
-def test_a_picture_smaller_than_a_patch_is_named(make_finetune, tmp_path: Path) -> None:
+def write_pairs(folder: Path, edges: list[int]) -> None:
+    """Write square images of these edges, each with a mask of two classes."""
     for name in ("images", "labels"):
-        (tmp_path / name).mkdir()
-        for number in range(3):
-            pixels = np.full((20, 20, 3) if name == "images" else (20, 20), number % 2, np.uint8)
-            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+        (folder / name).mkdir()
+        for number, edge in enumerate(edges):
+            pixels = np.full((edge, edge, 3) if name == "images" else (edge, edge), 100 if name == "images" else 0, np.uint8)
+            pixels[: edge // 2] = 1
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_pictures_smaller_than_a_patch_are_left_out_and_named(make_finetune, tmp_path: Path) -> None:
+    write_pairs(tmp_path, [64, 20, 20, 64])
     config = make_finetune("segmentation", data=tmp_path, image_mpp=0.25)
-    labelled = read_labelled(config)
-    with pytest.raises(InvalidFieldError, match=r"0\.png: the field of 20 x 20 px is 10 x 10 px at the model's scale"):
-        evaluate(head("segmentation", 2), labelled.images, with_classes_of(labelled, head("segmentation", 2).spec), config)
+    labelled, model = read_labelled(config), head("segmentation", 2)
+    fit, warnings = measurable(model, labelled.images)
+    assert [image.name for image in fit] == ["images/0.png", "images/3.png"]
+    assert len(warnings) == 1
+    assert "too small for the head: images/1.png: the field of 20 x 20 px is 10 x 10 px at the model's scale" in warnings[0]
+    assert warnings[0].endswith(", and 1 other")
+    assert evaluate(model, fit, with_classes_of(labelled, model.spec), config)["images"] == 2
+    with pytest.raises(InvalidFieldError, match=r"1\.png: the field of 20 x 20 px"):
+        measurable(model, [image for image in labelled.images if image not in fit])
+
+
+def test_a_run_leaves_them_out_of_its_validation_and_tells_so(make_finetune, tmp_path: Path) -> None:
+    """It would else end at its first validation, after an epoch of work, and again whenever it is resumed."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_pairs(data, [64, 64, 64, 6, 6, 6, 64, 64])
+    config = make_finetune("segmentation", data=data, image_mpp=0.5, epochs=1, labels={"validation": 0.5, "test": 0.0})
+    small = {"images/3.png", "images/4.png", "images/5.png"}
+    assert small & {image.name for image in read_labelled(config).part("validation")}, "else nothing is tested"
+    events = list(finetune(config, run=tmp_path / "run"))
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert any("too small for the head" in line for line in told)
+    assert any(isinstance(event, EpochFinished) for event in events)

@@ -141,7 +141,7 @@ def test_without_validation_images_the_last_epoch_is_kept_and_it_says_so(make_fi
     report = report_of(run)
     assert (report["selected"]["epoch"], report["selected"]["by"], report["validation"]) == (3, None, None)
     assert "mIoU" in report["test"]
-    assert any("chosen by nothing" in warning for warning in report["warnings"])
+    assert any("without a selection" in warning for warning in report["warnings"])
 
 
 def test_validation_can_be_rarer_and_always_sees_the_last_epoch(make_finetune, tmp_path):
@@ -207,6 +207,13 @@ def test_rare_classes_are_drawn_more_often(make_finetune, labelled_data, tmp_pat
     assert (again == labels[7 * 14 : 8 * 14]).all()
     order = [loader.batch(0, place)[1].numpy() for place in np.array_split(np.arange(14), 3)]
     assert (np.concatenate(order) == labels[:14]).all()
+
+
+@pytest.mark.parametrize(("loss", "told"), [("dice", True), ("focal", False)])
+def test_weights_without_effect_are_told(make_finetune, tmp_path, loss, told):
+    events = finetune(make_finetune("segmentation", labels={"balance": "weights"}, head={"loss": loss}), run=tmp_path / "run")
+    warnings = [event.message for event in events if isinstance(event, Warned)]
+    assert any("labels.balance weights has no effect with head.loss dice" in line for line in warnings) == told
 
 
 @pytest.mark.parametrize(("changes", "error"), [({"data": "nowhere"}, DataError), ({"model": "nothing"}, FileNotFoundError)])

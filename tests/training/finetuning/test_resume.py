@@ -94,7 +94,7 @@ def test_terminated_by_signal_leaves_a_head_and_a_report(jobs, config, uninterru
     report = report_of(run)
     assert report["test"] is None
     assert not report["finished"]
-    assert any("test images were not looked at" in warning for warning in report["warnings"])
+    assert any("not evaluated on the test images" in warning for warning in report["warnings"])
     assert report["selected"]["by"] == "validation/mIoU"
     assert load_head(run.path).spec.task == "segmentation"
     assert jobs.wait(start(jobs, config, run)) == 0
