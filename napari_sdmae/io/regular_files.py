@@ -45,7 +45,11 @@ def is_regular(path: Path) -> bool:
 
 def is_endless(path: Path) -> bool:
     """Return whether `path`, or what it links to, is neither file nor folder: opening a pipe waits, a device never ends."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # not there, or not to be looked at: opening it tells which
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def require_kinds(files: Iterable[Path], folders: Iterable[Path]) -> None:

@@ -7,9 +7,10 @@ coordinates agree with napari, QuPath and ImageJ. Never torchvision.io: a PNG wi
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -92,7 +93,7 @@ class Header(NamedTuple):
 def read_header(path: Path | str, which: Which = ANY) -> Header:
     """Return size, scale, and what must be known: which picture of several is used, its orientation, why a scale is not believed.
 
-    Opens the file once: of a folder of 50,000 images, opening costs more than reading.
+    Opens a flat file once: of a folder of 50,000 images, opening costs more than reading.
 
     Raises
     ------
@@ -101,16 +102,21 @@ def read_header(path: Path | str, which: Which = ANY) -> Header:
     """
     path = Path(path)
     with translate_decoder_errors(path):
-        if is_tiff(path):
-            with tiff.picture(path, which) as one:
-                return Header(one.size, one.scale.mpp, one.notes)
-        _check_single(which)
-        with open_flat(path) as image:
-            scale = info_scale(image.info)
-            notes = tiff.orientation_note(_orientation(image))
-            frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
-            notes += [f"frame 1 of {frames} is used"] if frames > 1 else []
-            return Header((image.height, image.width), scale.mpp, [*notes, *([scale.note] if scale.note else [])])
+        with path.open("rb") as file:
+            start = _start_of(file)
+            if not _starts_tiff(start):
+                _check_single(which)
+                return _flat_header(_opened(file))
+        with tiff.picture(path, which) as one:
+            return Header(one.size, one.scale.mpp, one.notes)
+
+
+def _flat_header(image: Image.Image) -> Header:
+    scale = info_scale(image.info)
+    notes = tiff.orientation_note(_orientation(image))
+    frames = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
+    notes += [f"frame 1 of {frames} is used"] if frames > 1 else []
+    return Header((image.height, image.width), scale.mpp, [*notes, *([scale.note] if scale.note else [])])
 
 
 def image_size(path: Path | str, which: Which = ANY) -> tuple[int, int]:
@@ -197,16 +203,32 @@ def open_flat(path: Path) -> Image.Image:
     InvalidImageError
         If the file is larger than :data:`LARGEST_FLAT`: Pillow would look for the header of a damaged one to its very end.
     """
-    if path.stat().st_size > LARGEST_FLAT:
-        raise InvalidImageError(f"larger than {size(LARGEST_FLAT)}, which is too much for this format: save it as a tiled TIFF")
+    _check_flat(path.stat().st_size)
     return Image.open(path)
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """Return :func:`open_flat` of an open file."""
+    _check_flat(os.fstat(file.fileno()).st_size)
+    return Image.open(file)
+
+
+def _check_flat(stored: int) -> None:
+    if stored > LARGEST_FLAT:
+        raise InvalidImageError(f"larger than {size(LARGEST_FLAT)}, which is too much for this format: save it as a tiled TIFF")
 
 
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        start = file.read(32)
+        return _start_of(file)
+
+
+def _start_of(file: BinaryIO) -> bytes:
+    """Return the first bytes of an open file, and go back to its beginning."""
+    start = file.read(32)
     if not start:
         raise InvalidImageError("the file is empty")
+    file.seek(0)
     return start
 
 
