@@ -1,10 +1,12 @@
-"""Heads that see brightness: what they predict is known, whatever the scale. Shared by the tests of prediction and evaluation."""
+"""Heads that see brightness, so that what they predict is known at any scale; and pictures of discs, which they see as nuclei."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.models.heads.head_model import HeadModel
 
+RGB = NDArray[np.uint8]
 TILE = 64
 
 
@@ -61,3 +64,24 @@ def boxes_rule(bright: Tensor) -> list[dict[str, Tensor]]:
         boxes = torch.tensor(edges, dtype=torch.float32).reshape(-1, 4)
         answers.append({"boxes": boxes, "labels": torch.full((len(boxes),), 1), "scores": torch.full((len(boxes),), 0.9)})
     return answers
+
+
+def discs(size: int, centres: list[tuple[float, float, float]]) -> tuple[RGB, NDArray[np.int32]]:
+    """White with dark discs (row, column, radius) that grow darker to their middles, and their numbers."""
+    rows, columns = np.mgrid[:size, :size]
+    brightness, truth = np.full((size, size), 0.9), np.zeros((size, size), np.int32)
+    for number, (row, column, radius) in enumerate(centres, 1):
+        distance = np.hypot(rows - row, columns - column)
+        brightness = np.minimum(brightness, np.where(distance <= radius, 0.6 * distance / radius, 0.9))
+        truth[(distance <= radius) & (truth == 0)] = number
+    return np.repeat(np.rint(brightness * 255).astype(np.uint8)[..., None], 3, 2), truth
+
+
+def many_discs(size: int, apart: int = 30, radius: float = 9.0) -> tuple[RGB, NDArray[np.int32]]:
+    random = np.random.default_rng(0)
+    centres = [
+        (row + random.uniform(-4, 4), column + random.uniform(-4, 4), random.uniform(0.7, 1.0) * radius)
+        for row in range(apart, size - apart + 1, apart)
+        for column in range(apart, size - apart + 1, apart)
+    ]
+    return discs(size, centres)
