@@ -50,7 +50,7 @@ from napari_sdmae.data.tiles.cache_folders import COMPLETE, LOCK, cache_folder
 from napari_sdmae.data.tiles.decode import decode_in_order
 from napari_sdmae.data.tiles.estimate import sample_tiles
 from napari_sdmae.data.tiles.grid import tile_count
-from napari_sdmae.data.tiles.journal import TILES, Entry, Journal, read_entries
+from napari_sdmae.data.tiles.journal import TILES, Entry, Journal, count_entries, read_entries
 from napari_sdmae.io.atomic import write_atomically
 
 PROGRESS_S = 0.2
@@ -304,7 +304,7 @@ def _wait_for(lock: FileLock, folder: Path, total: int) -> Iterator[Progress]:
             lock.acquire(timeout=0)
             return
         except Timeout:
-            yield Progress(len(read_entries(folder)), total, "another process decodes these images: waiting for it")
+            yield Progress(count_entries(folder), total, "another process decodes these images: waiting for it")
             time.sleep(PROGRESS_S)
 
 

@@ -55,6 +55,14 @@ def read_entries(folder: Path) -> list[Entry]:
     return entries
 
 
+def count_entries(folder: Path) -> int:
+    """Return the number of images in the journal of `folder`, without reading what became of them."""
+    try:
+        return (folder / JOURNAL).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
 class Journal:
     """Appends images to a cache; entering the context goes back to the last image that is safe on the disk.
 
