@@ -238,4 +238,4 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-__getattr__ = renamed(__name__, DamagedCheckpoint="CorruptCheckpointError")
+__getattr__ = renamed(__name__, DamagedCheckpoint="CorruptCheckpointError", UnreadableCheckpoint="UnreadableCheckpointError")
