@@ -87,8 +87,11 @@ def _main(arguments: list[str]) -> int:
         return int(function(rest))
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # a file that is gone, closed to this user or on a full disk, wherever the command met it
-        from napari_sdmae.cli.common.parser import explain
+    except (
+        OSError,
+        MemoryError,
+    ) as error:  # a file gone, closed to this user or on a full disk, wherever it was met
+        from napari_sdmae.text.errors import error_line
 
-        print(f"sdmae {name}: {explain(error)}", file=sys.stderr)
+        print(f"sdmae {name}: {error_line(error)}", file=sys.stderr)
         return 1

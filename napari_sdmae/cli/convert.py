@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from napari_sdmae.cli.common.parser import UsageError, explain, parse, refuse
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain, parse, refuse
 from napari_sdmae.config.base import Settings
 from napari_sdmae.humanize import size
 from napari_sdmae.io.model_info.card import CARD, card_problems, read_card
@@ -62,11 +62,8 @@ def main(argv: list[str]) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", UserWarning)
             folder = convert_checkpoint(**arguments.model_dump())
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
-        return refuse(PROG, explain(error))
-    except OSError as error:  # a full disk, no permission, a destination below a file
-        print(f"{PROG}: {explain(error)}", file=sys.stderr)
-        return 1
+    except FORESEEN as error:
+        return complain(PROG, error)
     for note in notes:
         if issubclass(note.category, UserWarning):
             print(f"{PROG}: note: {note.message}", file=sys.stderr)

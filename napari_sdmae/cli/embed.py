@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, UnwritableError, for_each, gather
+from napari_sdmae.cli.common.inputs import Input, UnwritableError, for_each, gather
 from napari_sdmae.cli.common.models import named_or_default, split_inputs
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
 from napari_sdmae.cli.common.output import MODEL_HELP, check_outputs, check_scale
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 
 if TYPE_CHECKING:
@@ -31,16 +30,10 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae embed``; return the exit status."""
     arguments = _parser().parse_intermixed_args(argv)
-    from napari_sdmae.data.image_folder import DataError
-
     try:
         return _run(arguments)
-    except DataError as error:
-        return _complain(error, UNUSABLE_DATA)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(error, 2)
-    except (OSError, RuntimeError, UnwritableError) as error:
-        return _complain(error, 1)
+    except (*FORESEEN, UnwritableError) as error:
+        return complain(PROG, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,8 +129,3 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.batch < 1:
         raise UsageError(f"--batch {arguments.batch}: expected 1 or more")
     check_outputs(arguments.output.parent, [arguments.output.name], arguments.overwrite)
-
-
-def _complain(error: Exception, status: int) -> int:
-    print(f"{PROG}: {explain(error)}", file=sys.stderr)
-    return status

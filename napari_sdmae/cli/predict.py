@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sdmae.cli.common.finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
-from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, for_each, gather
+from napari_sdmae.cli.common.inputs import Input, for_each, gather
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
 from napari_sdmae.cli.common.output import check_outputs, check_scale, save_json, save_png
-from napari_sdmae.cli.common.parser import UsageError
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.cli.common.prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
@@ -52,25 +52,21 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae predict``; return the exit status."""
     arguments = _parser().parse_args(argv)
-    from napari_sdmae.data.image_folder import DataError
-
     try:
-        job = _prepared(arguments)
-    except DataError as error:
-        return _complain(error, UNUSABLE_DATA)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(error, 2)
-    except (OSError, RuntimeError) as error:
-        return _complain(error, 1)
+        return _run(_prepared(arguments))
+    except FORESEEN as error:
+        return complain(PROG, error)
+
+
+def _run(job: Job) -> int:
+    """Predict all images; return the exit status."""
     if job.told:
         print(f"{PROG}: {len(job.told)} of {len(job.inputs)} images were finished before and are kept", file=sys.stderr)
-    try:
-        status = for_each(PROG, job.inputs, job.predict)
-        if table := job.table():
-            write_atomically(arguments.output / TABLE, table_of(table))
-            print(arguments.output / TABLE)
-    except OSError as error:
-        return _complain(error, 1)
+    status = for_each(PROG, job.inputs, job.predict)
+    if table := job.table():
+        path = job.arguments.output / TABLE
+        write_atomically(path, table_of(table))
+        print(path)
     return status
 
 
@@ -288,10 +284,3 @@ def _check_table(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Inp
 
 def _rows(inputs: list[Input], told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for one in inputs for row in told.get(one.name, {}).get("tiles", [])]
-
-
-def _complain(error: Exception, status: int) -> int:
-    from napari_sdmae.cli.common.parser import explain
-
-    print(f"{PROG}: {explain(error)}", file=sys.stderr)
-    return status

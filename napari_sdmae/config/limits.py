@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from napari_sdmae.text.printable import shown
 
 SMALLEST_STD = 1e-3
 """Of [0, 1] RGB; models that expect 0-255 have 1/255."""
@@ -45,19 +47,6 @@ def check_sizes(name: str, value: Any, largest: int) -> None:
     least = 0 if name in _MAY_BE_ZERO else 1
     if value is not None and not all(type(size) is int and least <= size <= largest for size in sizes):
         raise ValueError(f"{name} is {shown(value)}; expected a whole number from {least} to {largest}")
-
-
-def shown(value: Any, longest: int = 60) -> str:
-    """Return a value of a file as it may stand in a message: short, and without control characters."""
-    text = "".join(letter if letter.isprintable() else "�" for letter in (value if isinstance(value, str) else _plain(value)))
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _plain(value: Any) -> str:
-    """Return small values as Python writes them, large ones by their kind: they may be deep, or refer to themselves."""
-    if isinstance(value, list | tuple) and len(value) <= 4 and all(isinstance(one, int | float | str) for one in value):
-        return repr(value)
-    return f"a {type(value).__name__}" if isinstance(value, Mapping | Sequence) else repr(value)
 
 
 def _check_channels(name: str, values: Any, least: float, most: float) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.parser import FORESEEN, UNUSABLE_DATA, UsageError
+from napari_sdmae.text.errors import error_line
 
-UNUSABLE_DATA = 3
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk on which nothing more can be written."""
 
@@ -83,7 +83,7 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
         try:
             for path in work(one):
                 print(path, flush=True)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        except FORESEEN as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             failed += 1
@@ -96,5 +96,5 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
 
 def named(path: Path, error: BaseException) -> str:
     """Return the message of an error, with the image it is about."""
-    message = explain(error) if isinstance(error, Exception) else str(error)
+    message = error_line(error)
     return message if message.startswith(str(path)) else f"{path}: {message}"

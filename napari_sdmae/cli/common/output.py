@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.cli.common.options import add_device, add_overwrite, add_scale
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
@@ -39,19 +38,11 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
     """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
-    from napari_sdmae.data.image_folder import DataError
-    from napari_sdmae.io.images.field import InvalidFieldError
-    from napari_sdmae.io.images.read import InvalidImageError
-
     try:
         for path in work():
             print(path)
-    except (InvalidImageError, DataError, InvalidFieldError) as error:
-        return _complain(prog, error, 3)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(prog, error, 2)
-    except (RuntimeError, OSError, MemoryError) as error:
-        return _complain(prog, error, 1)
+    except FORESEEN as error:
+        return complain(prog, error)
     return 0
 
 
@@ -104,8 +95,3 @@ def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: b
 def save_json(path: Path, values: dict[str, Any], overwrite: bool = False) -> None:
     """Write `values` for people and programs to read."""
     write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(), overwrite)
-
-
-def _complain(prog: str, error: BaseException, status: int) -> int:
-    print(f"{prog}: {explain(error) if isinstance(error, Exception) else error}", file=sys.stderr)
-    return status

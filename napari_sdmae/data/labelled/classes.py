@@ -15,6 +15,7 @@ from napari_sdmae.data.labelled.labelled_set import LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import CLASS_FILES
 from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 from napari_sdmae.text.documents import read_json, read_table
+from napari_sdmae.text.errors import error_line, first_problem
 from napari_sdmae.text.spelling import ByName, near
 
 PLACES = ("", "masks", "labels")
@@ -59,7 +60,7 @@ def _read_file(path: Path) -> tuple[LabelClass, ...]:
         entries = _entries(path)
         classes = tuple(sorted((_class(entry) for entry in entries), key=lambda one: one.value))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+        reason = first_problem(error) if isinstance(error, ValidationError) else error_line(error)
         raise DataError(f"{path} cannot be used ({reason}): expected value, name and colour of each class") from error
     if not classes:
         raise DataError(f"{path}: expected at least one class")
