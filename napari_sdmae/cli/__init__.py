@@ -37,7 +37,7 @@ COMMANDS = {
     "ablate": Command("ablate", "repeat pre-training and a head over a grid of settings: table and plot"),
     "convert": Command("convert", "convert checkpoints: the authors', MAE, timm, and back to timm"),
     "demo": Command("demo", "run the whole main job on the shipped tissue"),
-    "doctor": Command("doctor", "say what this machine can do"),
+    "doctor": Command("doctor", "report what this machine can do"),
 }
 
 

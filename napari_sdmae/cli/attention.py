@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
+from napari_sdmae.cli.common.options import check_scale
 from napari_sdmae.cli.common.output import (
     check_outputs,
-    check_scale,
     common_parser,
     guarded,
     heat,
@@ -67,11 +67,21 @@ def main(argv: list[str]) -> int:
 
 
 def _head(text: str) -> int | str:
-    return text if text in ("mean", "grid") else int(text)
+    if text in ("mean", "grid"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected mean, grid or a number from 0") from None
 
 
 def _downsample(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected auto or an integer from 1") from None
 
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
@@ -126,7 +136,7 @@ def _map(arguments: argparse.Namespace, model: str, picture: Picture, field: RGB
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse a scale that is none, and a query that would change nothing."""
+    """Reject an invalid ``--mpp`` and a ``--query`` that the method ignores."""
     check_scale(arguments.mpp)
     if arguments.query is not None and arguments.method not in TAKE_PATCH:
         raise UsageError(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")

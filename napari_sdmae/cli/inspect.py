@@ -32,7 +32,7 @@ class Arguments(BaseModel):
 
     source: Annotated[Positional[Path], Field(description=SOURCE)]
     as_json: Annotated[bool, arg(name="json"), Field(description="Print everything as JSON instead of a summary.")] = False
-    preset: Annotated[str, Field(description=f"Say what training with it needs: {', '.join(preset_names())}.")] = DEFAULT_PRESET
+    preset: Annotated[str, Field(description=f"Preset to estimate memory for: {', '.join(preset_names())}.")] = DEFAULT_PRESET
     tiles: TilesConfig = Field(default_factory=TilesConfig)
 
 

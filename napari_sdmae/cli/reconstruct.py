@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
+from napari_sdmae.cli.common.options import check_scale
 from napari_sdmae.cli.common.output import (
     check_outputs,
-    check_scale,
     common_parser,
     guarded,
     heat,

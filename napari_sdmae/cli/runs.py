@@ -26,7 +26,7 @@ def resume(argv: list[str]) -> int:
     parser.add_argument(
         "--take-over",
         action="store_true",
-        help="also where nobody can tell whether its job, on another machine, still lives; should it, it ends without saving",
+        help="resume even if its job, on another machine, may still be running; that job then stops without saving",
     )
     arguments = parser.parse_args(argv)
     run = RunFolder(arguments.run)
@@ -88,7 +88,7 @@ def _ask(request: Request, description: str, argv: list[str]) -> int:
         run.ask(request)
     except (ValueError, OSError) as error:
         return refuse(f"sdmae {request}", error_line(error))
-    answer = "it answers after the step under way"
+    answer = "it takes effect after the current step"
     if is_alive(status) is None:
         answer += f", if it still lives, which cannot be told from here (last heard {status.last_heard})"
     print(f"asked process {status.pid} on {status.host} to {request}; {answer}")

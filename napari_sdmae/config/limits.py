@@ -1,4 +1,4 @@
-"""What a model may state of itself: pixel statistics, scale, sizes. The one place for these rules; without torch."""
+"""What a scale may be, and what a model may state of itself: pixel statistics, scale, sizes. The one place for these rules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,28 @@ from napari_sdmae.text.printable import shown
 
 SMALLEST_STD = 1e-3
 """Of [0, 1] RGB; models that expect 0-255 have 1/255."""
+SMALLEST_MPP, LARGEST_MPP = 0.05, 20.0
+"""Scale of pictures, µm/px; outside it is no microscope's: 72, 96 and 300 dpi, which programs write, are 353, 265 and 85."""
 LEAST_MPP, MOST_MPP = 0.002, 100.0
 """Scale of what a model sees, µm/px: wider than a microscope's, since crops are resized."""
 
 _LARGEST = {"img_size": 16384, "patch_size": 256, "embed_dim": 16384, "depth": 256, "num_heads": 512, "reg_tokens": 1024}
 _LARGEST_RATIO = 64
 _MAY_BE_ZERO = ("reg_tokens",)
+
+
+def plausible_mpp(mpp: float | None) -> float | None:
+    """Return `mpp` when a microscope can have it (0.05-20 µm/px), else None."""
+    return mpp if mpp is not None and SMALLEST_MPP <= mpp <= LARGEST_MPP else None
+
+
+def implausible(mpp: float) -> str:
+    """Return why a scale of `mpp` µm/px is not believed, with the unit that may have been meant; empty if it is believed."""
+    if plausible_mpp(mpp):
+        return ""
+    meant = next((unit for unit, factor in (("nm", 1e-3), ("mm", 1e3)) if plausible_mpp(mpp * factor)), None)
+    question = f"; is it in {meant}?" if meant else ""
+    return f"{mpp:.4g} µm/px is not plausible (expected {SMALLEST_MPP:g} to {LARGEST_MPP:g}){question}"
 
 
 def check_pixel_statistics(mean: Any, std: Any) -> None:

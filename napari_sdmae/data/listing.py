@@ -178,7 +178,7 @@ def _walk(root: Path, left_out: Collection[str]) -> Iterator[tuple[str, list[str
 def _refuse_folder(error: OSError) -> None:
     raise DataError(
         f"the folder {error.filename} cannot be read ({error.strerror}): allow reading it, or leave it out by moving it "
-        "or by a name that starts with a point"
+        "or by a name that starts with a dot"
     ) from error
 
 

@@ -86,7 +86,7 @@ class _Recorder:
         self._thread.join()
         with suppress(TakenOverError):
             if self.status.live:
-                self.write(Ended("cancelled", self.status.step, "the program that ran it left off; it can be resumed"))
+                self.write(Ended("cancelled", self.status.step, "the program that ran it ended early; resume it"))
         self.folder.leave()
 
     def _beat(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli.common.options import add_device, add_overwrite, add_scale
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_region, add_scale
 from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
@@ -29,7 +28,7 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="PNG, JPEG, TIFF or BMP")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the pictures, made if needed")
-    parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
+    add_region(parser)
     add_scale(parser)
     add_device(parser)
     add_overwrite(parser)
@@ -58,12 +57,6 @@ def check_outputs(folder: Path, names: list[str], overwrite: bool) -> None:
         raise UsageError(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
     for name in names:
         check_free(folder / name, overwrite)
-
-
-def check_scale(mpp: float | None) -> None:
-    """Raise `UsageError` if the scale that was given, in µm/px, is none."""
-    if mpp is not None and not 0 < mpp < math.inf:
-        raise UsageError(f"--mpp {mpp:g}: expected the size of a pixel in µm, above 0, such as 0.5")
 
 
 def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ class TestSegmentation:
         labelled = read_labelled(settings("segmentation", masks))
         assert [(one.value, one.name) for one in labelled.classes] == [(0, "background"), (1, "class 1"), (2, "class 2")]
         assert parts(labelled) == {"train": 6, "validation": 2, "test": 2}
-        assert any("which slide" in warning for warning in labelled.warnings)
+        assert any("slide IDs are missing" in warning for warning in labelled.warnings)
         first = labelled.images[0]
         mask = np.asarray(Image.open(masks / "masks" / "case0.png"))
         assert dict(first.counts) == {value: int((mask == value).sum()) for value in (0, 1, 2)}

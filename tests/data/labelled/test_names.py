@@ -107,7 +107,7 @@ class TestPairs:
         assert labelled.unusable == (
             ("images/a7.png", "masks/a7.jpg is a JPEG, which changes values: save masks as PNG or TIFF"),
         )
-        assert "2 files are left out: 1 are of a kind that is not read, such as images/slide.svs; 1 lie in no folder" in told(
+        assert "2 files are left out: 1 is of a kind that is not read, such as images/slide.svs; 1 lies in no folder" in told(
             labelled
         )
 
@@ -205,7 +205,7 @@ class TestSlideTables:
         (folder / "slides.csv").write_text(text, encoding="utf-8")
         labelled = read_labelled(settings("segmentation", folder))
         assert [one.group for one in labelled.images] == [*(f"slide S{index // 2}" for index in range(5)), None]
-        assert "slides.csv tells different things of 1 images, such as images/Präp5.png: none is used" in labelled.warnings
+        assert "slides.csv tells different things of 1 image, such as images/Präp5.png: none is used" in labelled.warnings
         assert "slides.csv: 3 rows name no image, such as PRA" in told(labelled)
 
     @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ class TestScale:
         (folder / "t.csv").write_text(
             "file,slide,mpp\n" + "\n".join(f"Präp{index}.png,S,250" for index in range(6)), encoding="utf-8"
         )
-        with pytest.raises(DataError, match=r"mpp 250 is not plausible: expected 0.05 to 20 µm .*; if these are nm, give 0.25"):
+        with pytest.raises(DataError, match=r"mpp 250: 250 µm/px is not plausible \(expected 0.05 to 20\); is it in nm\?"):
             read_labelled(settings("segmentation", folder))
 
     @pytest.mark.parametrize("cell", ["a", "0.25 ells", "1e400", "nan", "-1", "0,2,5"])

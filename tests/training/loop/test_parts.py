@@ -99,7 +99,7 @@ def test_the_plan_shares_a_batch_evenly_or_refuses():
     config = PretrainConfig(data="x", batch_size=9)
     with pytest.raises(ValueError, match="multiple of 2"):
         plan(config, 100, 2)
-    with pytest.raises(DataError, match="1 tiles for 2 processes"):
+    with pytest.raises(DataError, match="1 tile for 2 processes"):
         plan(config, 1, 2)
     schedule, warnings = plan(config.model_copy(update={"batch_size": 512}), 1025, 2)
     assert (schedule.steps_per_epoch, schedule.peak_lr, warnings) == (2, pytest.approx(6e-4), [])  # two views of each tile

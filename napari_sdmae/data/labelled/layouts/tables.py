@@ -11,6 +11,7 @@ from napari_sdmae.data.labelled.files import NamedFiles
 from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.columns import Row, TableError, columns_of, read_rows, scale_of, words_for
 from napari_sdmae.data.labelled.parts import part_of
+from napari_sdmae.humanize import several
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 GROUPS = ("patient", "slide", "group")
@@ -117,8 +118,12 @@ def _not_fitting(table: str, rows: list[Row], items: list[ImageEntry], found: li
     used = {id(row) for alike in found for row in alike}
     alone = [row["file"] for row in rows if id(row) not in used]
     said = [f"{table} does not name {missing} of {len(items)} images"] if missing else []
-    said += [f"{table} tells different things of {len(unclear)} images, such as {unclear[0]}: none is used"] if unclear else []
-    return said + ([f"{table}: {len(alone)} rows name no image, such as {alone[0]}"] if alone else [])
+    if unclear:
+        images = several(len(unclear), "image", "images")
+        said.append(f"{table} tells different things of {images}, such as {unclear[0]}: none is used")
+    if alone:
+        said.append(f"{table}: {several(len(alone), 'row names', 'rows name')} no image, such as {alone[0]}")
+    return said
 
 
 def _names(path: str) -> tuple[str, ...]:
@@ -138,7 +143,7 @@ def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> LayoutLis
     if not items:
         raise DataError(f"{tables[0][0]} lists no images")
     twice = len(items) - len({(item.path, item.part) for item in items})
-    said = [f"{twice} rows list an image a second time"] if twice else []
+    said = [f"{several(twice, 'row lists', 'rows list')} an image a second time"] if twice else []
     return LayoutListing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
 
 
