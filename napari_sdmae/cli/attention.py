@@ -28,6 +28,7 @@ from napari_sdmae.config.attention import METHODS, TAKE_PATCH
 from napari_sdmae.inference.attention.result import AttentionResult
 from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.notices import ATTENTION
+from napari_sdmae.typing import RGB
 
 if TYPE_CHECKING:
     from napari_sdmae.io.images.pictures import Picture
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 PROG = "sdmae attention"
 STRENGTH = 0.6
 """Share of the map's colour in the overlay; the rest is the tissue in grey."""
-
-RGB = NDArray[np.uint8]
 
 
 def main(argv: list[str]) -> int:

@@ -17,7 +17,7 @@ from napari_sdmae.moved import renamed
 
 
 def info_nce(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return how badly each student finds its teacher among all, and each teacher its student.
+    """Symmetric InfoNCE loss between student and teacher embeddings.
 
     Parameters
     ----------

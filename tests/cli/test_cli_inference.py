@@ -249,6 +249,19 @@ def test_configs_that_do_not_describe_the_weights(
 
 
 @pytest.mark.parametrize(
+    ("option", "reason"),
+    [("--head", "expected mean, grid or a number from 0"), ("--downsample", "expected auto or an integer from 1")],
+)
+def test_a_word_in_the_place_of_a_number_is_told_what_is_expected(
+    option: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["attention", "image.png", "--output", "out", option, "x"])
+    assert ended.value.code == 2
+    assert f"argument {option}: 'x': {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("call", "word"),
     [
         (["reconstruct", "--mpp", "-1"], "expected 0.05 to 20"),

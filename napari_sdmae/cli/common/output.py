@@ -79,9 +79,10 @@ def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: b
     """Write float32 values (H, W), (N, H, W) or RGB (H, W, 3) as TIFF, with the size of a pixel in µm if it is known."""
     import tifffile
 
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    from napari_sdmae.io.images.scale import resolution_tags
+
     data = io.BytesIO()  # into a file NumPy would write in a way that does not notice a full disk
-    tifffile.imwrite(data, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+    tifffile.imwrite(data, values, photometric="rgb" if rgb else "minisblack", metadata=None, **resolution_tags(mpp))
     write_atomically(path, data.getvalue())
 
 

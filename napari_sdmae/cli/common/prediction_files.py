@@ -38,10 +38,10 @@ def write_probabilities(found: Prediction, path: Path) -> Path:
     import tifffile
 
     from napari_sdmae.io.atomic import atomic_path
+    from napari_sdmae.io.images.scale import resolution_tags
 
     assert found.probabilities is not None
-    mpp = found.label_map.label_mpp
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    scale = resolution_tags(found.label_map.label_mpp)
     large = found.probabilities.size > 2**29
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
         for name, values in zip(found.channels, found.probabilities, strict=True):

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from napari_sdmae.inference.scribbles.samples import Floats, LinearHead
+from napari_sdmae.inference.scribbles.samples import (
+    LinearHead,
+)
+from napari_sdmae.typing import Floats
 
 PENALTY = 0.1
 """L2 penalty on standardised weights beside a mean loss of at most log C."""

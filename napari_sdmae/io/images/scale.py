@@ -51,6 +51,11 @@ _PER_UNIT = {2: INCH, 3: 10_000.0}
 """Micrometres in TIFF's ResolutionUnit: inch, centimetre."""
 
 
+def resolution_tags(mpp: float | None) -> dict[str, Any]:
+    """Return the scale in µm/px as :mod:`tifffile` writes it; nothing if it is unknown."""
+    return {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+
+
 @dataclass(frozen=True)
 class Scale:
     """µm per pixel of a file, None if unknown, and what must be said about it, such as why a stated value is not believed."""

@@ -11,9 +11,7 @@ from PIL import Image
 
 from napari_sdmae.labels.label_map import PALETTE, LabelClass
 from napari_sdmae.training.pretraining.previews import GAP
-
-RGB = NDArray[np.uint8]
-Labels = NDArray[np.int32]
+from napari_sdmae.typing import RGB, Labels
 
 OVERLAY = 0.45
 """Opacity of labels over the tissue."""

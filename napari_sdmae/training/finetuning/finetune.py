@@ -220,7 +220,7 @@ def _scale_warnings(model: HeadModel, labelled: LabelledSet) -> list[str]:
 
 
 def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
-    """Return which tiles and which learning rate come when, and what has to be said about it.
+    """Build the data and learning-rate schedule, with any warnings.
 
     Raises
     ------

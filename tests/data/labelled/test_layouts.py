@@ -14,11 +14,10 @@ from PIL import Image
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.label_images import label_size, read_labels
-from napari_sdmae.data.labelled.labelled_set import IGNORE
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels.registry import export_labels
-from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import IGNORE, LabelClass, LabelMap
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

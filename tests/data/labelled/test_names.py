@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import unicodedata
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sdmae.data import listing
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.layouts.columns import scale_of
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
@@ -265,6 +267,14 @@ class TestScale:
         )
         with pytest.raises(DataError, match=r"mpp 250: 250 µm/px is not plausible \(expected 0.05 to 20\); is it in nm\?"):
             read_labelled(settings("segmentation", folder))
+
+    def test_names_of_another_spelling_do_not_list_the_folder_again(self, folder, settings, monkeypatch):
+        rows = "\n".join(f"PRÄP{index}.PNG,S{index}" for index in range(6))
+        (folder / "t.csv").write_text(f"file,slide\n{rows}", encoding="utf-8")
+        walks = Mock(wraps=listing.walk_folder)
+        monkeypatch.setattr(listing, "walk_folder", walks)
+        read_labelled(settings("segmentation", folder))
+        assert walks.call_count == 1
 
     @pytest.mark.parametrize("cell", ["a", "0.25 ells", "1e400", "nan", "-1", "0,2,5"])
     def test_that_is_none_is_named(self, cell):
