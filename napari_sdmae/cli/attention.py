@@ -13,15 +13,7 @@ from PIL import Image
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
 from napari_sdmae.cli.common.options import check_scale
-from napari_sdmae.cli.common.output import (
-    check_outputs,
-    common_parser,
-    guarded,
-    heat,
-    save_json,
-    save_png,
-    save_tiff,
-)
+from napari_sdmae.cli.common.output import check_outputs, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.attention import METHODS, TAKE_PATCH

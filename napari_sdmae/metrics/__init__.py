@@ -12,9 +12,7 @@ from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.metrics.boxes import DetectionMetrics, FoundBoxes, check_detection_metrics
 from napari_sdmae.metrics.classes import ClassificationMetrics, SegmentationMetrics
 from napari_sdmae.metrics.objects import InstanceMetrics, aggregated_jaccard, overlaps
-from napari_sdmae.metrics.values import (
-    Metrics,
-)
+from napari_sdmae.metrics.values import Metrics
 
 __all__ = [
     "IGNORE",

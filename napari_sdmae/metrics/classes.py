@@ -12,10 +12,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional.classification import binary_auroc
 
 from napari_sdmae.labels.label_map import IGNORE
-from napari_sdmae.metrics.values import (
-    PerClass,
-    Values,
-)
+from napari_sdmae.metrics.values import PerClass, Values
 
 
 class SegmentationMetrics:

@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import EncoderSpec, HeadConfig
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.labels.label_map import IGNORE, make_classes
-from napari_sdmae.losses.heads import (
-    OUTSIDE,
-    HeadLoss,
-)
+from napari_sdmae.losses.heads import OUTSIDE, HeadLoss
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,7 @@ from PIL import Image
 
 from napari_sdmae.data.labelled.class_balance import majority_types
 from napari_sdmae.data.labelled.label_images import count, read_labels
-from napari_sdmae.data.labelled.labelled_set import (
-    LabelledImage,
-    LabelledSet,
-)
+from napari_sdmae.data.labelled.labelled_set import LabelledImage, LabelledSet
 from napari_sdmae.io.images.read import InvalidImageError, read_image
 from napari_sdmae.io.memory import TooLargeError, check_memory
 from napari_sdmae.labels.label_map import IGNORE

@@ -32,14 +32,7 @@ from napari_sdmae.data.labelled.classes import (
     without,
 )
 from napari_sdmae.data.labelled.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled.labelled_set import (
-    PARTS,
-    ImageEntry,
-    LabelledImage,
-    LabelledSet,
-    LayoutListing,
-    fingerprint,
-)
+from napari_sdmae.data.labelled.labelled_set import PARTS, ImageEntry, LabelledImage, LabelledSet, LayoutListing, fingerprint
 from napari_sdmae.data.labelled.layouts.coco import list_coco
 from napari_sdmae.data.labelled.layouts.folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled.layouts.tables import TABLES, add_notes, find_tables, list_tables

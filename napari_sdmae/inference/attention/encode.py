@@ -21,10 +21,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import (
-    Grid,
-    fit_to_patches,
-)
+from napari_sdmae.io.images.field import Grid, fit_to_patches
 from napari_sdmae.io.images.pictures import Picture, fit_picture
 from napari_sdmae.models.encoder import is_plain
 from napari_sdmae.typing import RGB

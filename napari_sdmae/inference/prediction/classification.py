@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.rescale import (
-    RescaledPicture,
-)
+from napari_sdmae.inference.prediction.rescale import RescaledPicture
 from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.typing import RGB, Floats

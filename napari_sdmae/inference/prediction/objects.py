@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
-from napari_sdmae.inference.prediction.rescale import (
-    linear,
-    nearest,
-)
+from napari_sdmae.inference.prediction.rescale import linear, nearest
 from napari_sdmae.io.images.blocks import empty, strips
 from napari_sdmae.labels.watershed import INSIDE
 from napari_sdmae.typing import Floats, Labels

@@ -9,18 +9,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.objects import (
-    centres,
-    means,
-    on_picture,
-    reading_order,
-    renamed,
-)
-from napari_sdmae.inference.prediction.rescale import (
-    RescaledPicture,
-    label_grids,
-    linear,
-)
+from napari_sdmae.inference.prediction.objects import centres, means, on_picture, reading_order, renamed
+from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, linear
 from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate

@@ -20,16 +20,9 @@ from napari_sdmae.inference.prediction.classification import classified, is_one_
 from napari_sdmae.inference.prediction.detection import detected, rectangles
 from napari_sdmae.inference.prediction.objects import grow
 from napari_sdmae.inference.prediction.pixels import object_channels, objects, segmented
-from napari_sdmae.inference.prediction.rescale import (
-    RescaledPicture,
-    label_grids,
-    rescale,
-)
+from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, rescale
 from napari_sdmae.inference.prediction.result import SURE, Prediction, PredictionOptions, Progress
-from napari_sdmae.io.images.field import (
-    Region,
-    as_rgb,
-)
+from napari_sdmae.io.images.field import Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.models.heads.head_model import HeadModel

@@ -24,16 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.inference.scribbles.linear_head import fit_linear_head, nearest_votes
-from napari_sdmae.inference.scribbles.samples import (
-    Integers,
-    LinearHead,
-    Method,
-    Samples,
-)
+from napari_sdmae.inference.scribbles.samples import Integers, LinearHead, Method, Samples
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import (
-    check_size,
-)
+from napari_sdmae.io.images.field import check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens
 from napari_sdmae.models.heads.sliding_window import ramp, starts
 from napari_sdmae.typing import RGB, Floats

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from napari_sdmae.inference.scribbles.samples import (
-    LinearHead,
-)
+from napari_sdmae.inference.scribbles.samples import LinearHead
 from napari_sdmae.typing import Floats
 
 PENALTY = 0.1
