@@ -91,7 +91,7 @@ def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], s
     groups, _, singly = _groups(train)
     split = _divide(train, groups, {"validation": settings.validation}, seed)
     kept = sum(image.part == "validation" for image in split.images)
-    warnings.append(f"no validation images came with the data: kept {kept} of {len(train)} training images apart for it")
+    warnings.append(f"no validation images came with the data: {kept} of {len(train)} training images kept apart for it")
     return Split(sorted([*split.images, *others], key=lambda image: image.name), [*warnings, *split.warnings], singly)
 
 

@@ -242,6 +242,14 @@ class TestSlideTables:
         (folder / "README.txt").write_text("Made in Basel, by hand.\nOne, two, three, four commas.\n")
         assert "README" not in told(read_labelled(settings("segmentation", folder)))
 
+    def test_names_of_another_spelling_do_not_list_the_folder_again(self, folder, settings, monkeypatch):
+        rows = "\n".join(f"images/PRÄP{index}.PNG,masks/PRÄP{index}" for index in range(6))
+        (folder / "t.csv").write_text(f"file,mask\n{rows}", encoding="utf-8")
+        walks = Mock(wraps=listing.walk_folder)
+        monkeypatch.setattr(listing, "walk_folder", walks)
+        assert len(read_labelled(settings("segmentation", folder)).images) == 6
+        assert walks.call_count == 1
+
 
 class TestScale:
     @pytest.mark.parametrize(
@@ -267,14 +275,6 @@ class TestScale:
         )
         with pytest.raises(DataError, match=r"mpp 250: 250 µm/px is not plausible \(expected 0.05 to 20\); is it in nm\?"):
             read_labelled(settings("segmentation", folder))
-
-    def test_names_of_another_spelling_do_not_list_the_folder_again(self, folder, settings, monkeypatch):
-        rows = "\n".join(f"PRÄP{index}.PNG,S{index}" for index in range(6))
-        (folder / "t.csv").write_text(f"file,slide\n{rows}", encoding="utf-8")
-        walks = Mock(wraps=listing.walk_folder)
-        monkeypatch.setattr(listing, "walk_folder", walks)
-        read_labelled(settings("segmentation", folder))
-        assert walks.call_count == 1
 
     @pytest.mark.parametrize("cell", ["a", "0.25 ells", "1e400", "nan", "-1", "0,2,5"])
     def test_that_is_none_is_named(self, cell):
