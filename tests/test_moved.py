@@ -133,7 +133,7 @@ io.pickle_limits check_torch_file
 io.safetensors_header Entry
 io.scale Scale
 io.sdmae_folder save_model
-io.shape_drawing Grid
+io.shape_drawing draw_shapes
 io.slide_bounds bounds_corner
 io.state_dict StateDict
 io.tensor_files read_torch_file

@@ -60,4 +60,4 @@ def device_line(devices: DevicesResult, wanted: str) -> str:
         words.append(several(devices.threads, "thread", "threads"))
     elif device.memory:
         words.append(f"{size(device.memory)} memory")
-    return "device: " + ", ".join(words)
+    return "Device: " + ", ".join(words)

@@ -177,7 +177,8 @@ class TestMoNuSeg:
         (tmp_path / "._7.xml").write_text("of macOS")
         labelled = read_labelled(settings("instances", tmp_path))
         assert labelled.unusable == (("3.tif", "no outlines 3.xml in the folder Annotations or beside it"),)
-        assert any("without an image of the same name: 1 label image, " in warning and "5.xml" in warning for warning in labelled.warnings)
+        alone = "without an image of the same name: 1 label image, "
+        assert any(alone in warning and "5.xml" in warning for warning in labelled.warnings)
         assert len(labelled.images) == 10
 
 
