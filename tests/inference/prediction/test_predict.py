@@ -123,9 +123,9 @@ def test_blocks_give_the_classes_of_the_whole(skin: RGB, mpp: float) -> None:
     blocks = predict(model, skin, mpp=mpp, probabilities=True, core=70)
     assert whole.probabilities is not None
     assert blocks.probabilities is not None
-    assert len(np.unique(whole.probabilities.argmax(0))) > 1
     # a few roundings of the resized picture to the next of 256 grey values; without resizing, half floats to the last digit
     tolerance = 4e-3 if mpp != 0.5 else 5e-4
+    assert np.ptp(whole.probabilities[0].astype(float)) > 10 * tolerance, "one value everywhere would be the same in any blocks"
     np.testing.assert_allclose(blocks.probabilities.astype(float), whole.probabilities.astype(float), atol=tolerance)
     differing = whole.label_map.labels != blocks.label_map.labels
     assert differing.mean() < (1e-3 if mpp != 0.5 else 1e-5)
