@@ -46,7 +46,8 @@ def problem_line(item: Mapping[str, Any], *within: str, name: str = "") -> str:
     message = " ".join(item["msg"].removeprefix("Value error, ").split())
     if item["type"] == "extra_forbidden":
         message = "there is no such setting"
-    came = "" if item["type"] in SELF_EXPLAINING else f", got {shown(item['input'])}"
+    value = repr(item["input"]) if isinstance(item["input"], str) else item["input"]
+    came = "" if item["type"] in SELF_EXPLAINING else f", got {shown(value)}"
     return printable(f"{place}: {message}{came}" if place else f"{message}{came}")
 
 

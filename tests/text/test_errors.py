@@ -30,6 +30,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x.geojson")
         (MemoryError(), "this machine has not enough free memory"),
         (MemoryError("7 GB"), "7 GB"),
         (refused(epochs=0), "epochs: Input should be greater than or equal to 1, got 0"),
+        (refused(epochs="many"), "epochs: Input should be a valid integer, unable to parse string as an integer, got 'many'"),
         (refused(epocs=3), "epocs: there is no such setting"),
         (
             refused(epochs=0, loss={"q": 1}),
