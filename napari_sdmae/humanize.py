@@ -6,6 +6,8 @@ import itertools
 import re
 from collections.abc import Iterable
 
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
 
 def duration(seconds: float) -> str:
     """Return `seconds` as "40 s", "4 min 10 s", "2 h 5 min" or "3 d 4 h"."""
@@ -18,17 +20,16 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as "640 MB" or "1.2 GB"."""
-    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
-        if count >= 1000**power:
-            number = count / 1000**power
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
-    return f"{count:.0f} bytes"
+    """Return a number of bytes as "12 bytes", "640 MB" or "1.2 GB": with powers of ten, as disks and systems are labelled."""
+    power = next(power for power in range(len(UNITS)) if round(count / 1000**power) < 1000 or power == len(UNITS) - 1)
+    number = count / 1000**power
+    digits = 1 if power and round(number, 1) < 10 else 0
+    return f"{number:.{digits}f} {UNITS[power]}"
 
 
 def count(number: float) -> str:
-    """Return a count as "640", "12,300" or "1.2 M"."""
-    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,.0f}"
+    """Return a count as "640", "12,300" or "1.20 M"."""
+    return f"{number / 1e6:.2f} M" if round(number) >= 1e6 else f"{number:,.0f}"
 
 
 def sentence(line: str) -> str:

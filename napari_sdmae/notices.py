@@ -1,12 +1,12 @@
-"""What must be said beside a picture; without torch, so that the viewer can say it too."""
+"""Notices shown next to results. Torch-free: the viewer imports them."""
 
 from __future__ import annotations
 
 NO_DEVICE = "Not a medical device"
-"""Every notice says it in these words; a test looks for others in the tree."""
+"""The words of every notice, of programs and of documents; models bring their own, :data:`USE`. A test looks for others."""
 RESEARCH = f"For research and teaching. {NO_DEVICE}."
 USE = "Research use only, not for diagnosis."
-"""What the card of every model says: models go where these programs do not."""
+"""The words of the card of every model: models go where these programs do not."""
 ATTENTION = f"Attention is not explanation. {NO_DEVICE}."
 RECONSTRUCTION = f"Visible patches show the input. {NO_DEVICE}."
 SCRIBBLES = f"A quick look from a few strokes, not a measured accuracy. {NO_DEVICE}."

@@ -1,6 +1,6 @@
 import pytest
 
-from napari_sdmae.humanize import different, duration, sentence, several, size, slug
+from napari_sdmae.humanize import count, different, duration, sentence, several, size, slug
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,32 @@ def test_durations(seconds, words):
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(12, "12 bytes"), (640e6, "640 MB"), (1.24e9, "1.2 GB"), (15e9, "15 GB"), (2e12, "2.0 TB")]
+    ("count", "words"),
+    [
+        (12, "12 bytes"),
+        (640e6, "640 MB"),
+        (1.24e9, "1.2 GB"),
+        (15e9, "15 GB"),
+        (2e12, "2.0 TB"),
+        (3e15, "3000 TB"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_499, "999 kB"),
+        (999_999, "1.0 MB"),
+        (9_949_000, "9.9 MB"),
+        (9_960_000, "10 MB"),
+    ],
 )
 def test_sizes(count, words):
     assert size(count) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(640, "640"), (12_300, "12,300"), (999_999, "999,999"), (999_999.7, "1.00 M"), (1_204_000, "1.20 M")]
+)
+def test_counts(number, words):
+    assert count(number) == words
 
 
 def test_one_thing_has_another_word_than_many():

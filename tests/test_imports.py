@@ -21,7 +21,7 @@ CORE = modules(
 )
 """All but the dock widgets."""
 TORCH_FREE = [
-    *(f"napari_sdmae.{name}" for name in ("rng", "humanize", "notices")),
+    *(f"napari_sdmae.{name}" for name in ("rng", "humanize", "notices", "typing")),
     *modules(
         "text", "labels", "config", "io/images", "io/labels", "io/model_info", "data/tiles", "data/labelled", "runs", "layers"
     ),

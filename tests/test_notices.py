@@ -30,11 +30,27 @@ def test_the_remedy_is_one_that_helps() -> None:
     assert scale_notes(0.5, 2.0)[0].endswith("reliable: use a model trained at this scale")
 
 
-def test_no_other_words_say_that_this_is_no_medical_device() -> None:
+ROOT = Path(notices.__file__).parents[1]
+OTHER_WORDS = re.compile(r"medical device|for research|research use|research and teaching|eye of a pathologist", re.IGNORECASE)
+
+
+def test_programs_take_the_words_from_here() -> None:
     """Twelve wordings stood in as many files; people should meet one."""
-    others = re.compile(r"medical device|for research|research use|research and teaching|eye of a pathologist", re.IGNORECASE)
-    package = Path(notices.__file__).parent
-    found = [path.name for path in package.rglob("*.py") if others.search(path.read_text(encoding="utf-8"))]
-    assert found == ["notices.py"]
+    modules = Path(notices.__file__).parent.rglob("*.py")
+    assert [path.name for path in modules if OTHER_WORDS.search(path.read_text(encoding="utf-8"))] == ["notices.py"]
     for said in (notices.RESEARCH, notices.ATTENTION, notices.RECONSTRUCTION, notices.SCRIBBLES, notices.PREDICTION):
         assert said.count(notices.NO_DEVICE) == 1
+
+
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "bundle/README.txt")),
+    *(path for folder in ("docs", "resources") for path in sorted((ROOT / folder).rglob("*.md"))),
+]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_use_the_same_words(path: Path) -> None:
+    text = " ".join(path.read_text(encoding="utf-8").replace("**", "").split())
+    for words in (notices.NO_DEVICE, notices.USE, "For research and teaching"):
+        text = text.replace(words, "")
+    assert not OTHER_WORDS.search(text)

@@ -37,7 +37,7 @@ COMMANDS = {
     "ablate": Command("ablate", "repeat pre-training and a head over a grid of settings: table and plot"),
     "convert": Command("convert", "convert checkpoints: the authors', MAE, timm, and back to timm"),
     "demo": Command("demo", "run the whole main job on the shipped tissue"),
-    "doctor": Command("doctor", "say what this machine can do"),
+    "doctor": Command("doctor", "report what this machine can do"),
 }
 
 
@@ -87,8 +87,11 @@ def _main(arguments: list[str]) -> int:
         return int(function(rest))
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # a file that is gone, closed to this user or on a full disk, wherever the command met it
-        from napari_sdmae.cli.common.parser import explain
+    except (
+        OSError,
+        MemoryError,
+    ) as error:  # a file gone, closed to this user or on a full disk, wherever it was met
+        from napari_sdmae.text.errors import error_line
 
-        print(f"sdmae {name}: {explain(error)}", file=sys.stderr)
+        print(f"sdmae {name}: {error_line(error)}", file=sys.stderr)
         return 1

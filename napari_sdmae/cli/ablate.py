@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sdmae.cli.common.parser import explain, refuse
+from napari_sdmae.cli.common.parser import exit_status, refuse
 from napari_sdmae.config.ablation import TEACHERS, AblationConfig
 from napari_sdmae.runs.describe import describe
 from napari_sdmae.runs.events import Ended, EpochFinished, Started, Validated, Warned
+from napari_sdmae.text.errors import error_line
 
 if TYPE_CHECKING:
     from napari_sdmae.training.ablation.run import AblationEnded, RunEvent
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
     try:
         config = AblationConfig.from_yaml(arguments.config)
     except (ValueError, OSError) as error:
-        return refuse(PROG, explain(error))
+        return refuse(PROG, error_line(error))
     if arguments.list:
         print("\n".join(cell.name for cell in config.cells()))
         print(f"{len(config.cells())} cells × {len(config.seeds)} seeds", file=sys.stderr)
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> int:
 
 def _run(config: AblationConfig, output: Path, source: Path) -> int:
     """Run the ablation in the foreground; a signal pauses it."""
-    from napari_sdmae.cli.common.job import STOPPED_BY_SIGNAL, exit_status
+    from napari_sdmae.cli.common.job import STOPPED_BY_SIGNAL
     from napari_sdmae.cli.common.signals import Signals
 
     signals, started = Signals(), False
@@ -68,7 +69,7 @@ def _run(config: AblationConfig, output: Path, source: Path) -> int:
             for event in _shown(ablate(config, output, stop=lambda: signals.request), output):
                 started = started or not isinstance(event, AblationEnded)
         except Exception as error:
-            print(f"{PROG}: {explain(error)}", file=sys.stderr)
+            print(f"{PROG}: {error_line(error)}", file=sys.stderr)
             return exit_status(error, started)
     return STOPPED_BY_SIGNAL if signals.request is not None else 0
 

@@ -12,22 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
-from napari_sdmae.cli.common.output import (
-    check_outputs,
-    check_scale,
-    common_parser,
-    guarded,
-    heat,
-    save_json,
-    save_png,
-    save_tiff,
-)
+from napari_sdmae.cli.common.options import check_scale
+from napari_sdmae.cli.common.output import check_outputs, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.attention import METHODS, TAKE_PATCH
 from napari_sdmae.inference.attention.result import AttentionResult
 from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.notices import ATTENTION
+from napari_sdmae.typing import RGB
 
 if TYPE_CHECKING:
     from napari_sdmae.io.images.pictures import Picture
@@ -35,8 +28,6 @@ if TYPE_CHECKING:
 PROG = "sdmae attention"
 STRENGTH = 0.6
 """Share of the map's colour in the overlay; the rest is the tissue in grey."""
-
-RGB = NDArray[np.uint8]
 
 
 def main(argv: list[str]) -> int:
@@ -67,11 +58,21 @@ def main(argv: list[str]) -> int:
 
 
 def _head(text: str) -> int | str:
-    return text if text in ("mean", "grid") else int(text)
+    if text in ("mean", "grid"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected mean, grid or a number from 0") from None
 
 
 def _downsample(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected auto or an integer from 1") from None
 
 
 def _write(arguments: argparse.Namespace) -> list[Path]:
@@ -126,7 +127,7 @@ def _map(arguments: argparse.Namespace, model: str, picture: Picture, field: RGB
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse a scale that is none, and a query that would change nothing."""
+    """Reject an invalid ``--mpp`` and a ``--query`` that the method ignores."""
     check_scale(arguments.mpp)
     if arguments.query is not None and arguments.method not in TAKE_PATCH:
         raise UsageError(f"--query has no effect on method {arguments.method}: leave it out, or choose {', '.join(TAKE_PATCH)}")

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from napari_sdmae.cli.common.parser import UsageError, explain, parse, refuse
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain, parse, refuse
 from napari_sdmae.config.base import Settings
+from napari_sdmae.config.limits import LARGEST_MPP, SMALLEST_MPP
 from napari_sdmae.humanize import size
 from napari_sdmae.io.model_info.card import CARD, card_problems, read_card
 from napari_sdmae.io.model_info.info import WEIGHTS, is_head, model_info, read_config
@@ -35,7 +36,10 @@ class ConvertArguments(Settings):
     )
     card: Path | None = Field(None, description="Model card to put beside the weights. Empty: the source's own, if it has one.")
     mpp: float | None = Field(
-        None, ge=0.05, le=20, description="Scale of what the model saw in µm/px, where the source does not say it, or wrongly."
+        None,
+        ge=SMALLEST_MPP,
+        le=LARGEST_MPP,
+        description="Scale of what the model saw in µm/px, where the source does not say it, or wrongly.",
     )
     weights: str | None = Field(
         None, description="Which weights are meant, where a checkpoint holds those of several models: teacher, model_ema …"
@@ -62,11 +66,8 @@ def main(argv: list[str]) -> int:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", UserWarning)
             folder = convert_checkpoint(**arguments.model_dump())
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
-        return refuse(PROG, explain(error))
-    except OSError as error:  # a full disk, no permission, a destination below a file
-        print(f"{PROG}: {explain(error)}", file=sys.stderr)
-        return 1
+    except FORESEEN as error:
+        return complain(PROG, error)
     for note in notes:
         if issubclass(note.category, UserWarning):
             print(f"{PROG}: note: {note.message}", file=sys.stderr)

@@ -23,8 +23,6 @@ LENGTH = 28
 BRUSH = 4
 """Half of a stroke's thickness in pixels."""
 
-RGB = NDArray[np.uint8]
-
 
 def scribble_picture(model: str, image: Path, region: tuple[int, int, int, int], target: Path) -> None:
     """Segment a region from the strokes and write it as PNG, the strokes in full colour on the overlay.

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from napari_sdmae import __version__
+from napari_sdmae.humanize import size
 
 PACKAGES = (
     "torch",
@@ -53,7 +54,7 @@ print(get(0x1F01).decode(), "- OpenGL", get(0x1F02).decode())
 
 def main(argv: list[str]) -> int:
     """Run ``sdmae doctor``; return the exit status."""
-    parser = argparse.ArgumentParser(prog="sdmae doctor", description="Say what this machine can do.")
+    parser = argparse.ArgumentParser(prog="sdmae doctor", description="Report what this machine can do.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
     report = examine()
@@ -89,8 +90,8 @@ def _machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": f"{platform.python_version()} ({sys.executable})",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory": _gib(psutil.virtual_memory().total),
-        "free memory": _gib(psutil.virtual_memory().available),
+        "memory": _size(psutil.virtual_memory().total),
+        "free memory": _size(psutil.virtual_memory().available),
     }
 
 
@@ -103,7 +104,7 @@ def _torch() -> dict[str, Any]:
 
     kind, why = select_device("auto")
     _, precision = select_precision("auto", torch.device(kind), training=True)
-    found = [f"{device.device} ({device.name}, {_gib(device.memory)})" for device in list_devices()]
+    found = [f"{device.device} ({device.name}, {_size(device.memory)})" for device in list_devices()]
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return {
         "build": f"{torch.__version__} ({build})",
@@ -148,7 +149,7 @@ def _cache() -> dict[str, Any]:
     folder = cache_root(TilesConfig())
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     used = sum(size for _, size in list_caches(folder))
-    return {"folder": str(folder), "used": _gib(used), "free": _gib(shutil.disk_usage(there).free)}
+    return {"folder": str(folder), "used": _size(used), "free": _size(shutil.disk_usage(there).free)}
 
 
 def _version(package: str) -> str | None:
@@ -158,5 +159,5 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _gib(count: int | None) -> str:
-    return "unknown" if count is None else f"{count / 2**30:.1f} GiB"
+def _size(count: int | None) -> str:
+    return "unknown" if count is None else size(count)

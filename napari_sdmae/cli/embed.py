@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, UnwritableError, for_each, gather
+from napari_sdmae.cli.common.inputs import Input, UnwritableError, for_each, gather
 from napari_sdmae.cli.common.models import named_or_default, split_inputs
-from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import MODEL_HELP, check_outputs, check_scale
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.options import (
+    add_batch,
+    add_device,
+    add_overwrite,
+    add_precision,
+    add_scale,
+    check_batch,
+    check_scale,
+)
+from napari_sdmae.cli.common.output import MODEL_HELP, check_outputs
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.cli.common.which import add_which, tell, which_of
+from napari_sdmae.humanize import several
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.embedding.embed import Tiling
@@ -31,16 +39,10 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae embed``; return the exit status."""
     arguments = _parser().parse_intermixed_args(argv)
-    from napari_sdmae.data.image_folder import DataError
-
     try:
         return _run(arguments)
-    except DataError as error:
-        return _complain(error, UNUSABLE_DATA)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(error, 2)
-    except (OSError, RuntimeError, UnwritableError) as error:
-        return _complain(error, 1)
+    except (*FORESEEN, UnwritableError) as error:
+        return complain(PROG, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tissue", type=float, default=0.0, metavar="FRACTION", help="leave out tiles with less tissue, 0 to 1")
     add_scale(parser)
     add_which(parser)
-    parser.add_argument("--batch", type=int, default=16, help="tiles at once (default: 16)")
+    add_batch(parser)
     add_device(parser)
     add_precision(parser)
     add_overwrite(parser)
@@ -94,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
             if status:
                 raise DataError("no features were written: no image could be used")
             raise DataError(f"no tile with at least {arguments.tissue:g} of tissue: give a smaller --tissue")
-    print(f"{arguments.output}: {job.count} tiles of {tile} px")
+    print(f"{arguments.output}: {several(job.count, 'tile', 'tiles')} of {tile} px")
     return status
 
 
@@ -135,11 +137,5 @@ def _check(arguments: argparse.Namespace) -> None:
     which_of(arguments)
     if not 0 <= arguments.tissue <= 1:
         raise UsageError(f"--tissue {arguments.tissue:g}: expected a fraction from 0 to 1, such as 0.25")
-    if arguments.batch < 1:
-        raise UsageError(f"--batch {arguments.batch}: expected 1 or more")
+    check_batch(arguments.batch)
     check_outputs(arguments.output.parent, [arguments.output.name], arguments.overwrite)
-
-
-def _complain(error: Exception, status: int) -> int:
-    print(f"{PROG}: {explain(error)}", file=sys.stderr)
-    return status

@@ -8,13 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import check_outputs, check_scale, guarded, save_json
+from napari_sdmae.cli.common.options import (
+    add_batch,
+    add_device,
+    add_overwrite,
+    add_precision,
+    add_scale,
+    check_batch,
+    check_scale,
+)
+from napari_sdmae.cli.common.output import check_outputs, guarded, save_json
 from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.config.finetune import FinetuneConfig, LabelsConfig
 from napari_sdmae.config.head import HeadSpec
+from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import make_folder
-from napari_sdmae.runs.describe import counted, in_words
+from napari_sdmae.runs.describe import in_words
 
 if TYPE_CHECKING:
     from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet
@@ -32,6 +41,7 @@ def main(argv: list[str]) -> int:
 def _evaluate(arguments: argparse.Namespace) -> list[Path]:
     """Print the table; return the file that was written, if one was asked for."""
     check_scale(arguments.mpp)
+    check_batch(arguments.batch)
     output: Path | None = arguments.output
     if output is not None:
         check_outputs(output.parent, [output.name], arguments.overwrite)
@@ -111,7 +121,7 @@ def _left_out(found: LabelledSet) -> list[str]:
     if not found.unusable:
         return []
     name, reason = found.unusable[0]
-    more = f", and {counted(len(found.unusable) - 1, 'other')}" if len(found.unusable) > 1 else ""
+    more = f", and {several(len(found.unusable) - 1, 'other', 'others')}" if len(found.unusable) > 1 else ""
     return [f"left out, as it cannot be used: {name} ({reason}){more}"]
 
 
@@ -121,8 +131,8 @@ def _seen_before(images: Sequence[LabelledImage], own: bool) -> list[str]:
     if not own or not trained + chosen:
         return []
     return [
-        f"the head was trained on {trained} and selected on {chosen} of these {len(images)} images: the figures say nothing "
-        "about other images (--part test does)"
+        f"the head was trained on {trained} and selected on {chosen} of these {len(images)} images: these figures do not "
+        "predict results on other images; use --part test"
     ]
 
 
@@ -146,8 +156,8 @@ def _measured(
 def table(report: Mapping[str, Any]) -> str:
     """Return the numbers of a report in columns: all images, then each class."""
     groups = report["groups"]
-    of = "" if groups is None else f" of {groups} {'patient or slide' if groups == 1 else 'patients or slides'}"
-    lines = [f"{counted(report['images'], 'image')}{of} ({report['part']})", *_lines({"all": report["metrics"]})]
+    of = "" if groups is None else f" of {several(groups, 'patient or slide', 'patients or slides')}"
+    lines = [f"{several(report['images'], 'image', 'images')}{of} ({report['part']})", *_lines({"all": report["metrics"]})]
     if any(report["per_class"].values()):
         lines += ["", *_lines(report["per_class"])]
     return "\n".join(lines)
@@ -175,6 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     add_scale(parser, "the table or the files")
     add_device(parser)
     add_precision(parser)
-    parser.add_argument("--batch", type=int, default=16, help="classified tiles at once")
+    add_batch(parser)
     add_overwrite(parser)
     return parser

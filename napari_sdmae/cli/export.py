@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from napari_sdmae.cli.common.options import add_overwrite
-from napari_sdmae.cli.common.output import check_scale, guarded
+from napari_sdmae.cli.common.options import add_overwrite, add_scale, check_scale
+from napari_sdmae.cli.common.output import guarded
 from napari_sdmae.cli.common.parser import UsageError
 from napari_sdmae.humanize import slug
 from napari_sdmae.io.atomic import clear_leftovers
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", type=Path, nargs="+", required=True, help="one file or several")
     parser.add_argument("--format", choices=FORMATS, help="of the output (default: by the end of its name)")
     parser.add_argument("--object-type", choices=("annotation", "detection", "cell"), help="GeoJSON: what it is in QuPath")
-    parser.add_argument("--mpp", type=float, help="µm per full-resolution pixel (default: as the file says)")
+    add_scale(parser, "the labels; of the image at full resolution")
     parser.add_argument("--bounds", metavar="SLIDE", type=Path, help="GeoJSON: the slide, where QuPath crops it to its bounds")
     parser.add_argument("--shape", type=int, nargs=2, metavar=("ROWS", "COLS"), help="size of the labels drawn from GeoJSON")
     parser.add_argument("--step", type=float, help="full-resolution px per label pixel drawn from GeoJSON (default: 1)")

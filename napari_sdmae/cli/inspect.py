@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from tyro.conf import Positional, arg
 
-from napari_sdmae.cli.common.parser import parse, refuse
+from napari_sdmae.cli.common.parser import UNUSABLE_DATA, complain, parse, refuse
 from napari_sdmae.config.presets import DEFAULT_PRESET, load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig, TilesConfig
 from napari_sdmae.io.model_info.card import read_card
 from napari_sdmae.io.model_info.describe import about_model
 from napari_sdmae.io.model_info.info import model_info, resembles_model
+from napari_sdmae.text.errors import error_line
 
 PROG = "sdmae inspect"
-UNUSABLE_DATA = 3
 SHOWN = 20
 SOURCE = (
     "Folder of images, searched with its sub-folders, or one image; or a model: run folder, model folder, name of a shipped one."
@@ -33,7 +32,7 @@ class Arguments(BaseModel):
 
     source: Annotated[Positional[Path], Field(description=SOURCE)]
     as_json: Annotated[bool, arg(name="json"), Field(description="Print everything as JSON instead of a summary.")] = False
-    preset: Annotated[str, Field(description=f"Say what training with it needs: {', '.join(preset_names())}.")] = DEFAULT_PRESET
+    preset: Annotated[str, Field(description=f"Preset to estimate memory for: {', '.join(preset_names())}.")] = DEFAULT_PRESET
     tiles: TilesConfig = Field(default_factory=TilesConfig)
 
 
@@ -45,15 +44,14 @@ def main(argv: list[str]) -> int:
         if resembles_model(arguments.source):
             return _tell_model(str(arguments.source), arguments.as_json)
     except (ValueError, FileNotFoundError) as error:
-        return refuse(PROG, str(error))
+        return refuse(PROG, error_line(error))
     from napari_sdmae.data.image_folder import DataError
     from napari_sdmae.data.tiles.inspect import Inspection, inspect
 
     try:
         found: Inspection = inspect(arguments.source, arguments.tiles)
     except DataError as error:
-        print(f"{PROG}: {error}", file=sys.stderr)
-        return UNUSABLE_DATA
+        return complain(PROG, error)
     if arguments.as_json:
         print(json.dumps(found.to_dict() | _memory(arguments, found.tiles), indent=1))
     else:

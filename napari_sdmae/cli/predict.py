@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sdmae.cli.common.finished import RECIPE, Recipe, finished_before, head_digest, recipe_of
-from napari_sdmae.cli.common.inputs import UNUSABLE_DATA, Input, for_each, gather
-from napari_sdmae.cli.common.options import add_device, add_overwrite, add_precision, add_scale
-from napari_sdmae.cli.common.output import check_outputs, check_scale, save_json, save_png
-from napari_sdmae.cli.common.parser import UsageError
+from napari_sdmae.cli.common.inputs import Input, for_each, gather
+from napari_sdmae.cli.common.options import (
+    add_batch,
+    add_device,
+    add_overwrite,
+    add_precision,
+    add_region,
+    add_scale,
+    check_batch,
+    check_scale,
+)
+from napari_sdmae.cli.common.output import check_outputs, save_json, save_png
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.cli.common.prediction_files import report, table_of, tile_rows, write_boxes, write_probabilities
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.io.atomic import atomic_files, check_free, clear_leftovers, write_atomically
@@ -39,8 +48,8 @@ ENDS = {
 DEFAULT_FORMATS = {"segmentation": ("geojson", "csv"), "instances": ("geojson", "csv"), "classification": (), "detection": ()}
 """Formats when none are given; besides, classification writes one table for all images, and detection COCO boxes."""
 TABLE, LAST = "classification.csv", "prediction.json"
-SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "step", "overlay", "precision")
-"""Arguments that results depend on, beside the formats; the number of windows at once and the device change the last digits."""
+SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "step", "precision")
+"""Arguments that results depend on, with formats and overlay; device and number of tiles at once change the last digits."""
 DESCRIPTION = (
     "Apply a head to images. Writes labels, measurements and an overlay per image; of classification one table for all, of "
     "detection boxes as COCO JSON. A file that cannot be used does not end the others (exit status 3 if none could be used, 1 "
@@ -52,25 +61,21 @@ DESCRIPTION = (
 def main(argv: list[str]) -> int:
     """Run ``sdmae predict``; return the exit status."""
     arguments = _parser().parse_args(argv)
-    from napari_sdmae.data.image_folder import DataError
-
     try:
-        job = _prepared(arguments)
-    except DataError as error:
-        return _complain(error, UNUSABLE_DATA)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(error, 2)
-    except (OSError, RuntimeError) as error:
-        return _complain(error, 1)
+        return _run(_prepared(arguments))
+    except FORESEEN as error:
+        return complain(PROG, error)
+
+
+def _run(job: Job) -> int:
+    """Predict all images; return the exit status."""
     if job.told:
         print(f"{PROG}: {len(job.told)} of {len(job.inputs)} images were finished before and are kept", file=sys.stderr)
-    try:
-        status = for_each(PROG, job.inputs, job.predict)
-        if table := job.table():
-            write_atomically(arguments.output / TABLE, table_of(table))
-            print(arguments.output / TABLE)
-    except OSError as error:
-        return _complain(error, 1)
+    status = for_each(PROG, job.inputs, job.predict)
+    if table := job.table():
+        path = job.arguments.output / TABLE
+        write_atomically(path, table_of(table))
+        print(path)
     return status
 
 
@@ -83,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format", nargs="+", choices=list(ENDS), metavar="FORMAT", help=f"{', '.join(ENDS)} (default: geojson csv, by the task)"
     )
     add_scale(parser)
-    parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
+    add_region(parser)
     add_which(parser)
     parser.add_argument("--probabilities", action="store_true", help="write them as TIFF, one page for each class")
     parser.add_argument("--cell-expansion", type=float, default=0.0, metavar="UM", help="grow nuclei to cells by so many µm")
@@ -92,9 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--step", type=int, default=1, help="image pixels per label pixel, for very large images (default: 1)")
     parser.add_argument(
-        "--overlay", action=argparse.BooleanOptionalAction, default=True, help="write a picture to look at (default: yes)"
+        "--overlay",
+        action=argparse.BooleanOptionalAction,
+        help="write a picture to look at (default: yes; no for classification)",
     )
-    parser.add_argument("--batch", type=int, default=8, help="windows at once (default: 8)")
+    add_batch(parser, 8)
     add_device(parser)
     add_precision(parser)
     add_overwrite(parser)
@@ -174,7 +181,7 @@ class Job:
         for name in _formats(self.arguments, self.spec):
             yield from export_labels(found.label_map, paths[ENDS[name]], format=name)
         if "boxes.json" in paths:
-            yield write_boxes(found, one.path, paths["boxes.json"])
+            yield write_boxes(found, one.path, which_of(self.arguments), paths["boxes.json"])
         if "probabilities.tif" in paths and found.probabilities is not None:
             yield write_probabilities(found, paths["probabilities.tif"])
         if "overlay.png" in paths:
@@ -222,14 +229,20 @@ def _prepared(arguments: argparse.Namespace) -> Job:
 def _check(arguments: argparse.Namespace, spec: HeadSpec) -> None:
     """Raise `UsageError` for options that would have no effect, or are out of bounds."""
     if arguments.probabilities and spec.task in ("classification", "detection"):
-        raise UsageError(f"--probabilities: a {spec.task} head writes them into its table; leave it out")
+        written = "scores into boxes.json" if spec.task == "detection" else "them into its table"
+        raise UsageError(f"--probabilities: a {spec.task} head writes {written}; leave it out")
+    if arguments.overlay and spec.task == "classification":
+        raise UsageError("--overlay: a classification head writes a table and no picture; leave it out")
+    if arguments.step > 1 and spec.task == "classification":
+        raise UsageError(f"--step {arguments.step}: a classification head has one label for each tile; leave it out")
     for name in ("cell_expansion", "smallest"):
         if getattr(arguments, name) and spec.task != "instances":
             raise UsageError(f"--{name.replace('_', '-')}: a {spec.task} head finds no nuclei; leave it out")
     if arguments.cell_expansion < 0 or (arguments.smallest or 0) < 0:
         raise UsageError("--cell-expansion and --smallest: expected 0 or more")
-    if arguments.step < 1 or arguments.batch < 1:
-        raise UsageError(f"--step {arguments.step} --batch {arguments.batch}: expected 1 or more")
+    if arguments.step < 1:
+        raise UsageError(f"--step {arguments.step}: expected 1 or more")
+    check_batch(arguments.batch)
 
 
 def _formats(arguments: argparse.Namespace, spec: HeadSpec) -> tuple[str, ...]:
@@ -241,7 +254,7 @@ def _ends(arguments: argparse.Namespace, spec: HeadSpec) -> list[str]:
     more = {
         "boxes.json": spec.task == "detection",
         "probabilities.tif": arguments.probabilities,
-        "overlay.png": arguments.overlay and spec.task != "classification",
+        "overlay.png": arguments.overlay is not False and spec.task != "classification",
         LAST: True,
     }
     return [*(ENDS[name] for name in _formats(arguments, spec)), *(end for end, wanted in more.items() if wanted)]
@@ -249,7 +262,8 @@ def _ends(arguments: argparse.Namespace, spec: HeadSpec) -> list[str]:
 
 def _recipes(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Input]) -> dict[str, Recipe]:
     """Return what the results of each image depend on."""
-    settings = {name: getattr(arguments, name) for name in SETTINGS} | {"format": list(_formats(arguments, spec))}
+    settings = {name: getattr(arguments, name) for name in SETTINGS}
+    settings |= {"format": list(_formats(arguments, spec)), "overlay": arguments.overlay is not False}
     head = head_digest(arguments.head)
     return {one.name: recipe_of(one.path, head, settings) for one in inputs}
 
@@ -283,15 +297,8 @@ def _check_table(arguments: argparse.Namespace, spec: HeadSpec, inputs: list[Inp
         raise UsageError(f"{TABLE} already in {arguments.output}: give --overwrite or another --output")
     if len(told) == len(inputs) and (table.exists() or not wanted):
         what = "the image was" if len(inputs) == 1 else f"all {len(inputs)} images were"
-        raise UsageError(f"{what} finished before in {arguments.output}: give --overwrite to do it anew, or another --output")
+        raise UsageError(f"{what} finished before in {arguments.output}: give --overwrite to repeat it, or another --output")
 
 
 def _rows(inputs: list[Input], told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for one in inputs for row in told.get(one.name, {}).get("tiles", [])]
-
-
-def _complain(error: Exception, status: int) -> int:
-    from napari_sdmae.cli.common.parser import explain
-
-    print(f"{PROG}: {explain(error)}", file=sys.stderr)
-    return status

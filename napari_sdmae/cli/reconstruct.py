@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.cli.common.models import check_images, named_or_default
-from napari_sdmae.cli.common.output import (
-    check_outputs,
-    check_scale,
-    common_parser,
-    guarded,
-    heat,
-    save_json,
-    save_png,
-    save_tiff,
-)
+from napari_sdmae.cli.common.options import check_scale
+from napari_sdmae.cli.common.output import check_outputs, common_parser, guarded, heat, save_json, save_png, save_tiff
 from napari_sdmae.cli.common.which import add_which, tell, which_of
 from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.io.atomic import atomic_files

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli.common.parser import explain, refuse
+from napari_sdmae.cli.common.parser import refuse
 from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.folder import Request, RunFolder, RunStatus, is_alive
 from napari_sdmae.runs.ownership.authorship import is_copy, lives
 from napari_sdmae.runs.run_list import find_runs
+from napari_sdmae.text.errors import error_line
 from napari_sdmae.text.printable import printable
 
 COLUMNS = ("name", "state", "epoch", "loss", "started", "host")
@@ -25,14 +26,14 @@ def resume(argv: list[str]) -> int:
     parser.add_argument(
         "--take-over",
         action="store_true",
-        help="also where nobody can tell whether its job, on another machine, still lives; should it, it ends without saving",
+        help="resume even if its job, on another machine, may still be running; that job then stops without saving",
     )
     arguments = parser.parse_args(argv)
     run = RunFolder(arguments.run)
     try:
         config = run.read_config()
     except (ValueError, OSError) as error:
-        return refuse("sdmae resume", explain(error))
+        return refuse("sdmae resume", error_line(error))
     from napari_sdmae.cli.common.job import run_job
 
     return run_job(config, run.path, resume=True, take_over=arguments.take_over)
@@ -86,8 +87,8 @@ def _ask(request: Request, description: str, argv: list[str]) -> int:
             return refuse(f"sdmae {request}", reason)
         run.ask(request)
     except (ValueError, OSError) as error:
-        return refuse(f"sdmae {request}", explain(error))
-    answer = "it answers after the step under way"
+        return refuse(f"sdmae {request}", error_line(error))
+    answer = "it takes effect after the current step"
     if is_alive(status) is None:
         answer += f", if it still lives, which cannot be told from here (last heard {status.last_heard})"
     print(f"asked process {status.pid} on {status.host} to {request}; {answer}")

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.text import documents
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -39,15 +38,6 @@ def setting(default: Any, title: str, description: str, *, unit: str = "", basic
     """
     extra: dict[str, Any] = {"unit": unit, "basic": basic}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
-
-
-def first_problem(error: ValidationError, *within: str) -> str:
-    """Return the first thing that settings (`within` others) were refused for, in a few words: where, what, and what came."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(shown(str(part)) for part in (*within, *first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    came = "" if first["type"] in ("value_error", "missing", "extra_forbidden") else f", got {shown(first['input'])}"
-    return f"{place}: {message}{came}" if place else f"{message}{came}"
 
 
 class Settings(BaseModel):

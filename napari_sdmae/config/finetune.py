@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from napari_sdmae.config.base import Device, Precision, RunSettings, Settings, merge, setting
-from napari_sdmae.config.limits import check_encoder_arguments, check_pixel_statistics
+from napari_sdmae.config.limits import LARGEST_MPP, SMALLEST_MPP, check_encoder_arguments, check_pixel_statistics
 from napari_sdmae.config.presets import load_head_preset
 from napari_sdmae.config.pretrain import OptimizerConfig, check_crop_area
 
@@ -165,10 +165,21 @@ class FinetuneConfig(RunSettings):
         le=2048,
     )
     mpp: float | None = setting(
-        None, "Scale seen", "The images are resized to this. Empty: the encoder's own scale.", unit="µm/px", ge=0.05, le=20
+        None,
+        "Scale seen",
+        "The images are resized to this. Empty: the encoder's own scale.",
+        unit="µm/px",
+        ge=SMALLEST_MPP,
+        le=LARGEST_MPP,
     )
     image_mpp: float | None = setting(
-        None, "Scale of the images", "Empty: read from the table or the files.", unit="µm/px", basic=True, ge=0.05, le=20
+        None,
+        "Scale of the images",
+        "Empty: read from the table or the files.",
+        unit="µm/px",
+        basic=True,
+        ge=SMALLEST_MPP,
+        le=LARGEST_MPP,
     )
     seed: int = setting(0, "Seed", "Same seed, same run.", basic=True, ge=0, le=2**31 - 1)
     device: Device = setting("auto", "Device", "auto: the GPU when there is one.", basic=True)

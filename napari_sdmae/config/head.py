@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from napari_sdmae.config.base import Settings
 from napari_sdmae.config.finetune import EncoderSpec, HeadConfig, Task
-from napari_sdmae.config.limits import check_mpp, shown
+from napari_sdmae.config.limits import check_mpp
 from napari_sdmae.labels.label_map import LabelClass
+from napari_sdmae.text.printable import shown
 
 HEAD_FORMAT = "napari-sdmae-head"
 

@@ -1,19 +1,37 @@
-"""What a model may state of itself: pixel statistics, scale, sizes. The one place for these rules; without torch."""
+"""What a scale may be, and what a model may state of itself: pixel statistics, scale, sizes. The one place for these rules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from napari_sdmae.text.printable import shown
 
 SMALLEST_STD = 1e-3
 """Of [0, 1] RGB; models that expect 0-255 have 1/255."""
+SMALLEST_MPP, LARGEST_MPP = 0.05, 20.0
+"""Scale of pictures, µm/px; outside it is no microscope's: 72, 96 and 300 dpi, which programs write, are 353, 265 and 85."""
 LEAST_MPP, MOST_MPP = 0.002, 100.0
 """Scale of what a model sees, µm/px: wider than a microscope's, since crops are resized."""
 
 _LARGEST = {"img_size": 16384, "patch_size": 256, "embed_dim": 16384, "depth": 256, "num_heads": 512, "reg_tokens": 1024}
 _LARGEST_RATIO = 64
 _MAY_BE_ZERO = ("reg_tokens",)
+
+
+def plausible_mpp(mpp: float | None) -> float | None:
+    """Return `mpp` when a microscope can have it (0.05-20 µm/px), else None."""
+    return mpp if mpp is not None and SMALLEST_MPP <= mpp <= LARGEST_MPP else None
+
+
+def implausible(mpp: float) -> str:
+    """Return why a scale of `mpp` µm/px is not believed, with the unit that may have been meant; empty if it is believed."""
+    if plausible_mpp(mpp):
+        return ""
+    meant = next((unit for unit, factor in (("nm", 1e-3), ("mm", 1e3)) if plausible_mpp(mpp * factor)), None)
+    question = f"; is it in {meant}?" if meant else ""
+    return f"{mpp:.4g} µm/px is not plausible (expected {SMALLEST_MPP:g} to {LARGEST_MPP:g}){question}"
 
 
 def check_pixel_statistics(mean: Any, std: Any) -> None:
@@ -45,19 +63,6 @@ def check_sizes(name: str, value: Any, largest: int) -> None:
     least = 0 if name in _MAY_BE_ZERO else 1
     if value is not None and not all(type(size) is int and least <= size <= largest for size in sizes):
         raise ValueError(f"{name} is {shown(value)}; expected a whole number from {least} to {largest}")
-
-
-def shown(value: Any, longest: int = 60) -> str:
-    """Return a value of a file as it may stand in a message: short, and without control characters."""
-    text = "".join(letter if letter.isprintable() else "�" for letter in (value if isinstance(value, str) else _plain(value)))
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _plain(value: Any) -> str:
-    """Return small values as Python writes them, large ones by their kind: they may be deep, or refer to themselves."""
-    if isinstance(value, list | tuple) and len(value) <= 4 and all(isinstance(one, int | float | str) for one in value):
-        return repr(value)
-    return f"a {type(value).__name__}" if isinstance(value, Mapping | Sequence) else repr(value)
 
 
 def _check_channels(name: str, values: Any, least: float, most: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from napari_sdmae.config.base import merge
+from napari_sdmae.moved import renamed
 
 DEFAULT_PRESET = "vit-small"
 DEFAULT_HEAD_PRESET = "nuclei"
@@ -67,3 +68,6 @@ def _load(name: str, names: list[str], *folders: str) -> dict[str, Any]:
     values = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
     base = values.pop(BASED_ON, None)
     return values if base is None else merge(_load(base, names, *folders), values)
+
+
+__getattr__ = renamed(__name__, from_head_preset="config.finetune:FinetuneConfig.from_preset")

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from napari_sdmae.config.base import Device, Precision, RunSettings, Settings, merge, setting
-from napari_sdmae.config.limits import check_pixel_statistics
+from napari_sdmae.config.limits import LARGEST_MPP, SMALLEST_MPP, check_pixel_statistics
 from napari_sdmae.config.presets import load_preset
 
 Position = Literal["sincos1d", "sincos2d", "encoder"]
@@ -169,8 +169,8 @@ class TilesConfig(Settings):
         "Micrometres per pixel of the images. Empty: read from the files where they state it.",
         unit="µm/px",
         basic=True,
-        ge=0.05,
-        le=20,
+        ge=SMALLEST_MPP,
+        le=LARGEST_MPP,
     )
     scene: int | None = setting(
         None, "Scene", "Of files that hold several pictures: which one, from 1. Empty: the largest.", ge=1

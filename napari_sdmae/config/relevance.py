@@ -1,4 +1,4 @@
-"""Which settings of fine-tuning change nothing as the others are: the form hides them, the command line refuses them by name.
+"""Settings of fine-tuning that have no effect given the current ones: the form hides them, the command line refuses them.
 
 One set of settings serves four tasks; a setting that is taken and does nothing misleads (docs/decisions/0096).
 """

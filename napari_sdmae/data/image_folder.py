@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from napari_sdmae.config.pretrain import TilesConfig
-from napari_sdmae.data.listing import DataError, Listing, SourceFile, TileCacheError, last, list_file, walk_folder
+from napari_sdmae.data.listing import DataError, Listing, SourceFile, TileCacheError, holds_image, last, list_file, walk_folder
 from napari_sdmae.humanize import size
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES, Header, InvalidImageError, read_header
 from napari_sdmae.io.images.tiff_planes import ANY, Which
@@ -96,7 +96,9 @@ def refuse_no_images(source: Path, listing: Listing, leave_out: Collection[str] 
 
 def require_images(source: Path, leave_out: Collection[str] = ()) -> None:
     """Raise as :func:`find_images` does; looks no further than to the first image."""
-    next(listing for listing in walk_source(source, leave_out) if listing.images)
+    source = Path(source).expanduser()
+    if not (source.is_dir() and holds_image(source, leave_out)):
+        next(listing for listing in walk_source(source, leave_out) if listing.images)
 
 
 def missing_folders(listing: Listing, names: Collection[str]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections import Counter, deque
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def list_folder(root: Path, leave_out: Collection[str] = ()) -> Listing:
     return last(walk_folder(root, leave_out))
 
 
+def holds_image(folder: Path, leave_out: Collection[str] = ()) -> bool:
+    """Return whether an image is found in `folder` or below, without a link; reads each folder no further than to the first.
+
+    Where a folder cannot be read, none is found: :func:`walk_folder` gives the reason.
+    """
+    left_out, folders = {name.casefold() for name in leave_out}, []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            end = Path(entry.name).suffix.lower()
+            if is_hidden(entry.name) or end in OTHER_PICTURES or entry.name.casefold() in left_out:
+                continue
+            if end in IMAGE_SUFFIXES and entry.is_file(follow_symlinks=False):
+                return True
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(Path(entry.path))
+    return any(holds_image(below, leave_out) for below in folders)
+
+
 def list_file(path: Path) -> Listing:
     """Return a list of one image, whatever the end of its name."""
     file = _describe(path, path.parent)
@@ -129,7 +148,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _HIDDEN
 
 
-def printable(path: Path, root: Path) -> str:
+def relative_name(path: Path, root: Path) -> str:
     """Return the name of a file below `root` with forward slashes; also one that is no text can be printed."""
     return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
 
@@ -142,7 +161,7 @@ def _take(found: Listing, path: Path, root: Path) -> None:
     elif end not in IMAGE_SUFFIXES:
         found.rest[end or "no end"] += 1
     elif isinstance(file, str):
-        found.unreachable.append((printable(path, root), file))
+        found.unreachable.append((relative_name(path, root), file))
     if isinstance(file, SourceFile):
         (found.images if end in IMAGE_SUFFIXES else found.others).append(file)
 
@@ -156,7 +175,7 @@ def _describe(path: Path, root: Path) -> SourceFile | str:
     except OSError as error:
         return f"cannot be reached ({error.strerror})"
     if stat.S_ISREG(status.st_mode):
-        return SourceFile(path, printable(path, root), status.st_size, status.st_mtime_ns)
+        return SourceFile(path, relative_name(path, root), status.st_size, status.st_mtime_ns)
     return "cannot be reached" if stat.S_ISDIR(status.st_mode) else ENDLESS
 
 
@@ -178,7 +197,7 @@ def _walk(root: Path, left_out: Collection[str]) -> Iterator[tuple[str, list[str
 def _refuse_folder(error: OSError) -> None:
     raise DataError(
         f"the folder {error.filename} cannot be read ({error.strerror}): allow reading it, or leave it out by moving it "
-        "or by a name that starts with a point"
+        "or by a name that starts with a dot"
     ) from error
 
 

@@ -26,9 +26,10 @@ from skimage.measure import label as connected
 from skimage.measure import regionprops_table
 
 from napari_sdmae.io.images.blocks import strips
-from napari_sdmae.io.images.field import RGB, InvalidFieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture, Picture
 from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.typing import RGB
 
 ROWS = 1024
 """Rows whose stains are computed at once."""

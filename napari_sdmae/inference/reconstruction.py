@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.io.checkpoints.load import load_model, model_info
-from napari_sdmae.io.images.field import RGB, check_size, pad_to_multiple
+from napari_sdmae.io.images.field import check_size, pad_to_multiple
 from napari_sdmae.models import SDMAE, random_mask, reconstruct_tiles
 from napari_sdmae.models.patches import Normalisation
 from napari_sdmae.rng import MASK, uniforms
+from napari_sdmae.typing import RGB
 
 BATCH_PIXELS = 16 * 224 * 224
 """Pixels reconstructed at once; about 0.5 GB for a ViT-S."""

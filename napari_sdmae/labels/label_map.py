@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_sdmae.text.spelling import one_form
 
+IGNORE = -1
+"""Class index of pixels whose class is not known: neither learned nor counted."""
+
 PALETTE = (
     (230, 75, 53),
     (77, 187, 213),

@@ -20,9 +20,10 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from napari_sdmae.typing import Labels
+
 Separation = Literal["distance", "boundary"]
 Map = NDArray[np.float32]
-Labels = NDArray[np.int32]
 
 BOUNDARY_PX = 2.0
 """Width of the boundary inside an object; half of the way to the middle in smaller ones, so that each keeps a middle."""

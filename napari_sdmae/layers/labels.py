@@ -19,6 +19,7 @@ from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
 from napari_sdmae.labels.objects import present
 from napari_sdmae.labels.serialization import METADATA_KEY, labels_from_metadata, metadata_of_labels
 from napari_sdmae.layers.base import Field, LayerData, derived
+from napari_sdmae.moved import renamed
 
 LABELS = "segment/labels"
 """Key of the labels that replace each other; see :func:`~napari_sdmae.layers.base.derived`."""
@@ -253,3 +254,6 @@ def in_source(label_map: LabelMap, field: Field, source: str) -> LabelMap:
     return replace(
         label_map, origin=(origin[0], origin[1]), step=label_map.step * field.step, mpp=field.source.mpp, source=source
     )
+
+
+__getattr__ = renamed(__name__, mark="labels.serialization:metadata_of_labels")

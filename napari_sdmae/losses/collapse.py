@@ -1,4 +1,4 @@
-"""Measures of what self-distillation says about the images, and a warning when it says nothing any more.
+"""Collapse diagnostics for self-distillation, and the warning they trigger.
 
 The total loss looks healthy while self-distillation collapses. The warning needs both: student and teacher agree
 (cross-entropy within 0.05 nats of the entropy), and the targets hardly depend on the image (mutual information, H(mean target)

@@ -14,9 +14,7 @@ from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor, nn
 
 from napari_sdmae.config.head import HeadSpec
-
-IGNORE = -1
-"""Class index of pixels that are not learned."""
+from napari_sdmae.labels.label_map import IGNORE
 
 OUTSIDE = 0.1
 """Weight of the separation map outside of objects, where it decides nothing; inside it is 1."""

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sdmae.devices.distributed import all_gather_with_grad, rank
+from napari_sdmae.moved import renamed
 
 
 def info_nce(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return how badly each student finds its teacher among all, and each teacher its student.
+    """Symmetric InfoNCE loss between student and teacher embeddings.
 
     Parameters
     ----------
@@ -46,3 +47,6 @@ def info_nce(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tens
         "recognised": (forwards.detach().argmax(1) == own).float().mean(),
         "feature_spread": meant.detach().flatten(0, 1).var(0, correction=0).sum().sqrt(),
     }
+
+
+__getattr__ = renamed(__name__, contrast="info_nce")

@@ -171,7 +171,7 @@ class SDMAELoss(nn.Module):
         return loss, {"cross_entropy": loss.detach()} | code_measures(target.detach(), log_target.detach())
 
     def _contrast(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean contrast of whole tiles and patches, as far as they are asked for: unit vectors (2B, 1 + K, D)."""
+        """Mean contrastive loss over the enabled levels (tile, patch), of unit vectors (2B, 1 + K, D)."""
         tile, patches = slice(0, 1), slice(1, None)
         parts = {"image": {"": tile}, "token": {"": patches}, "both": {"": tile, "patch_": patches}}[self.config.target]
         losses, measures = [], dict[str, Tensor]()

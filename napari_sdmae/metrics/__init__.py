@@ -8,10 +8,11 @@ AJI, panoptic quality and F1 of objects are computed from the overlaps of the ob
 from __future__ import annotations
 
 from napari_sdmae.config.finetune import Task
+from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.metrics.boxes import DetectionMetrics, FoundBoxes, check_detection_metrics
 from napari_sdmae.metrics.classes import ClassificationMetrics, SegmentationMetrics
 from napari_sdmae.metrics.objects import InstanceMetrics, aggregated_jaccard, overlaps
-from napari_sdmae.metrics.values import IGNORE, Metrics
+from napari_sdmae.metrics.values import Metrics
 
 __all__ = [
     "IGNORE",

@@ -11,7 +11,8 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.functional.classification import binary_auroc
 
-from napari_sdmae.metrics.values import IGNORE, PerClass, Values
+from napari_sdmae.labels.label_map import IGNORE
+from napari_sdmae.metrics.values import PerClass, Values
 
 
 class SegmentationMetrics:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-IGNORE = -1
-"""Class index of pixels that are not counted."""
-
 Values = dict[str, float]
 PerClass = dict[str, Values]
 

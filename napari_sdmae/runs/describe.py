@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sdmae.humanize import count, duration
+from napari_sdmae.humanize import count, duration, size
 from napari_sdmae.runs.events import (
     CheckpointSaved,
     Ended,
@@ -35,8 +35,7 @@ def _line(event: Event) -> str:
             return f"training from step {step} of {total} ({epochs} epochs of {steps_per_epoch} steps) on {device} in {precision}"
         case StepLogged(step, epoch, metrics, speed, memory, eta):
             return (
-                f"step {step}  epoch {epoch:.2f}  {losses(metrics)}  {speed:.1f} images/s  {memory / 2**30:.1f} GiB  "
-                f"{duration(eta)} left"
+                f"step {step}  epoch {epoch:.2f}  {losses(metrics)}  {speed:.1f} images/s  {size(memory)}  {duration(eta)} left"
             )
         case EpochFinished(epoch, _, metrics):
             return f"epoch {epoch} done  {losses(metrics)}"
@@ -66,8 +65,3 @@ def measures(metrics: dict[str, float]) -> str:
 def in_words(name: str) -> str:
     """Return the name of a number as people read it: ``balanced accuracy``."""
     return name.replace("_", " ")
-
-
-def counted(number: int, what: str) -> str:
-    """Return how many there are of something: ``1 image``, ``2 images``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ from napari_sdmae.runs.describe import describe
 from napari_sdmae.runs.events import Ended, EpochFinished, Event, Preparing, Started, StepLogged, Validated, Warned
 from napari_sdmae.runs.folder import HEARTBEAT_S, RunFolder, RunStatus, TakenOverError
 from napari_sdmae.runs.ownership.authorship import place_of
+from napari_sdmae.text.errors import error_line
 from napari_sdmae.text.printable import printable
 
 
@@ -35,18 +36,13 @@ def record(events: Iterator[Event], folder: RunFolder) -> Iterator[Event]:
             raise
         folder.check_owner()  # in a folder that was taken over, files go missing: that is no failure of the run
         recorder.log(traceback.format_exc())
-        ended = Ended("failed", recorder.status.step, one_line(error))
+        ended = Ended("failed", recorder.status.step, error_line(error))
         recorder.write(ended)
         yield ended
         raise
     finally:
         if recorder is not None:
             recorder.close()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of `error` on one line, with its type where it has no message."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Recorder:
@@ -90,7 +86,7 @@ class _Recorder:
         self._thread.join()
         with suppress(TakenOverError):
             if self.status.live:
-                self.write(Ended("cancelled", self.status.step, "the program that ran it left off; it can be resumed"))
+                self.write(Ended("cancelled", self.status.step, "the program that ran it ended early; resume it"))
         self.folder.leave()
 
     def _beat(self) -> None:

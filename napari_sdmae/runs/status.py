@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from napari_sdmae.runs.ownership.authorship import UNKNOWN, Author, Text, lives
 from napari_sdmae.text.documents import parse_json
+from napari_sdmae.text.errors import first_problem
 
 State = Literal["preparing", "running", "finished", "stopped", "paused", "cancelled", "failed", "interrupted"]
 
@@ -86,8 +87,7 @@ def parse_status(data: bytes) -> RunStatus:
     try:
         return RunStatus.model_validate({**UNKNOWN, "process_started": 0.0, "started": 0.0, "heartbeat": 0.0} | values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]) from None
+        raise ValueError(first_problem(error)[:300]) from None
 
 
 def is_alive(status: RunStatus) -> bool | None:

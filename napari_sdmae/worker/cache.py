@@ -15,10 +15,10 @@ from napari_sdmae.inference.attention.encode import AttentionState, encode_field
 from napari_sdmae.inference.scribbles.classifier import WindowTokens, encode_windows
 from napari_sdmae.io.checkpoints.head_folder import load_head
 from napari_sdmae.io.checkpoints.load import Encoder, ModelInfo, load_encoder, load_model
-from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import fingerprint
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.heads.head_model import HeadModel
+from napari_sdmae.typing import RGB
 
 Value = TypeVar("Value")
 

@@ -113,7 +113,7 @@ def test_the_same_labels_give_the_same_files(end, tmp_path):
         (["b.csv", "--output", "b.geojson"], 2, "a table holds no labels"),
         (["a.png", "--output", "a.png", "--overwrite"], 2, "is the file that is read"),
         (["a.png", "--output", "b.csv", "b.csv"], 2, "names one file twice"),
-        (["a.png", "--output", "b.csv", "--mpp", "0"], 2, "expected the size of a pixel"),
+        (["a.png", "--output", "b.csv", "--mpp", "0"], 2, "expected 0.05 to 20"),
         (["a.png", "--output", "b.geojson", "--shape", "0", "4"], 2, "expected rows and columns"),
         (["a.png", "--output", "b.geojson", "--shape", "9", "9"], 2, "only GeoJSON"),
         (["a.png", "--output", "b.geojson", "--step", "0"], 2, "full-resolution pixels per label pixel"),

@@ -165,7 +165,7 @@ def test_evaluate_finds_the_test_images_of_the_run_again(run, masks, tmp_path, c
     assert found["confusion"] == own["confusion"]
     assert found["part"] == "test"
     assert "the head was trained" not in err
-    assert "which slide" in err
+    assert "slide IDs are missing" in err
     title, heading, numbers, *_ = out.splitlines()
     assert title == f"{own['images']['test']} images (test)"
     assert "left out" not in err

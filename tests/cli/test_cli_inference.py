@@ -208,7 +208,7 @@ def test_doctor_knows_this_machine(capsys: pytest.CaptureFixture[str], monkeypat
     assert torch.__version__.startswith(told["packages"]["torch"])
     assert torch.__version__ in told["torch"]["build"]
     assert told["torch"]["precision"].startswith(("fp32", "bf16"))
-    assert told["cache"]["free"].endswith("GiB")
+    assert told["cache"]["free"].endswith("GB")
 
 
 def refused(call: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -249,11 +249,24 @@ def test_configs_that_do_not_describe_the_weights(
 
 
 @pytest.mark.parametrize(
+    ("option", "reason"),
+    [("--head", "expected mean, grid or a number from 0"), ("--downsample", "expected auto or an integer from 1")],
+)
+def test_a_word_in_the_place_of_a_number_is_told_what_is_expected(
+    option: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["attention", "image.png", "--output", "out", option, "x"])
+    assert ended.value.code == 2
+    assert f"argument {option}: 'x': {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("call", "word"),
     [
-        (["reconstruct", "--mpp", "-1"], "above 0"),
-        (["attention", "--mpp", "0"], "above 0"),
-        (["attention", "--mpp", "nan"], "above 0"),
+        (["reconstruct", "--mpp", "-1"], "expected 0.05 to 20"),
+        (["attention", "--mpp", "0"], "expected 0.05 to 20"),
+        (["attention", "--mpp", "nan"], "expected 0.05 to 20"),
         (["reconstruct", "--seed", str(2**64)], "2**63 - 1"),
         (["reconstruct", "--seed", "-1"], "2**63 - 1"),
         (["reconstruct", "--mask-ratio", "nan"], "between 0 and 1"),

@@ -148,6 +148,35 @@ def test_detection_writes_coco_that_pycocotools_reads(heads: Path, images: Path,
         np.testing.assert_allclose([left, top, left + width, top + height], [box.left, box.top, box.right, box.bottom], atol=0.01)
 
 
+def test_boxes_tell_the_size_of_the_scene_that_was_predicted(heads: Path, images: Path, tmp_path: Path) -> None:
+    tile = read_image(images / "one.jpg")
+    with tifffile.TiffWriter(tmp_path / "scenes.tif") as file:
+        for scene in (tile, tile[:128, :192]):
+            file.write(scene, photometric="rgb", metadata=None)
+    call(
+        "predict", heads / "detection", tmp_path / "scenes.tif", "--scene", 2, "--output", tmp_path / "out", "--mpp", "0.5", *FAST
+    )
+    (written,) = json.loads((tmp_path / "out" / "scenes-boxes.json").read_text())["images"]
+    assert (written["height"], written["width"]) == (128, 192)
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "reason"),
+    [
+        ("classification", ["--probabilities"], "a classification head writes them into its table"),
+        ("detection", ["--probabilities"], "a detection head writes scores into boxes.json"),
+        ("classification", ["--overlay"], "a classification head writes a table and no picture"),
+        ("classification", ["--step", "2"], "a classification head has one label for each tile"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    heads: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, option: list[str], reason: str
+) -> None:
+    assert call("predict", heads / task, images, "--output", tmp_path / "out", *option, *FAST) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_bad_files_do_not_end_the_others(heads: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     Image.new("RGB", (5, 5)).save(images / "tiny.png")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import EncoderSpec, HeadConfig
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.labels.label_map import make_classes
-from napari_sdmae.losses.heads import IGNORE, OUTSIDE, HeadLoss, weighs_classes
+from napari_sdmae.labels.label_map import IGNORE, make_classes
+from napari_sdmae.losses.heads import OUTSIDE, HeadLoss, weighs_classes
 
 Array = NDArray[np.float64]
 

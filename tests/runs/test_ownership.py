@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -115,7 +116,9 @@ def test_a_job_elsewhere_is_neither_resumed_nor_called_dead(run, config):
 
 
 def test_a_run_is_taken_over_from_a_silent_job_not_from_one_that_is_heard(run, config, monkeypatch):
-    monkeypatch.setattr(claiming, "LISTEN_S", 0.3)
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds), time=time.time)
+    monkeypatch.setattr(claiming, "time", clock)
     told = elsewhere(run)
     beats = iter(range(1000))
     with pytest.MonkeyPatch.context() as patch:

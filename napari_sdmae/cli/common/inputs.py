@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.parser import FORESEEN, UNUSABLE_DATA, UsageError
+from napari_sdmae.text.errors import error_line
+from napari_sdmae.text.spelling import near
 
-UNUSABLE_DATA = 3
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk on which nothing more can be written."""
 
@@ -47,22 +47,17 @@ def gather(given: Sequence[Path]) -> list[Input]:
         for line in [*listing.warnings, *(f"{name} is left out: {reason}" for name, reason in listing.unreachable)]:
             print(f"{source}: note: {line}", file=sys.stderr)
     stems = [name.with_suffix("") for _, name in found]
-    alike = Counter(map(_alike, stems))
+    alike = Counter(near(stem.as_posix()) for stem in stems)
     inputs = [
-        Input(path, (stem if alike[_alike(stem)] == 1 else name).as_posix())
+        Input(path, (stem if alike[near(stem.as_posix())] == 1 else name).as_posix())
         for (path, name), stem in zip(found, stems, strict=True)
     ]
-    names = Counter(_alike(Path(one.name)) for one in inputs)
-    if doubles := [one.name for one in inputs if names[_alike(Path(one.name))] > 1]:
+    names = Counter(near(one.name) for one in inputs)
+    if doubles := [one.name for one in inputs if names[near(one.name)] > 1]:
         raise UsageError(
             f"several images are called {doubles[0]}: give their folders in calls of their own, with another --output"
         )
     return inputs
-
-
-def _alike(name: Path) -> str:
-    """Return a name as disks compare it that know neither capital letters nor two forms of an accent."""
-    return unicodedata.normalize("NFC", name.as_posix()).casefold()
 
 
 def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterator[Path]]) -> int:
@@ -83,7 +78,7 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
         try:
             for path in work(one):
                 print(path, flush=True)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        except FORESEEN as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             failed += 1
@@ -96,5 +91,5 @@ def for_each(prog: str, inputs: Sequence[Input], work: Callable[[Input], Iterato
 
 def named(path: Path, error: BaseException) -> str:
     """Return the message of an error, with the image it is about."""
-    message = explain(error) if isinstance(error, Exception) else str(error)
+    message = error_line(error)
     return message if message.startswith(str(path)) else f"{path}: {message}"

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_sdmae.cli.common.parser import explain
+from napari_sdmae.cli.common.parser import exit_status
 from napari_sdmae.cli.common.progress import show
 from napari_sdmae.cli.common.signals import Signals
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.runs.events import Ended, Event, Started
 from napari_sdmae.runs.folder import RunConfig
+from napari_sdmae.text.errors import error_line
 
 STOPPED_BY_SIGNAL = 143
-BAD_DATA = 3
 
 
 def run_job(config: RunConfig, run: Path, *, resume: bool, take_over: bool = False) -> int:
@@ -32,7 +32,7 @@ def _run(events: Iterator[Event], run: Path, signals: Signals) -> int:
             ended = event if isinstance(event, Ended) else ended
     except Exception as error:
         if ended.state != "failed":
-            print(f"sdmae: {explain(error)}", file=sys.stderr)
+            print(f"sdmae: {error_line(error)}", file=sys.stderr)
         return exit_status(error, started)
     return STOPPED_BY_SIGNAL if ended.state == "stopped" and signals.request is not None else 0
 
@@ -47,14 +47,3 @@ def _events(config: RunConfig, run: Path, signals: Signals, **how: bool) -> Iter
     from napari_sdmae.training import pretrain
 
     yield from pretrain(config, run=run, stop=lambda: signals.request, **how)
-
-
-def exit_status(error: Exception, started: bool) -> int:
-    """Return 2 for settings that cannot be used, 3 for data that cannot, 1 for anything else, as all once training started."""
-    from napari_sdmae.data.listing import DataError, TileCacheError
-
-    if isinstance(error, TileCacheError):
-        return 1
-    if isinstance(error, DataError):
-        return BAD_DATA
-    return 2 if isinstance(error, ValueError | FileNotFoundError) and not started else 1

@@ -1,4 +1,4 @@
-"""The model of a command: the one named, else the one that comes with the package, said aloud."""
+"""Resolve the MODEL argument; fall back to the bundled model and report it."""
 
 from __future__ import annotations
 

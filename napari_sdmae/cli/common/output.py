@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.cli.common.options import add_device, add_overwrite, add_scale
-from napari_sdmae.cli.common.parser import UsageError, explain
+from napari_sdmae.cli.common.options import add_device, add_overwrite, add_region, add_scale
+from napari_sdmae.cli.common.parser import FORESEEN, UsageError, complain
 from napari_sdmae.io.atomic import check_free, clear_leftovers, write_atomically
 
 MODEL_HELP = "run folder, model folder or name of a shipped model (default: the one that comes with napari-sdmae)"
@@ -30,7 +28,7 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="PNG, JPEG, TIFF or BMP")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for the pictures, made if needed")
-    parser.add_argument("--region", nargs=4, type=int, metavar=("ROW", "COL", "HEIGHT", "WIDTH"), help="part of the image, in px")
+    add_region(parser)
     add_scale(parser)
     add_device(parser)
     add_overwrite(parser)
@@ -39,19 +37,11 @@ def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def guarded(prog: str, work: Callable[[], list[Path]]) -> int:
     """Run `work`, print the files it wrote, and return the exit status; errors become one line."""
-    from napari_sdmae.data.image_folder import DataError
-    from napari_sdmae.io.images.field import InvalidFieldError
-    from napari_sdmae.io.images.read import InvalidImageError
-
     try:
         for path in work():
             print(path)
-    except (InvalidImageError, DataError, InvalidFieldError) as error:
-        return _complain(prog, error, 3)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(prog, error, 2)
-    except (RuntimeError, OSError, MemoryError) as error:
-        return _complain(prog, error, 1)
+    except FORESEEN as error:
+        return complain(prog, error)
     return 0
 
 
@@ -67,12 +57,6 @@ def check_outputs(folder: Path, names: list[str], overwrite: bool) -> None:
         raise UsageError(f"{', '.join(there)} already in {folder}: give --overwrite or another --output")
     for name in names:
         check_free(folder / name, overwrite)
-
-
-def check_scale(mpp: float | None) -> None:
-    """Raise `UsageError` if the scale that was given, in µm/px, is none."""
-    if mpp is not None and not 0 < mpp < math.inf:
-        raise UsageError(f"--mpp {mpp:g}: expected the size of a pixel in µm, above 0, such as 0.5")
 
 
 def heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
@@ -95,17 +79,13 @@ def save_tiff(path: Path, values: NDArray[np.float32], mpp: float | None, rgb: b
     """Write float32 values (H, W), (N, H, W) or RGB (H, W, 3) as TIFF, with the size of a pixel in µm if it is known."""
     import tifffile
 
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    from napari_sdmae.io.images.scale import resolution_tags
+
     data = io.BytesIO()  # into a file NumPy would write in a way that does not notice a full disk
-    tifffile.imwrite(data, values, photometric="rgb" if rgb else "minisblack", metadata=None, **scale)
+    tifffile.imwrite(data, values, photometric="rgb" if rgb else "minisblack", metadata=None, **resolution_tags(mpp))
     write_atomically(path, data.getvalue())
 
 
 def save_json(path: Path, values: dict[str, Any], overwrite: bool = False) -> None:
     """Write `values` for people and programs to read."""
     write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(), overwrite)
-
-
-def _complain(prog: str, error: BaseException, status: int) -> int:
-    print(f"{prog}: {explain(error) if isinstance(error, Exception) else error}", file=sys.stderr)
-    return status

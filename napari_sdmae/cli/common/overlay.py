@@ -12,14 +12,13 @@ from skimage.segmentation import find_boundaries
 from napari_sdmae.io.images.blocks import strips
 from napari_sdmae.io.images.pictures import Picture
 from napari_sdmae.labels.label_map import LabelMap
+from napari_sdmae.typing import RGB
 
 LARGEST = 4096
 """Longest side in px; larger pictures are shown smaller."""
 STRENGTH = 0.3
 """Share of the class's colour inside; outlines are drawn in full."""
 ROWS = 512
-
-RGB = NDArray[np.uint8]
 
 
 def overlay(label_map: LabelMap, picture: Picture) -> RGB:

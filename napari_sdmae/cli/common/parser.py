@@ -7,13 +7,18 @@ import io
 import re
 import sys
 from itertools import groupby
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from napari_sdmae.text.printable import printable
+from napari_sdmae.text.errors import error_line
 
 T = TypeVar("T", bound=BaseModel)
+
+FAILED, BAD_USAGE, UNUSABLE_DATA = 1, 2, 3
+"""Exit statuses of all commands: a failure of the machine or a file in use, a wrong command line or file, unusable data."""
+FORESEEN = (ValueError, RuntimeError, OSError, MemoryError)
+"""Errors that end a command in one line; others are faults of this program and come with their traceback."""
 
 FRAME = "╭╮╰╯│─ "
 
@@ -41,10 +46,10 @@ def parse(model: type[T], arguments: list[str], *, prog: str, description: str, 
     except SystemExit as end:
         if not end.code:
             raise
-        raise UsageError(f"{one_line(complaint.getvalue())}; see {prog} --help") from None
+        raise UsageError(f"{_first_section(complaint.getvalue())}; see {prog} --help") from None
 
 
-def one_line(box: str) -> str:
+def _first_section(box: str) -> str:
     """Return the first section of tyro's framed message as one line, with the first flag it suggests.
 
     The frame is drawn in lines or, where the terminal knows no UTF-8, in dashes.
@@ -69,25 +74,27 @@ def _came(value: str) -> str:
     return "" if value.startswith(("{", "<")) else f"(got {value})"
 
 
-def explain(error: Exception) -> str:
-    """Return the message of `error` on one line, safe for a terminal; for settings, with the name of each field."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return printable(f"{error.filename}: {error.strerror}")
-    if not isinstance(error, ValidationError):
-        return printable(" ".join(str(error).split())) or type(error).__name__
-    return printable("; ".join(_explain_field(dict(item)) for item in error.errors()))
-
-
-def _explain_field(item: dict[str, Any]) -> str:
-    name = ".".join(str(part) for part in item["loc"])
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "there is no such setting"
-    came = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-    return f"{name}: {message}{came}" if name else message
-
-
 def refuse(prog: str, message: str) -> int:
     """Print one line that says what is wrong; return the exit status of bad usage."""
     print(f"{prog}: {message}", file=sys.stderr)
-    return 2
+    return BAD_USAGE
+
+
+def complain(prog: str, error: BaseException) -> int:
+    """Print `error` on one line; return the exit status that it means."""
+    print(f"{prog}: {error_line(error)}", file=sys.stderr)
+    return exit_status(error)
+
+
+def exit_status(error: BaseException, started: bool = False) -> int:
+    """Return :data:`UNUSABLE_DATA`, :data:`BAD_USAGE`, or :data:`FAILED` for all else, and for usage once a job `started`."""
+    from napari_sdmae.data.listing import DataError, TileCacheError
+    from napari_sdmae.io.images.field import InvalidFieldError
+    from napari_sdmae.io.images.read import InvalidImageError
+
+    if isinstance(error, TileCacheError):
+        return FAILED
+    if isinstance(error, DataError | InvalidFieldError | InvalidImageError):
+        return UNUSABLE_DATA
+    usage = isinstance(error, ValueError | FileNotFoundError | FileExistsError) and not started
+    return BAD_USAGE if usage else FAILED

@@ -1,4 +1,4 @@
-"""What ``sdmae predict`` writes beside labels: boxes, probabilities, the table of tiles, and what is said of a prediction."""
+"""Files that ``sdmae predict`` writes besides labels: boxes, probabilities, the table of tiles, the report of a prediction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from napari_sdmae.notices import PREDICTION
 
 if TYPE_CHECKING:
     from napari_sdmae.inference.prediction.result import Prediction
+    from napari_sdmae.io.images.tiff_planes import Which
 
 
-def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
-    """Write the boxes of an image as COCO JSON, in px of the whole image."""
+def write_boxes(found: Prediction, image: Path, which: Which, path: Path) -> Path:
+    """Write the boxes of a picture of the file `image` as COCO JSON, in px of the whole picture."""
     import numpy as np
 
     from napari_sdmae.io.images.read import image_size
@@ -23,7 +24,7 @@ def write_boxes(found: Prediction, image: Path, path: Path) -> Path:
         [box.value for box in found.boxes],
         found.label_map.classes,
         path,
-        size=image_size(image),
+        size=image_size(image, which),
         scores=[box.score for box in found.boxes],
         image=image.name,
         mpp=found.label_map.mpp,
@@ -37,10 +38,10 @@ def write_probabilities(found: Prediction, path: Path) -> Path:
     import tifffile
 
     from napari_sdmae.io.atomic import atomic_path
+    from napari_sdmae.io.images.scale import resolution_tags
 
     assert found.probabilities is not None
-    mpp = found.label_map.label_mpp
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    scale = resolution_tags(found.label_map.label_mpp)
     large = found.probabilities.size > 2**29
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
         for name, values in zip(found.channels, found.probabilities, strict=True):

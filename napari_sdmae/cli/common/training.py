@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_sdmae.cli.common.parser import UsageError, explain, refuse
+from napari_sdmae.cli.common.parser import UsageError, refuse
 from napari_sdmae.config.base import read_yaml
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.text.errors import error_line
 
 Values = dict[str, Any]
 
@@ -41,7 +42,7 @@ def train(
             raise UsageError("--output RUN is missing: name a new folder for the run")
         config = settings(_base(arguments, preset), flags)
     except (ValueError, OSError) as error:
-        return refuse(prog, explain(error))
+        return refuse(prog, error_line(error))
     from napari_sdmae.cli.common.job import run_job
 
     return run_job(config, Path(arguments.output), resume=False)

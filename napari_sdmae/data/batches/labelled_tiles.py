@@ -25,9 +25,10 @@ from napari_sdmae.data.batches.boxes import boxes_in_tile, move_boxes
 from napari_sdmae.data.batches.mixing import Mixing, brighten, draw_mixing, erase, mix, mix_targets, rand_augment
 from napari_sdmae.data.batches.targets import FULL, Prepared, PreparedImages
 from napari_sdmae.data.labelled.class_balance import class_weights, image_weights
-from napari_sdmae.data.labelled.labelled_set import IGNORE, LabelledImage, LabelledSet
+from napari_sdmae.data.labelled.labelled_set import LabelledImage, LabelledSet
 from napari_sdmae.data.labelled.load import scaled_size
 from napari_sdmae.data.tiles.grid import grid_starts
+from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.rng import PLACE, uniforms
 
 Indices = NDArray[np.int64]

@@ -13,9 +13,11 @@ import psutil
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
-from napari_sdmae.data.labelled.labelled_set import IGNORE, LabelledImage, LabelledSet
-from napari_sdmae.data.labelled.load import RGB, Loaded, load_labelled, resize_image
+from napari_sdmae.data.labelled.labelled_set import LabelledImage, LabelledSet
+from napari_sdmae.data.labelled.load import Loaded, load_labelled, resize_image
+from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.labels.watershed import instance_targets
+from napari_sdmae.typing import RGB
 
 LARGEST_MEMORY = 8_000_000_000
 """Most bytes of decoded images kept, when that much is free: a quarter of the free memory else."""

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.labelled_set import LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import CLASS_FILES
+from napari_sdmae.humanize import several
 from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 from napari_sdmae.text.documents import read_json, read_table
+from napari_sdmae.text.errors import error_line, first_problem
 from napari_sdmae.text.spelling import ByName, near
 
 PLACES = ("", "masks", "labels")
@@ -59,7 +61,7 @@ def _read_file(path: Path) -> tuple[LabelClass, ...]:
         entries = _entries(path)
         classes = tuple(sorted((_class(entry) for entry in entries), key=lambda one: one.value))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+        reason = first_problem(error) if isinstance(error, ValidationError) else error_line(error)
         raise DataError(f"{path} cannot be used ({reason}): expected value, name and colour of each class") from error
     if not classes:
         raise DataError(f"{path}: expected at least one class")
@@ -180,7 +182,8 @@ def spell_alike(listing: LayoutListing, given: tuple[LabelClass, ...]) -> Layout
     spelled = {name: listed.find(name) or (name if given else default[near(name)]) for name in often}
     changed = {name: new for name, new in spelled.items() if name != new}
     items = [replace(item, label_name=changed.get(item.label_name or "", item.label_name)) for item in listing.items]
-    said = [f"the class {name} ({often[name]} images) is taken as {new}: only case differs" for name, new in changed.items()]
+    images = {name: several(often[name], "image", "images") for name in changed}
+    said = [f"the class {name} ({images[name]}) is taken as {new}: only case differs" for name, new in changed.items()]
     return replace(listing, items=items, warnings=[*listing.warnings, *said])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from napari_sdmae.data.image_folder import SourceFile
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
-from napari_sdmae.data.listing import list_folder
+from napari_sdmae.data.listing import Listing, list_folder
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.text.spelling import ByName, near, one_form
@@ -21,10 +21,18 @@ class NamedFiles:
 
     A file may be named without its ending, and then without its folder. A name that several files have is never guessed at: an
     image and its mask are often called alike.
+
+    Parameters
+    ----------
+    folder
+        From which names count.
+    lies
+        What lies in `folder`, where it was listed already; else it is listed once a name is not spelled exactly.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lies: Listing | None = None) -> None:
         self.folder = folder
+        self._lies = lies
 
     def find(self, name: str, below: Iterable[str] = ("",)) -> tuple[Path, str]:
         """Return the file called `name`, and why it is not known which that is (else nothing).
@@ -55,7 +63,8 @@ class NamedFiles:
 
     @cached_property
     def _files(self) -> list[SourceFile]:
-        return [file for file in list_folder(self.folder).files if file.path.suffix.lower() in SUFFIXES]
+        lies = list_folder(self.folder) if self._lies is None else self._lies
+        return [file for file in lies.files if file.path.suffix.lower() in SUFFIXES]
 
     @cached_property
     def _paths(self) -> ByName[Path]:

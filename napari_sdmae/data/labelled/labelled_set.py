@@ -11,10 +11,8 @@ from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.labels.label_map import LabelClass
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-IGNORE = -1
-"""Target of pixels that are not learned."""
-
 Box = tuple[float, float, float, float, int]
+"""(left, top, right, bottom) in px, and the class value."""
 
 
 @dataclass(frozen=True)

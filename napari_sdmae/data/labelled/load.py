@@ -10,15 +10,14 @@ from PIL import Image
 
 from napari_sdmae.data.labelled.class_balance import majority_types
 from napari_sdmae.data.labelled.label_images import count, read_labels
-from napari_sdmae.data.labelled.labelled_set import IGNORE, LabelledImage, LabelledSet
+from napari_sdmae.data.labelled.labelled_set import LabelledImage, LabelledSet
 from napari_sdmae.io.images.read import InvalidImageError, read_image
 from napari_sdmae.io.memory import TooLargeError, check_memory
+from napari_sdmae.labels.label_map import IGNORE
+from napari_sdmae.typing import RGB, Labels
 
 BYTES_STORED, BYTES_SCALED = 16, 32
 """Memory per pixel of an image with its labels as they are stored, and of its targets at the scale wanted."""
-
-RGB = NDArray[np.uint8]
-Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,15 +32,7 @@ from napari_sdmae.data.labelled.classes import (
     without,
 )
 from napari_sdmae.data.labelled.label_images import is_outlines, label_size, value_counts
-from napari_sdmae.data.labelled.labelled_set import (
-    IGNORE,
-    PARTS,
-    ImageEntry,
-    LabelledImage,
-    LabelledSet,
-    LayoutListing,
-    fingerprint,
-)
+from napari_sdmae.data.labelled.labelled_set import PARTS, ImageEntry, LabelledImage, LabelledSet, LayoutListing, fingerprint
 from napari_sdmae.data.labelled.layouts.coco import list_coco
 from napari_sdmae.data.labelled.layouts.folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled.layouts.tables import TABLES, add_notes, find_tables, list_tables
@@ -51,7 +43,7 @@ from napari_sdmae.data.listing import Listing, list_folder
 from napari_sdmae.data.tiles.decode import THREADS
 from napari_sdmae.io.images.read import InvalidImageError, image_size, read_mpp
 from napari_sdmae.io.labels.aperio_xml import read_outlines
-from napari_sdmae.labels.label_map import LabelClass
+from napari_sdmae.labels.label_map import IGNORE, LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
 
@@ -127,7 +119,7 @@ def _list(data: Path, config: FinetuneConfig) -> LayoutListing:
     if not data.is_dir():
         return _list_file(data, config)
     lies = list_folder(data)
-    listing = list_coco(data) if config.task == "detection" else _list_folder(data, lies, config)
+    listing = list_coco(data, lies) if config.task == "detection" else _list_folder(data, lies, config)
     return replace(listing, warnings=[*listing.warnings, *lies.warnings])
 
 
@@ -142,7 +134,7 @@ def _list_file(data: Path, config: FinetuneConfig) -> LayoutListing:
 def _list_folder(data: Path, lies: Listing, config: FinetuneConfig) -> LayoutListing:
     tables = find_tables(data, config.task)
     if tables.lists:
-        listing = list_tables(tables.lists, config.task)
+        listing = list_tables(tables.lists, config.task, lies)
     else:
         listing = list_class_folders(data, lies) if config.task == "classification" else list_folders(data, lies, config.task)
         listing = add_notes(listing, tables.notes) if tables.notes else listing

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import LabelsConfig, Part
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.labelled_set import PARTS, LabelledImage
+from napari_sdmae.humanize import several
 from napari_sdmae.rng import SPLIT, random_bits
 
-UNKNOWN = (
-    "it is not known which slide each image is from: tiles of one slide may be on both sides, and the figures may be too good "
-    "(a table with a column slide or patient keeps them apart)"
-)
-SAME_SLIDE = (
-    "single images were kept apart (labels.split image): tiles of one slide may be on both sides, and the figures may be too good"
-)
+INFLATED = "tiles from one slide may land in both training and test sets and inflate the metrics"
+REMEDY = "Add a slide or patient column."
+UNKNOWN = f"slide IDs are missing, so {INFLATED}. {REMEDY}"
+SAME_SLIDE = f"single images were kept apart (labels.split image), so {INFLATED}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], s
     warnings = []
     blank = sum(part is None for part in declared)
     if blank:
-        warnings.append(f"{blank} images have no part and are trained on")
+        warnings.append(several(blank, "image has no part and is trained on", "images have no part and are trained on"))
     if any(image.group is None for image in named):
         warnings.append(f"the parts are those that came with the images; {UNKNOWN}")
     train = [image for image in named if image.part == "train"]
@@ -93,7 +91,7 @@ def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], s
     groups, _, singly = _groups(train)
     split = _divide(train, groups, {"validation": settings.validation}, seed)
     kept = sum(image.part == "validation" for image in split.images)
-    warnings.append(f"no validation images came with the data: {kept} of {len(train)} training images were kept apart for it")
+    warnings.append(f"no validation images came with the data: {kept} of {len(train)} training images kept apart for it")
     return Split(sorted([*split.images, *others], key=lambda image: image.name), [*warnings, *split.warnings], singly)
 
 
@@ -130,12 +128,12 @@ def _groups(images: list[LabelledImage]) -> tuple[list[str], list[str], bool]:
     names = [image.group or f"image {image.name}" for image in images]
     if not alone:
         if len(set(names)) == 1 and len(images) > 1:
-            one = f"all images are of {names[0]}, so single images were kept apart: the figures say nothing about other slides"
-            return [f"image {image.name}" for image in images], [one], True
+            limit = "so single images were kept apart: the figures do not predict results on other slides"
+            return [f"image {image.name}" for image in images], [f"all images are of {names[0]}, {limit}"], True
         return names, [], False
     if alone == len(images):
         return names, [UNKNOWN], False
-    return names, [f"for {alone} of {len(images)} images {UNKNOWN}"], False
+    return names, [f"{alone} of {several(len(images), 'image has', 'images have')} no slide ID, so {INFLATED}. {REMEDY}"], False
 
 
 def _divide(images: list[LabelledImage], groups: list[str], wanted: dict[Part, float], seed: int) -> Split:

@@ -18,12 +18,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sdmae.data.labelled.labelled_set import Box
 from napari_sdmae.humanize import different, slug
 from napari_sdmae.io.atomic import atomic_path
+from napari_sdmae.io.images.scale import resolution_tags
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.tables import table_bytes
 
-Box = tuple[float, float, float, float, int]
 Row = dict[str, str]
 CLASSES, TABLE = "classes.json", "table.csv"
 COLUMNS = ("file", "mask", "types", "slide", "mpp")
@@ -187,8 +188,7 @@ def _row(name: str, picture: LabelledPicture, folder: Path) -> dict[str, str]:
     path = folder / "images" / f"{name}.tif"
     path.parent.mkdir(parents=True, exist_ok=True)
     mpp = picture.mpp
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(path, picture.image, photometric="rgb", compression="zlib", **scale)
+    tifffile.imwrite(path, picture.image, photometric="rgb", compression="zlib", **resolution_tags(mpp))
     return {"file": f"images/{path.name}", "slide": picture.slide or picture.name, "mpp": "" if mpp is None else f"{mpp:.6g}"}
 
 

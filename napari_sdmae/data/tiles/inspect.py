@@ -26,7 +26,7 @@ from napari_sdmae.data.tiles.cache import common_mpp, read_summary, tiles_in, va
 from napari_sdmae.data.tiles.cache_folders import cache_folder, cache_root
 from napari_sdmae.data.tiles.estimate import sample_tiles
 from napari_sdmae.data.tiles.grid import tile_count
-from napari_sdmae.humanize import size
+from napari_sdmae.humanize import several, size
 from napari_sdmae.io.images.scale import is_doubt
 
 
@@ -84,10 +84,10 @@ class Inspection:
 
     def summary(self) -> str:
         """Return a few lines for people."""
-        about = "about " if self.estimated else ""
+        about, tiles = "about " if self.estimated else "", several(self.tiles, "tile", "tiles")
         lines = [
-            f"{self.images:,} images can be used, {len(self.unusable):,} cannot",
-            f"{about}{self.tiles:,} tiles of {self.tile_px} px with tissue ({self.most_tiles:,} with background)",
+            f"{several(self.images, 'image', 'images')} can be used, {len(self.unusable):,} cannot",
+            f"{about}{tiles} of {self.tile_px} px with tissue ({self.most_tiles:,} with background)",
             f"scale: {self._scale()}",
             f"tiles: {self._space()}",
         ]

@@ -21,9 +21,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import RGB, Grid, fit_to_patches
+from napari_sdmae.io.images.field import Grid, fit_to_patches
 from napari_sdmae.io.images.pictures import Picture, fit_picture
 from napari_sdmae.models.encoder import is_plain
+from napari_sdmae.typing import RGB
 
 CHUNK_BYTES = 4 * 2**20
 """Size of a chunk of attention rows: it stays in the cache while it is summed, a third faster than 32 MB."""
@@ -122,7 +123,7 @@ def encode_field(encoder: Encoder, image: RGB | Picture, *, downsample: int = 1)
         The field, uint8 (H, W, 3) or a picture that is read in parts, of any size of at least one patch; reflected at the
         bottom and the right up to whole patches.
     downsample
-        Integer by which the field is reduced first, for fields of more than ``fields.MAX_TOKENS`` patches.
+        Integer by which the field is reduced first, for fields of more than ``field.MAX_TOKENS`` patches.
 
     Raises
     ------

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sdmae.data.tiles.grid import tissue_fraction
-from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, rescale
+from napari_sdmae.inference.prediction.rescale import RescaledPicture, rescale
 from napari_sdmae.io.checkpoints.load import Encoder
 from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import Picture
+from napari_sdmae.typing import Floats
 
 Pool = Literal["mean", "tokens"]
 

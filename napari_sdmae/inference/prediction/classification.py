@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture
+from napari_sdmae.inference.prediction.rescale import RescaledPicture
 from napari_sdmae.inference.prediction.result import PredictionOptions
-from napari_sdmae.io.images.field import RGB
 from napari_sdmae.models.heads.head_model import HeadModel
+from napari_sdmae.typing import RGB, Floats
 
 WHOLE = 2
 """A picture of less than so many tiles on both sides gets one class, by the tile in its middle, as in training."""

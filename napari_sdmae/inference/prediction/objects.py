@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
-from napari_sdmae.inference.prediction.rescale import Floats, linear, nearest
+from napari_sdmae.inference.prediction.rescale import linear, nearest
 from napari_sdmae.io.images.blocks import empty, strips
 from napari_sdmae.labels.watershed import INSIDE
+from napari_sdmae.typing import Floats, Labels
 
 ROWS = 1024
 """Rows that are worked on at once."""
-
-Labels = NDArray[np.int32]
 
 
 def on_picture(labels: Labels, foreground: Floats, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Labels:

@@ -9,13 +9,14 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.inference.prediction.objects import Labels, centres, means, on_picture, reading_order, renamed
-from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, label_grids, linear
+from napari_sdmae.inference.prediction.objects import centres, means, on_picture, reading_order, renamed
+from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, linear
 from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.blocks import Block, empty, spans, strips
 from napari_sdmae.labels.watershed import separate
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.models.heads.sliding_window import OVERLAP, predict_windows, starts
+from napari_sdmae.typing import Floats, Labels
 
 MARGIN = 128
 """Objects of up to so many px of the model are the same in blocks as in the whole: nuclei have 10 to 60."""

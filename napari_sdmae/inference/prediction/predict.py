@@ -1,4 +1,4 @@
-"""What a head says about a picture: classes of pixels, objects, boxes, or classes of tiles, on the pixels of the picture.
+"""Predict with a fine-tuned head: semantic masks, instances, boxes or tile classes, on the pixels of the picture.
 
 The picture is brought to the scale that the head was trained at, seen in overlapping windows, and the answer brought back. Large
 pictures are done in blocks, with the same result.
@@ -20,12 +20,13 @@ from napari_sdmae.inference.prediction.classification import classified, is_one_
 from napari_sdmae.inference.prediction.detection import detected, rectangles
 from napari_sdmae.inference.prediction.objects import grow
 from napari_sdmae.inference.prediction.pixels import object_channels, objects, segmented
-from napari_sdmae.inference.prediction.rescale import Floats, RescaledPicture, label_grids, rescale
+from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, rescale
 from napari_sdmae.inference.prediction.result import SURE, Prediction, PredictionOptions, Progress
-from napari_sdmae.io.images.field import RGB, Region, as_rgb
+from napari_sdmae.io.images.field import Region, as_rgb
 from napari_sdmae.io.images.pictures import ArrayPicture, FilePicture, Part, Picture
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
 from napari_sdmae.models.heads.head_model import HeadModel
+from napari_sdmae.typing import RGB, Floats
 
 __all__ = ["Prediction", "class_probabilities", "predict", "predict_file", "predict_picture", "seen_by"]
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sdmae.io.images.field import RGB, InvalidFieldError
+from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import Picture
 from napari_sdmae.notices import scale_notes
-
-Floats = NDArray[np.float32]
+from napari_sdmae.typing import RGB, Floats
 
 
 @dataclass(frozen=True)

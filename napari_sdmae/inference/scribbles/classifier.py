@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.inference.scribbles.linear_head import fit_linear_head, nearest_votes
-from napari_sdmae.inference.scribbles.samples import Floats, Integers, LinearHead, Method, Samples
+from napari_sdmae.inference.scribbles.samples import Integers, LinearHead, Method, Samples
 from napari_sdmae.io.checkpoints.load import Encoder
-from napari_sdmae.io.images.field import RGB, check_size
+from napari_sdmae.io.images.field import check_size
 from napari_sdmae.models.heads.feature_pyramid import last_tokens
 from napari_sdmae.models.heads.sliding_window import OVERLAP, pad_to_windows, ramp, starts
+from napari_sdmae.typing import RGB, Floats
 
 PER_CLASS = 1000
 """Painted pixels of a class and field that are learned from, evenly chosen: more add seconds and no agreement."""

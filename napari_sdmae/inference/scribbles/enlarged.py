@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, linear
-from napari_sdmae.inference.scribbles.samples import Floats
-from napari_sdmae.io.images.field import RGB, check_size_of
+from napari_sdmae.io.images.field import check_size_of
 from napari_sdmae.io.images.pictures import ArrayPicture
+from napari_sdmae.typing import RGB, Floats
 
 
 def enlarge(field: RGB, detail: int, mpp: float | None) -> RescaledPicture:

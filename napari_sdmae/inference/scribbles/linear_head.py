@@ -16,7 +16,8 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from napari_sdmae.config.finetune import NEIGHBOURS, VOTE_TEMPERATURE
-from napari_sdmae.inference.scribbles.samples import Floats, LinearHead
+from napari_sdmae.inference.scribbles.samples import LinearHead
+from napari_sdmae.typing import Floats
 
 PENALTY = 0.1
 """L2 penalty on standardised weights beside a mean loss of at most log C."""

@@ -8,7 +8,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from napari_sdmae.typing import Floats
+
 Integers = NDArray[np.int64]
 Method = Literal["linear", "knn"]
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_sdmae.config.limits import check_encoder_arguments, shown
+from napari_sdmae.config.limits import check_encoder_arguments
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.checkpoints.external import Foreign, block_count, shape_of
 from napari_sdmae.io.checkpoints.tensor_files import Tensors
 from napari_sdmae.io.model_info.info import usual_heads
 from napari_sdmae.models.encoder import encoder_arguments
+from napari_sdmae.text.printable import shown
 
 _BRIDGE = {"decoder_embed.weight": 2, "decoder_embed.bias": 1, "decoder_pos_embed": 3, "mask_token": 3}
 """Tensors of a MAE that join encoder and decoder, with their dimensions."""

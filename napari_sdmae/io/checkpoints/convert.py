@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from napari_sdmae.config.base import first_problem
 from napari_sdmae.config.pretrain import IMAGENET_MEAN, IMAGENET_STD
 from napari_sdmae.io.atomic import atomic_files, atomic_path
 from napari_sdmae.io.checkpoints.architecture import (
@@ -35,6 +34,7 @@ from napari_sdmae.models import SDMAE
 from napari_sdmae.models.compact import strip_heads
 from napari_sdmae.models.encoder import build_encoder, create_plain_vit, encoder_arguments
 from napari_sdmae.text.documents import read_json
+from napari_sdmae.text.errors import first_problem
 
 Target = Literal["sdmae", "timm"]
 Colour = tuple[float, float, float]

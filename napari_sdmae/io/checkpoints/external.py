@@ -17,9 +17,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.io.checkpoints.state_dict import BRIDGE, StateDict, find_state_dict
 from napari_sdmae.io.checkpoints.tensor_files import Tensors, check_tensors_finite, read_safetensors, read_torch_file
+from napari_sdmae.text.printable import shown
 
 Kind = Literal["sdmae", "mae", "vit"]
 

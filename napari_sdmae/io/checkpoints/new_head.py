@@ -18,6 +18,7 @@ from napari_sdmae.io.checkpoints.timm_folder import arguments_of
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
 from napari_sdmae.models.heads.head_model import HeadModel
+from napari_sdmae.text.errors import first_problem
 
 
 def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> HeadModel:
@@ -69,7 +70,7 @@ def _scratch(config: EncoderConfig) -> tuple[VisionTransformer, EncoderSpec, Non
     try:
         settings = ModelConfig(encoder=config.architecture, tile_size=config.tile_size, patch_size=config.patch_size, **chosen)
     except ValidationError as error:
-        raise ValueError(f"encoder from scratch: {error.errors()[0]['msg']}") from error
+        raise ValueError(f"encoder from scratch: {first_problem(error)}") from error
     vit = build_encoder(settings)
     arguments = arguments_of(vit, encoder_arguments(settings))
     return vit, _spec(vit, settings.encoder, arguments, settings), None, SCRATCH

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from napari_sdmae.humanize import size
+from napari_sdmae.moved import renamed
 
 MAX_DEPTH = 200
 MAX_STEPS = 1_000_000
@@ -102,3 +103,6 @@ def _take(stack: list[int], before: list[pickletools.StackObject]) -> list[int]:
     taken = stack[len(stack) - count :] if count else []
     del stack[len(stack) - len(taken) :]
     return [depth for depth in taken if depth != _MARK]
+
+
+__getattr__ = renamed(__name__, TooMuch="TooMuchError")

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.atomic import atomic_files
 from napari_sdmae.io.checkpoints.tensor_files import read_safetensors
 from napari_sdmae.io.model_info.info import CONFIG, FORMAT, VERSION, WEIGHTS
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.compact import has_heads, strip_heads
+from napari_sdmae.text.printable import shown
 
 _METADATA = {"target_normalisation", "mpp", "provenance"}
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.io.checkpoints.pickle_limits import MAX_DEPTH, TooMuchError, check_unpacked
 from napari_sdmae.io.checkpoints.tensor_files import Tensors
+from napari_sdmae.text.printable import shown
 
 PATCHES = "patch_embed.proj.weight"
 BRIDGE = "encoder_to_decoder.weight"

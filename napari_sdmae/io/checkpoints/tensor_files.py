@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.io.checkpoints.pickle_limits import TooMuchError, check_torch_file
 from napari_sdmae.io.model_info.safetensors_header import check_finite, not_finite
+from napari_sdmae.text.printable import shown
 
 Tensors = dict[str, Tensor]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.moved import renamed
+from napari_sdmae.typing import RGB
 
 MAX_TOKENS = 4096
 """Most patches of one field: a head's attention is then 64 MB, and a ViT-S keeps 0.3 GB per field."""
@@ -20,7 +21,6 @@ MAX_TOKENS = 4096
 MAX_PIXELS = 4096 * 4096
 """Most pixels of one field. More take minutes and gigabytes: a part of the picture answers as well."""
 
-RGB = NDArray[np.uint8]
 Region = tuple[int, int, int, int]
 """Row, column, height and width in pixels of an image."""
 
@@ -70,23 +70,6 @@ def as_rgb(image: NDArray[np.generic]) -> RGB:
         return pixels
     alpha = pixels[..., 3:].astype(np.float32) / 255
     return np.rint(pixels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
-def crop(image: RGB, region: Region) -> RGB:
-    """Return the `region` of `image` (H, W, 3).
-
-    Raises
-    ------
-    InvalidFieldError
-        If it does not lie inside the image.
-    """
-    row, column, height, width = region
-    if min(row, column) < 0 or min(height, width) < 1 or row + height > image.shape[0] or column + width > image.shape[1]:
-        raise InvalidFieldError(
-            f"region {height} x {width} px at row {row}, column {column} is not inside the image of "
-            f"{image.shape[0]} x {image.shape[1]} px; choose one that is"
-        )
-    return image[row : row + height, column : column + width]
 
 
 def pad_to_multiple(image: RGB, multiple: int) -> RGB:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.moved import renamed
+
 DEPTHS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """Values of white of the usual cameras."""
 FEW = 1e-3
@@ -186,3 +188,6 @@ class Brightness:
         if NEARLY_BLACK <= mean <= NEARLY_WHITE:
             return []
         return [f"the picture is nearly {'black' if mean < NEARLY_BLACK else 'white'}: it shows hardly anything"]
+
+
+__getattr__ = renamed(__name__, UnknownKind="UnknownKindError")

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from napari_sdmae.io.images.field import (
-    RGB,
     Grid,
     InvalidFieldError,
     Region,
@@ -22,6 +21,7 @@ from napari_sdmae.io.images.field import (
 from napari_sdmae.io.images.read import InvalidImageError, read_bands, read_header
 from napari_sdmae.io.images.scale import is_doubt
 from napari_sdmae.io.images.tiff_planes import ANY, Which
+from napari_sdmae.typing import RGB
 
 BAND = 256
 """Rows decoded at once."""
@@ -227,7 +227,7 @@ def fit_picture(picture: Picture, patch: int, downsample: int) -> tuple[RGB, Gri
     Raises
     ------
     InvalidFieldError
-        If the picture is smaller than a patch or larger than ``fields.MAX_TOKENS`` patches; before anything is read.
+        If the picture is smaller than a patch or larger than ``field.MAX_TOKENS`` patches; before anything is read.
     """
     cell = patch * downsample
     check_patches(picture.height, picture.width, patch, downsample)

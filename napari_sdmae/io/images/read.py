@@ -15,7 +15,6 @@ from typing import BinaryIO, NamedTuple
 import imagecodecs
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_sdmae.humanize import size
@@ -26,6 +25,7 @@ from napari_sdmae.io.images.tiff_planes import ANY, Which
 from napari_sdmae.io.memory import TooLargeError, check_memory, read_whole
 from napari_sdmae.io.regular_files import ENDLESS, is_endless
 from napari_sdmae.moved import renamed
+from napari_sdmae.typing import RGB
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 MAX_PIXELS = 1_000_000_000
@@ -35,8 +35,6 @@ LARGEST_FLAT = 4_000_000_000
 SMALLER = "cut it into smaller images, or save it as an 8-bit tiled TIFF, of which parts can be read"
 ORIENTATION = 0x0112
 """Tag of EXIF and TIFF."""
-
-RGB = NDArray[np.uint8]
 
 
 class InvalidImageError(ValueError):

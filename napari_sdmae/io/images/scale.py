@@ -19,8 +19,8 @@ from xml.etree import ElementTree
 
 import tifffile
 
-SMALLEST_MPP, LARGEST_MPP = 0.05, 20.0
-"""Outside of this, a scale is no microscope's: 72, 96 and 300 dpi, which programs write by default, are 353, 265 and 85 µm/px."""
+from napari_sdmae.config.limits import implausible
+
 SQUARE = 1.01
 """Width and height of a pixel that differ by no more than this factor are one scale."""
 DEFAULT_DPI = (1, 2.54, 28, 50, 72, 75, 96, 100, 120, 150, 180, 200, 220, 240, 254, 300, 350, 360, 400, 600, 720, 1200, 2400)
@@ -51,6 +51,11 @@ _PER_UNIT = {2: INCH, 3: 10_000.0}
 """Micrometres in TIFF's ResolutionUnit: inch, centimetre."""
 
 
+def resolution_tags(mpp: float | None) -> dict[str, Any]:
+    """Return the scale in µm/px as :mod:`tifffile` writes it; nothing if it is unknown."""
+    return {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+
+
 @dataclass(frozen=True)
 class Scale:
     """µm per pixel of a file, None if unknown, and what must be said about it, such as why a stated value is not believed."""
@@ -62,20 +67,6 @@ class Scale:
 def is_doubt(note: str) -> bool:
     """Return whether a note is about a scale that is not believed, and of no concern where the scale is given."""
     return note.endswith(GIVE)
-
-
-def plausible_mpp(mpp: float | None) -> float | None:
-    """Return `mpp` when a microscope can have it (0.05-20 µm/px), else None."""
-    return mpp if mpp is not None and SMALLEST_MPP <= mpp <= LARGEST_MPP else None
-
-
-def implausible(mpp: float) -> str:
-    """Return why a scale of `mpp` µm/px is not believed, with the unit that may have been meant; empty if it is believed."""
-    if plausible_mpp(mpp):
-        return ""
-    meant = next((unit for unit, factor in (("nm", 1e-3), ("mm", 1e3)) if plausible_mpp(mpp * factor)), None)
-    question = f"; is it in {meant}?" if meant else ""
-    return f"{mpp:.4g} µm/px is not plausible (expected {SMALLEST_MPP:g} to {LARGEST_MPP:g}){question}"
 
 
 def judge(width: float | None, height: float | None, source: str) -> Scale:

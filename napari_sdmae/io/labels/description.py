@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 from napari_sdmae.labels.objects import present
+from napari_sdmae.text.errors import error_line
 
 KEY = "sdmae"
 VERSION = 1
@@ -86,7 +87,9 @@ def restore(
             measurements=_columns(description.get("measurements", {})) if measurements is None else measurements,
         )
     except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
-        raise InvalidLabelsError(f"the description of its labels is damaged ({type(error).__name__}: {error})") from None
+        raise InvalidLabelsError(
+            f"the description of its labels is damaged ({type(error).__name__}: {error_line(error)})"
+        ) from None
 
 
 def as_labels(values: NDArray[Any]) -> NDArray[np.int32]:

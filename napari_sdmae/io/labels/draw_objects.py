@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import several
 from napari_sdmae.io.images.read import MAX_PIXELS
 from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.labels.objects import present
@@ -62,9 +63,16 @@ def said_of_overlap(labels: NDArray[np.int32], drawn: Sequence[int], overlapping
     """
     if not overlapping:
         return []
-    said = [f"{overlapping} objects lie over others: where they do, the smaller one (of equal ones the later) is kept"]
+    over = several(overlapping, "object lies over others: where it does", "objects lie over others: where they do")
+    said = [f"{over}, the smaller one (of equal ones the later) is kept"]
     lost = sorted(set(drawn) - set(present(labels)))
     if lost:
+        state = "lies wholly under others and is lost" if len(lost) == 1 else "lie wholly under others and are lost"
         numbers = ", ".join(map(str, lost[:NAMED])) + (", …" if len(lost) > NAMED else "")
-        said.append(f"{len(lost)} of {len(set(drawn))} {what} lie wholly under others and are lost: {numbers}")
+        said.append(f"{len(lost)} of {len(set(drawn))} {what} {state}: {numbers}")
     return said
+
+
+def said_of_empty(count: int) -> str:
+    """Return what to tell of objects, `count` of them, that cover no pixel centre."""
+    return f"{several(count, 'object covers', 'objects cover')} no pixel: too small or outside"

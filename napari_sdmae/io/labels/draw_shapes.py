@@ -14,7 +14,7 @@ from napari_sdmae.labels.outlines import Polygon, fill
 
 
 @dataclass(frozen=True)
-class Grid:
+class PixelGrid:
     """Pixels to draw on: `shape` (rows, columns), `origin` (row, column) and `step` in full-resolution px."""
 
     shape: tuple[int, int]
@@ -27,7 +27,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnShapes:
     """Labels, nuclei, what to tell of shapes over others, and how many cover no pixel centre."""
 
     labels: NDArray[np.int32]
@@ -36,7 +36,7 @@ class Drawing:
     empty: int
 
 
-def draw_shapes(shapes: list[Shape], numbers: list[int], grid: Grid, *, instances: bool, nuclei: bool) -> Drawing:
+def draw_shapes(shapes: list[Shape], numbers: list[int], grid: PixelGrid, *, instances: bool, nuclei: bool) -> DrawnShapes:
     """Draw each shape with its number, large ones first; with `nuclei` also the parts of these that lie in their shape.
 
     Raises
@@ -57,10 +57,10 @@ def draw_shapes(shapes: list[Shape], numbers: list[int], grid: Grid, *, instance
         covering += [numbers[index]] if drawn else []
     overlaps = said_of_overlap(labels, covering, overlapping, "objects" if instances else "classes")
     inner = _draw_nuclei(shapes, numbers, grid, labels) if nuclei else None
-    return Drawing(labels, inner, overlaps, len(shapes) - len(covering))
+    return DrawnShapes(labels, inner, overlaps, len(shapes) - len(covering))
 
 
-def _draw_nuclei(shapes: list[Shape], numbers: list[int], grid: Grid, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def _draw_nuclei(shapes: list[Shape], numbers: list[int], grid: PixelGrid, labels: NDArray[np.int32]) -> NDArray[np.int32]:
     nuclei = np.zeros_like(labels)
     for shape, number in zip(shapes, numbers, strict=True):
         for window, mask in _masks(shape.nucleus, grid):
@@ -68,7 +68,7 @@ def _draw_nuclei(shapes: list[Shape], numbers: list[int], grid: Grid, labels: ND
     return nuclei
 
 
-def _masks(polygons: list[Polygon], grid: Grid) -> Iterable[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+def _masks(polygons: list[Polygon], grid: PixelGrid) -> Iterable[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
     """Yield each polygon's window on the grid, and its mask there."""
     for polygon in polygons:
         rings = grid.on(polygon)

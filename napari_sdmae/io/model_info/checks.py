@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from napari_sdmae.config.base import first_problem
-from napari_sdmae.config.limits import check_encoder_arguments, check_mpp, check_pixel_statistics, check_sizes, shown
+from napari_sdmae.config.limits import check_encoder_arguments, check_mpp, check_pixel_statistics, check_sizes
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.model_info.safetensors_header import tensor_shapes
+from napari_sdmae.text.errors import first_problem
+from napari_sdmae.text.printable import shown
 
 MAX_CONFIG = 10_000_000
 """Bytes of a ``config.json``."""

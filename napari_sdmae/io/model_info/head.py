@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from napari_sdmae.config.base import first_problem
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.io.model_info.checks import check_outputs
 from napari_sdmae.io.model_info.info import CONFIG, WEIGHTS, find_model, is_head, read_config
+from napari_sdmae.text.errors import first_problem
 
 __all__ = ["is_head", "read_head_spec"]
 

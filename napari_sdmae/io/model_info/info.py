@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_sdmae.config.head import HEAD_FORMAT
-from napari_sdmae.config.limits import shown
 from napari_sdmae.io.model_info.card import card_title, read_card
 from napari_sdmae.io.model_info.checks import MAX_CONFIG, check_sdmae, check_sizes_of, check_timm
 from napari_sdmae.io.model_info.safetensors_header import check_finite, tensor_shapes
 from napari_sdmae.text.documents import DocumentError, read_json
+from napari_sdmae.text.printable import shown
 
 FORMAT = "napari-sdmae"
 VERSION = 1

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_sdmae.config.limits import shown
 from napari_sdmae.text.documents import DocumentError, parse_json
+from napari_sdmae.text.printable import shown
 
 MAX_HEADER = 10_000_000
 """Bytes; that of an encoder with 40 blocks has 60,000."""

@@ -13,8 +13,8 @@ from torchvision.ops import batched_nms
 
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.models.heads.sliding_window import OVERLAP, starts
+from napari_sdmae.typing import RGB
 
-RGB = NDArray[np.uint8]
 Table = NDArray[np.float64]
 Read = Callable[[int, int, int, int], RGB]
 

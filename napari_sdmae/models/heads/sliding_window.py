@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sdmae.models.heads.head_model import HeadModel, InstanceOutput, SegmentationOutput
+from napari_sdmae.typing import RGB
 
-RGB = NDArray[np.uint8]
 Maps = dict[str, NDArray[np.float32]]
 Progress = Callable[[int, int], None]
 OVERLAP = 0.25

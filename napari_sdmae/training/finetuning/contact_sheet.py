@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.labels.label_map import PALETTE, LabelClass
 from napari_sdmae.training.loop.sheet import sheet
-
-RGB = NDArray[np.uint8]
-Labels = NDArray[np.int32]
+from napari_sdmae.typing import RGB, Labels
 
 OVERLAY = 0.45
 """Opacity of labels over the tissue."""

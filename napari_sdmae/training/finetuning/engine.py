@@ -80,7 +80,7 @@ class HeadEngine(GradientEngine[FinetuneConfig, HeadModel, HeadLosses]):
         return {"total": losses.total, **losses.parts}
 
     def _in_parts(self) -> str:
-        """Return what is of the parts and not of the whole batch: batch statistics, and losses that are no mean over tiles."""
+        """Describe how gradient accumulation changes the loss."""
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.head.modules()):
             return ". BatchNorm sees the tiles of each part by itself: the loss changes slightly"
         if self.config.task != "classification" or self.loss.weights is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.labelled.labelled_set import count_groups
 from napari_sdmae.data.labelled.read import LabelledImage, LabelledSet, Loaded, load_labelled
+from napari_sdmae.humanize import several
 from napari_sdmae.inference.prediction.predict import Prediction, class_probabilities, predict_picture, seen_by
 from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture
@@ -90,7 +91,8 @@ def measurable(model: HeadModel, images: Sequence[LabelledImage]) -> tuple[tuple
     if small and len(small) == len(reasons):
         raise InvalidFieldError(small[0])
     fit = tuple(image for image in images if not reasons[image.name])
-    return fit, [f"left out, as it is too small for the head: {small[0]}{_and_others(len(small) - 1)}"] if small else []
+    more = f", and {several(len(small) - 1, 'other', 'others')}" if len(small) > 1 else ""
+    return fit, [f"left out, as it is too small for the head: {small[0]}{more}"] if small else []
 
 
 def _too_small(model: HeadModel, image: LabelledImage) -> str:
@@ -101,10 +103,6 @@ def _too_small(model: HeadModel, image: LabelledImage) -> str:
     except InvalidFieldError as error:
         return str(error)
     return ""
-
-
-def _and_others(count: int) -> str:
-    return f", and {count:,} other{'s' * (count != 1)}" if count else ""
 
 
 @dataclass

@@ -241,7 +241,7 @@ def _balance_warnings(config: FinetuneConfig, spec: HeadSpec) -> list[str]:
 
 
 def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
-    """Return which tiles and which learning rate come when, and what has to be said about it.
+    """Build the data and learning-rate schedule, with any warnings.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, 
         If the batch cannot be shared evenly by the processes.
     """
     swept = config.task == "classification" and config.head.classifier == "knn"  # each tile is looked at once, in any batches
-    batch, warnings = fitting_batch(processes if swept else config.batch_size, tiles, processes, "training tiles")
+    batch, warnings = fitting_batch(processes if swept else config.batch_size, tiles, processes, "training tile")
     if swept:
         return SinglePass(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
     optimizer = config.optimizer

@@ -25,10 +25,7 @@ from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.training.finetuning.contact_sheet import contact_sheet, outlines
 from napari_sdmae.training.finetuning.evaluate import found_boxes
 from napari_sdmae.training.loop.engine import SteppingEngine
-
-RGB = NDArray[np.uint8]
-Labels = NDArray[np.int32]
-
+from napari_sdmae.typing import RGB, Labels
 
 EDGE = 256
 """Pixels that are shown at least, where the images have so many."""

@@ -11,11 +11,12 @@ from typing import Any
 from napari_sdmae.config.finetune import FinetuneConfig, Part
 from napari_sdmae.data.labelled.labelled_set import LabelledSet, count_groups
 from napari_sdmae.devices.precision import autocast
+from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.heads.head_model import HeadModel
-from napari_sdmae.runs.describe import counted, in_words
+from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.events import EndState, Event, Validated
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
@@ -103,7 +104,8 @@ class BestOnValidation:
         name = selecting_metric(self.engine.config.task, len(report["classes"]))
         value = report[part].get(name)
         measured = "nothing could be measured" if value is None else f"{in_words(name)} {value:.4f}"
-        return f"{measured} on {counted(report['images'][part], f'{part} image')}, with epoch {report['selected']['epoch']:g}"
+        images = several(report["images"][part], f"{part} image", f"{part} images")
+        return f"{measured} on {images}, with epoch {report['selected']['epoch']:g}"
 
     def _test(self, asked: StopPoll) -> tuple[Report | None, Request | None]:
         """Measure the selected head on the test images, if there are any."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from napari_sdmae.moved import renamed
+
 
 class RunningMean:
     """Mean of named numbers over steps.
@@ -43,3 +45,6 @@ class RunningMean:
         steps = sums.pop("steps")
         self._sum, self.steps = None, 0
         return {name: value / steps for name, value in sums.items()}
+
+
+__getattr__ = renamed(__name__, Means="RunningMean")

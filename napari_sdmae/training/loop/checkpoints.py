@@ -25,6 +25,7 @@ from napari_sdmae.io.atomic import flush_folder, write_atomically
 from napari_sdmae.io.regular_files import open_regular, read_regular
 from napari_sdmae.moved import renamed
 from napari_sdmae.runs.folder import RunFolder
+from napari_sdmae.text.errors import first_problem
 
 MODEL_FILES = ("config.json", "model.safetensors")
 KEPT = 2
@@ -222,12 +223,10 @@ def _read_state(path: Path) -> TrainingState:
     try:
         return TrainingState.model_validate_json(read_regular(path / "training.json"))
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
+        if error.errors()[0]["type"] == "json_invalid":
             raise CorruptCheckpointError(f"{path.name}: training.json is not as it was written") from error
-        where = ".".join(map(str, first["loc"]))
         raise UnreadableCheckpointError(
-            f"{path}: training.json was written by another version of napari-sdmae ({where}: {first['msg']}); "
+            f"{path}: training.json was written by another version of napari-sdmae ({first_problem(error)}); "
             "resume with that version. Nothing was changed"
         ) from error
 
@@ -238,4 +237,4 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-__getattr__ = renamed(__name__, DamagedCheckpoint="CorruptCheckpointError")
+__getattr__ = renamed(__name__, DamagedCheckpoint="CorruptCheckpointError", UnreadableCheckpoint="UnreadableCheckpointError")

@@ -69,7 +69,7 @@ class Training:
         )
 
     def run(self, asked: StopPoll) -> Iterator[Event]:
-        """Train to the end, or until `asked` to end; one request is answered after the step under way."""
+        """Train until finished or stopped. A stop request (`asked`) takes effect after the current step."""
         engine, schedule, world = self.engine, self.engine.schedule, self.engine.world
         yield Started(
             self.state.step, schedule.total_steps, schedule.epochs, schedule.steps_per_epoch, str(world.device), engine.precision

@@ -13,8 +13,8 @@ from napari_sdmae.config.base import Precision
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.devices.precision import select_precision
 from napari_sdmae.devices.select import device_name, select_device
+from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import write_atomically
-from napari_sdmae.runs.describe import counted
 from napari_sdmae.runs.environment import write_command, write_environment
 from napari_sdmae.runs.events import Ended, Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunConfig, RunFolder
@@ -139,7 +139,7 @@ def beginning(asked: Precision, folder: RunFolder, world: Processes) -> Generato
     return Beginning(saved, precision, reason)
 
 
-def fitting_batch(batch: int, tiles: int, processes: int, kind: str = "tiles") -> tuple[int, list[Warned]]:
+def fitting_batch(batch: int, tiles: int, processes: int, kind: str = "tile") -> tuple[int, list[Warned]]:
     """Return the tiles of a step, fewer than `batch` where there are not as many, and a warning then.
 
     Raises
@@ -150,13 +150,13 @@ def fitting_batch(batch: int, tiles: int, processes: int, kind: str = "tiles") -
         If the batch cannot be shared evenly by the processes.
     """
     if tiles < processes:
-        raise DataError(f"{tiles} {kind} for {processes} processes: give more images")
+        raise DataError(f"{several(tiles, kind, f'{kind}s')} for {processes} processes: give more images")
     if batch % processes:
         raise ValueError(f"batch_size {batch} cannot be shared by {processes} processes: choose a multiple of {processes}")
     if batch <= tiles:
         return batch, []
     fitting = tiles // processes * processes
-    return fitting, [Warned("batch", f"Only {tiles} {kind}: the batch is {fitting} instead of {batch}")]
+    return fitting, [Warned("batch", f"Only {several(tiles, kind, f'{kind}s')}: the batch is {fitting} instead of {batch}")]
 
 
 def warmup_warnings(epochs: int, warmup_epochs: float) -> list[Warned]:
@@ -190,4 +190,4 @@ def begin_records(folder: RunFolder, world: Processes, state: TrainingState, beg
 def report_unusable(unusable: Sequence[tuple[str, str]], folder: RunFolder) -> Warned:
     """Write quarantine.csv and return a warning that names its size."""
     write_atomically(folder.quarantine, table_bytes(pd.DataFrame(unusable, columns=["file", "reason"], dtype=object)))
-    return Warned("quarantine", f"{counted(len(unusable), 'file')} could not be used, see {folder.quarantine.name}")
+    return Warned("quarantine", f"{several(len(unusable), 'file', 'files')} could not be used, see {folder.quarantine.name}")

@@ -154,7 +154,7 @@ def _scale_seen(cache: TileCache, config: PretrainConfig) -> float | None:
 
 
 def plan(config: PretrainConfig, tiles: int, processes: int) -> tuple[Schedule, list[Warned]]:
-    """Return which tiles and which learning rate come when, and what has to be said about it.
+    """Build the data and learning-rate schedule, with any warnings.
 
     Raises
     ------

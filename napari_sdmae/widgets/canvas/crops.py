@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.data.labelled.write import Box
+from napari_sdmae.data.labelled.labelled_set import Box
 from napari_sdmae.layers.base import Source
 from napari_sdmae.widgets.canvas.picture import picture_of
 from napari_sdmae.widgets.canvas.write_layers import finest_level

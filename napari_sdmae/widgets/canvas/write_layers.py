@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.humanize import different, slug
 from napari_sdmae.io.atomic import atomic_path
+from napari_sdmae.io.images.scale import resolution_tags
 from napari_sdmae.layers.base import Source
 from napari_sdmae.widgets.canvas.picture import RegionError, grouped, picture_of
 
@@ -82,6 +83,5 @@ def _stems(layers: Iterable[Any]) -> list[str]:
 
 
 def _write(plane: NDArray[np.uint8], path: Path, mpp: float | None) -> str:
-    scale: dict[str, Any] = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(path, plane, photometric="rgb", compression="zlib", **scale)
+    tifffile.imwrite(path, plane, photometric="rgb", compression="zlib", **resolution_tags(mpp))
     return path.name

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QWidget
 
+from napari_sdmae.text.errors import problem_line
 from napari_sdmae.widgets.forms.editors import (
     Choice,
     FloatBox,
@@ -126,17 +127,8 @@ def make_editor(field: FormField, parent: QWidget | None = None) -> Editor:
 def problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return what is wrong with the settings, one line each, with the names of the form."""
     titles = {field.key: field.title for field in fields_of(model)}
-    return [_problem(item, titles) for item in error.errors()]
-
-
-def _problem(item: Any, titles: dict[str, str]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"unknown setting {key!r}"
-    if key in titles:
-        return f"{titles[key]}: {message}, got {item['input']!r}"
-    return message
+    keys = [".".join(map(str, item["loc"])) for item in error.errors()]
+    return [problem_line(item, name=titles.get(key, "")) for item, key in zip(error.errors(), keys, strict=True)]
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:

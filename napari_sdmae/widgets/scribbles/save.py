@@ -1,4 +1,4 @@
-"""What remains of scribbles: a head folder, or labelled images that Fine-tune learns from."""
+"""Save scribbles as a head, or as training data for Fine-tune."""
 
 from __future__ import annotations
 

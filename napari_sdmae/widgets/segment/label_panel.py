@@ -1,4 +1,4 @@
-"""What is done with labels once they are there: measured, corrected, saved as training data, exported, opened again."""
+"""Panel for measuring, correcting and exporting the selected labels."""
 
 from __future__ import annotations
 

@@ -6,10 +6,9 @@ import traceback
 from enum import Enum
 from typing import Generic, Self, TypeVar
 
-from pydantic import ValidationError
-
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.corrections import AlreadySavedError
+from napari_sdmae.text.errors import error_line
 
 ResultT = TypeVar("ResultT")
 
@@ -33,7 +32,7 @@ class ErrorCode(Enum):
     UNEXPECTED = "unexpected"
 
 
-class WorkerError(Exception):
+class WorkerError(ValueError):
     """A request failed.
 
     The original exception may not survive the way between processes (one that cannot be unpickled breaks the whole executor), so
@@ -81,11 +80,9 @@ def _on_gpu(error: BaseException) -> bool:
 
 
 def _line(error: BaseException, code: ErrorCode) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
     if code is ErrorCode.OUT_OF_MEMORY:
         if _on_gpu(error):
             return "the GPU has not enough free memory: choose a smaller region, or device cpu"
         return "this machine has not enough free memory: choose a smaller region or model"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}".rstrip(": ") if code is ErrorCode.UNEXPECTED else text
+    unexpected = code is ErrorCode.UNEXPECTED and str(error).strip()
+    return f"{type(error).__name__}: {error_line(error)}" if unexpected else error_line(error)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from napari_sdmae.config.base import Device, Precision
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.inference.prediction.result import Box
-from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.labels.geojson.write import ObjectType
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.typing import RGB
 from napari_sdmae.worker.protocol.base import Request
 
 

@@ -13,8 +13,8 @@ from napari_sdmae.config.base import Device
 from napari_sdmae.config.pretrain import MASK_RATIO
 from napari_sdmae.devices.info import DeviceInfo
 from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis, Head
-from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import ModelInfo
+from napari_sdmae.typing import RGB
 from napari_sdmae.worker.protocol.base import Request
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from napari_sdmae.config.base import Device
 from napari_sdmae.inference.scribbles.samples import Method, Samples, ScribbleHead
-from napari_sdmae.io.images.field import RGB
 from napari_sdmae.io.model_info.info import ModelInfo
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.typing import RGB
 from napari_sdmae.worker.protocol.base import Request
 
 

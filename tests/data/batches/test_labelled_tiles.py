@@ -14,9 +14,9 @@ from scipy import ndimage
 from napari_sdmae.data.batches.boxes import move_boxes
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.labelled.class_balance import majority_types
-from napari_sdmae.data.labelled.labelled_set import IGNORE
 from napari_sdmae.data.labelled.load import resize_instances, resize_labels
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
+from napari_sdmae.labels.label_map import IGNORE
 
 STILL = {"crop_scale": (1, 1), "flip": False, "rotate90": False, "stain_jitter": 0, "brightness": 0}
 MOVED = {"crop_scale": (0.4, 1), "flip": True, "rotate90": True, "stain_jitter": 0, "brightness": 0}

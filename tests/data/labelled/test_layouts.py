@@ -14,11 +14,10 @@ from PIL import Image
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.label_images import label_size, read_labels
-from napari_sdmae.data.labelled.labelled_set import IGNORE
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
 from napari_sdmae.io.images.read import InvalidImageError
 from napari_sdmae.io.labels.registry import export_labels
-from napari_sdmae.labels.label_map import LabelClass, LabelMap
+from napari_sdmae.labels.label_map import IGNORE, LabelClass, LabelMap
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -42,7 +41,7 @@ class TestSegmentation:
         labelled = read_labelled(settings("segmentation", masks))
         assert [(one.value, one.name) for one in labelled.classes] == [(0, "background"), (1, "class 1"), (2, "class 2")]
         assert parts(labelled) == {"train": 6, "validation": 2, "test": 2}
-        assert any("which slide" in warning for warning in labelled.warnings)
+        assert any("slide IDs are missing" in warning for warning in labelled.warnings)
         first = labelled.images[0]
         mask = np.asarray(Image.open(masks / "masks" / "case0.png"))
         assert dict(first.counts) == {value: int((mask == value).sum()) for value in (0, 1, 2)}

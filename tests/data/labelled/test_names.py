@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import unicodedata
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sdmae.data import listing
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.layouts.columns import scale_of
 from napari_sdmae.data.labelled.read import load_labelled, read_labelled
@@ -107,7 +109,7 @@ class TestPairs:
         assert labelled.unusable == (
             ("images/a7.png", "masks/a7.jpg is a JPEG, which changes values: save masks as PNG or TIFF"),
         )
-        assert "2 files are left out: 1 are of a kind that is not read, such as images/slide.svs; 1 lie in no folder" in told(
+        assert "2 files are left out: 1 is of a kind that is not read, such as images/slide.svs; 1 lies in no folder" in told(
             labelled
         )
 
@@ -205,7 +207,7 @@ class TestSlideTables:
         (folder / "slides.csv").write_text(text, encoding="utf-8")
         labelled = read_labelled(settings("segmentation", folder))
         assert [one.group for one in labelled.images] == [*(f"slide S{index // 2}" for index in range(5)), None]
-        assert "slides.csv tells different things of 1 images, such as images/Präp5.png: none is used" in labelled.warnings
+        assert "slides.csv tells different things of 1 image, such as images/Präp5.png: none is used" in labelled.warnings
         assert "slides.csv: 3 rows name no image, such as PRA" in told(labelled)
 
     @pytest.mark.parametrize(
@@ -240,6 +242,14 @@ class TestSlideTables:
         (folder / "README.txt").write_text("Made in Basel, by hand.\nOne, two, three, four commas.\n")
         assert "README" not in told(read_labelled(settings("segmentation", folder)))
 
+    def test_names_of_another_spelling_do_not_list_the_folder_again(self, folder, settings, monkeypatch):
+        rows = "\n".join(f"images/PRÄP{index}.PNG,masks/PRÄP{index}" for index in range(6))
+        (folder / "t.csv").write_text(f"file,mask\n{rows}", encoding="utf-8")
+        walks = Mock(wraps=listing.walk_folder)
+        monkeypatch.setattr(listing, "walk_folder", walks)
+        assert len(read_labelled(settings("segmentation", folder)).images) == 6
+        assert walks.call_count == 1
+
 
 class TestScale:
     @pytest.mark.parametrize(
@@ -263,7 +273,7 @@ class TestScale:
         (folder / "t.csv").write_text(
             "file,slide,mpp\n" + "\n".join(f"Präp{index}.png,S,250" for index in range(6)), encoding="utf-8"
         )
-        with pytest.raises(DataError, match=r"mpp 250 is not plausible: expected 0.05 to 20 µm .*; if these are nm, give 0.25"):
+        with pytest.raises(DataError, match=r"mpp 250: 250 µm/px is not plausible \(expected 0.05 to 20\); is it in nm\?"):
             read_labelled(settings("segmentation", folder))
 
     @pytest.mark.parametrize("cell", ["a", "0.25 ells", "1e400", "nan", "-1", "0,2,5"])

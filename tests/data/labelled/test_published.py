@@ -105,7 +105,7 @@ class TestPCam:
             path.unlink()
         list(unpack(root, tmp_path / "pcam"))
         labelled = read_labelled(settings("classification", tmp_path / "pcam"))
-        assert any("which slide" in warning for warning in labelled.warnings)
+        assert any("slide IDs are missing" in warning for warning in labelled.warnings)
 
     @pytest.mark.parametrize(
         ("spoil", "message"),
@@ -146,7 +146,7 @@ class TestMoNuSeg:
         assert parts(labelled) == {"train": 6, "validation": 1, "test": 3}
         assert [(one.value, one.name) for one in labelled.classes] == [(1, "nucleus")]
         assert {image.group for image in labelled.images if image.part != "test"} == {f"patient TCGA-{case}" for case in CASES}
-        assert not any("which slide" in warning for warning in labelled.warnings)
+        assert not any("slide IDs are missing" in warning for warning in labelled.warnings)
         image = labelled.part("train")[0]
         truth = dark_objects(read_image(image.path), 150)
         loaded = load_labelled(image, labelled, None, 255)
@@ -177,7 +177,8 @@ class TestMoNuSeg:
         (tmp_path / "._7.xml").write_text("of macOS")
         labelled = read_labelled(settings("instances", tmp_path))
         assert labelled.unusable == (("3.tif", "no outlines 3.xml in the folder Annotations or beside it"),)
-        assert any("1 label images have no image" in warning and "5.xml" in warning for warning in labelled.warnings)
+        alone = "without an image of the same name: 1 label image, "
+        assert any(alone in warning and "5.xml" in warning for warning in labelled.warnings)
         assert len(labelled.images) == 10
 
 

@@ -116,10 +116,10 @@ def test_one_slide_alone_is_split_by_image_and_says_so():
 
 def test_unknown_slides_are_told():
     split = divide([image(f"{index}", index % 2) for index in range(20)])
-    assert "tiles of one slide may be on both sides, and the figures may be too good" in split.warnings[0]
+    assert "tiles from one slide may land in both training and test sets" in split.warnings[0]
     mixed = [image(f"{index}", index % 2, "slide A" if index < 5 else None) for index in range(20)]
     split = divide(mixed)
-    assert split.warnings[0].startswith("for 15 of 20 images it is not known")
+    assert split.warnings[0].startswith("15 of 20 images have no slide ID")
     assert len(sides(split.images)["slide A"]) == 1
 
 

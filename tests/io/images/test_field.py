@@ -11,12 +11,11 @@ from napari_sdmae.io.images.field import (
     Grid,
     InvalidFieldError,
     as_rgb,
-    crop,
     fit_to_patches,
     fitting_downsample,
     pad_to_multiple,
 )
-from napari_sdmae.io.images.pictures import ArrayPicture, fit_picture, read_field
+from napari_sdmae.io.images.pictures import ArrayPicture, Part, fit_picture, read_field
 
 
 def test_grey_and_transparent_images_become_rgb(tissue_tile: NDArray[np.uint8]) -> None:
@@ -75,10 +74,11 @@ def test_positions_are_those_of_pixel_centres(position: tuple[float, float], cel
 
 
 def test_regions(tissue_tile: NDArray[np.uint8]) -> None:
-    np.testing.assert_array_equal(crop(tissue_tile, (3, 4, 5, 6)), tissue_tile[3:8, 4:10])
+    picture = ArrayPicture(tissue_tile)
+    np.testing.assert_array_equal(Part(picture, (3, 4, 5, 6)).read(0, 0, 5, 6), tissue_tile[3:8, 4:10])
     for region in ((-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 5, 10_000), (250, 0, 100, 5)):
         with pytest.raises(InvalidFieldError, match="not inside the image"):
-            crop(tissue_tile, region)
+            Part(picture, region)
 
 
 @pytest.mark.parametrize("size", [(256, 200), (250, 256), (97, 130), (33, 250), (64, 64)])

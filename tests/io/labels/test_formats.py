@@ -419,7 +419,7 @@ def test_boxes_of_a_detection_head(tmp_path, capsys):
     assert json.loads((tmp_path / "a.json").read_text())["info"]["origin"] == [8.0, 9.0]
     with pytest.raises(ValueError, match="2 boxes, 1 classes"):
         write_coco_detections(boxes, [1], cases.CLASSES, tmp_path / "b.json", size=(4, 4))
-    with pytest.warns(UserWarning, match="no mask: 2"):
+    with pytest.warns(UserWarning, match="without a mask: 2"):
         read_coco(tmp_path / "a.json")
 
 

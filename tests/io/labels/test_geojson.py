@@ -314,7 +314,7 @@ def test_annotations_by_class_and_detections_by_object(tmp_path):
 def test_of_equal_objects_the_later_lies_on_top_and_it_is_said(tmp_path):
     data = [by_hand(box(0, 0, 6, 6), name="a"), by_hand(box(3, 3, 6, 6), name="b")]
     with pytest.warns(
-        UserWarning, match=r"1 objects lie over others: where they do, the smaller one \(of equal ones the later\) is kept"
+        UserWarning, match=r"1 object lies over others: where it does, the smaller one \(of equal ones the later\) is kept"
     ):
         found = read_geojson(save(data, tmp_path / "a.geojson"))
     assert np.bincount(found.labels.ravel()).tolist() == [18, 27, 36]
@@ -331,7 +331,7 @@ def test_points_and_lines_are_left_out_and_it_is_said(tmp_path):
 
 def test_objects_smaller_than_a_pixel_are_said(tmp_path):
     data = [by_hand(box(0, 0, 5, 5)), by_hand(box(7.6, 7.6, 0.2, 0.2))]
-    with pytest.warns(UserWarning, match="1 objects cover no pixel"):
+    with pytest.warns(UserWarning, match="1 object covers no pixel"):
         read_geojson(save(data, tmp_path / "a.geojson"))
 
 
@@ -355,7 +355,7 @@ def test_old_qupath_files(tmp_path):
     assert found.measurements["Area"].tolist() == [36.0]
     assert np.isnan(found.measurements["Odd"]).all()
     old["properties"]["childObjects"] = [child]
-    with pytest.warns(UserWarning, match="1 objects lie over"):
+    with pytest.warns(UserWarning, match="1 object lies over"):
         assert read_geojson(save([old], tmp_path / "b.geojson")).labels.max() == 2
 
 

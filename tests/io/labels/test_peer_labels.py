@@ -63,7 +63,7 @@ class TestClasses:
     def test_that_are_not_understood_are_counted(self, tmp_path):
         data = [feature(box(4 * place, 0, 2, 2), cell_kind="a") for place in range(3)]
         _, said = heard(read_geojson, save(tmp_path / "a.geojson", data))
-        assert said == ["3 objects have no class that is understood (cell_kind?): they are called unclassified"]
+        assert said == ["3 objects have no class that is understood (cell_kind?): called unclassified"]
 
     @pytest.mark.parametrize("wrapped", [True, False])
     def test_nuclei_of_hover_net_are_the_pixels_that_opencv_traced(self, tmp_path, wrapped):
@@ -124,7 +124,7 @@ class TestCoco:
         data = json.loads(path.read_text())
         data["annotations"][1]["image_id"] = "7"
         _, said = heard(read_coco, save(path, data))
-        assert said == ["1 annotations belong to no picture that is listed and are left out"]
+        assert said == ["left out, as their picture is not listed: 1 annotation"]
 
     def test_pictures_are_found_by_near_names(self, tmp_path):
         path = coco(tmp_path / "a.json", [{"id": 1, "name": "a"}], (1,))
@@ -163,7 +163,7 @@ class TestOverlaps:
         np.testing.assert_array_equal(found.labels, expected)
         assert said == [
             "3 objects lie over others: where they do, the smaller one (of equal ones the later) is kept",
-            f"1 of 4 objects lie wholly under others and are lost: {min(lost, kept)}",
+            f"1 of 4 objects lies wholly under others and is lost: {min(lost, kept)}",
         ]
 
     def test_many_cells_in_regions_in_regions(self, tmp_path):

@@ -54,7 +54,7 @@ def test_a_run_ends_with_a_head_and_a_report_that_names_parts_and_metric(runs, t
     assert report["reported_on"] == "test"
     assert report["images"]["test"] > 0
     assert report["groups"]["test"] is None
-    assert any("which slide" in warning for warning in report["warnings"])
+    assert any("slide IDs are missing" in warning for warning in report["warnings"])
     said = f"{BY[task].replace('_', ' ')} {report['test'][BY[task]]:.4f} on {report['images']['test']} test images"
     assert said in run.status().message
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from napari_sdmae.cli.common import progress
 from napari_sdmae.config.pretrain import TilesConfig
 from napari_sdmae.data import listing
-from napari_sdmae.data.image_folder import find_images
+from napari_sdmae.data.image_folder import DataError, find_images, require_images
 from napari_sdmae.data.tiles import cache
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.runs.events import Preparing, Warned
@@ -39,11 +42,48 @@ def test_the_folder_is_walked_once(make_config, tmp_path: Path, walks: Counter[s
     images = {path.name for path in data.rglob("*") if path.suffix in IMAGE_SUFFIXES}
     events = list(pretrain(made.model_copy(update={"data": data, "epochs": 1}), run=tmp_path / "run"))
     assert walks.keys() >= images
-    assert sum(walks[name] - 1 for name in images) == 1, (
-        "but for the first one, which a new run looks for before it takes the folder"
-    )
+    assert {walks[name] for name in images} == {1}
     assert any(isinstance(event, Preparing) and event.message == "listing the images" for event in events)
     assert any(isinstance(event, Warned) and ".svs" in event.message for event in events)
+
+
+@pytest.mark.parametrize("below", ["", "class/"])
+def test_a_new_run_looks_for_one_image_and_reads_no_folder_to_its_end(
+    tmp_path: Path, walks: Counter[str], monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    folder = tmp_path / "data" / below
+    folder.mkdir(parents=True)
+    for number in range(50):
+        (folder / f"{number}.png").touch()
+    read: list[str] = []
+
+    @contextmanager
+    def counted(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            yield (read.append(entry.name) or entry for entry in entries)
+
+    scandir = os.scandir
+    monkeypatch.setattr(listing.os, "scandir", counted)
+    require_images(tmp_path / "data")
+    assert read == [*([below.rstrip("/")] if below else []), read[-1]]
+    assert not walks
+
+
+def test_a_folder_without_images_is_refused_with_what_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "._a.png").touch()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").touch()
+    with pytest.raises(DataError, match=r"no images in .* without masks .*\.txt"):
+        require_images(tmp_path, ["masks"])
+
+
+def test_images_behind_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.png").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "far")
+    require_images(tmp_path / "data")
 
 
 def test_the_way_of_a_large_folder_is_told_from_the_beginning(

@@ -132,7 +132,7 @@ def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tiss
     assert page.preflight.numbers.isVisible()
     rows = [page.preflight.numbers.verticalHeaderItem(row).text() for row in range(page.preflight.numbers.rowCount())]
     assert rows == ["epidermis", "dermis"]
-    assert "figures say nothing about other slides" in page.preflight.warning.text()
+    assert "figures do not predict results on other slides" in page.preflight.warning.text()
 
     wanted, shown = page.config, page.command.text.toPlainText()
     press_start(widget, qtbot)
@@ -198,7 +198,7 @@ def test_the_life_of_a_run_on_a_folder_per_class(open_widget, organs, viewer, qt
     assert page.preflight.found.unusable == 1
     assert page.preflight.unusable[0][0].endswith("broken.jpg")
     assert page.preflight.list_button.isVisible()
-    assert "not known which slide" in page.preflight.warning.text()
+    assert "lide IDs are missing" in page.preflight.warning.text()
     press_start(widget, qtbot)
     wait_for(widget, "Training · epoch", qtbot)
     folder = widget.watcher.folder

@@ -39,7 +39,7 @@ REPORT = {
     "reported_on": "test",
     "confusion": [[3, 1], [2, 2]],
     "per_class": {"benign": {"recall": 0.75}, "tumour": {"recall": 0.5, "F1": 0.57}},
-    "warnings": ["it is not known which slide each image is from"],
+    "warnings": ["slide IDs are missing"],
 }
 
 
@@ -89,7 +89,7 @@ def test_the_report_says_what_selected_and_what_was_tested():
     assert (report.rows_of, report.classes) == ("test images", ("benign", "tumour"))
     single = report_of(REPORT | {"images": {"train": 1, "validation": 1, "test": 1}}).words
     assert "on 1 test image, unused until then" in single
-    assert report.warnings == ("it is not known which slide each image is from",)
+    assert report.warnings == ("slide IDs are missing",)
 
 
 def test_a_report_without_a_test_or_selection_says_so():

@@ -28,7 +28,10 @@ def test_settings_without_images_are_settings_for_any(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epochs: 3\nepoch: 4\nloss: {q: 1}\n", ["unknown setting 'epoch'", "unknown setting 'loss.q'", "the form is as it was"]),
+        (
+            "epochs: 3\nepoch: 4\nloss: {q: 1}\n",
+            ["epoch: there is no", "loss.q: there is no such setting", "the form is as it was"],
+        ),
         ("epochs: many\n", ["Epochs: ", "'many'"]),
         ("mask_ratio: 1.5\n", ["Mask ratio: ", "less than 1", "1.5"]),
         ("model: {tile_size: 100}\n", ["tile size 100 px is not a multiple"]),

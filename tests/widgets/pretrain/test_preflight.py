@@ -1,5 +1,7 @@
 """On what a run trains, in words; and no answer about other images or settings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,13 +23,14 @@ DEVICES = DevicesResult(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("auto", "device: cuda, NVIDIA H200, 150 GB memory"),
-        ("cpu", "device: cpu, AMD EPYC, 8 threads"),
-        ("mps", "device: this machine has no mps; choose another"),
+        ("auto", "Device: cuda, NVIDIA H200, 150 GB memory"),
+        ("cpu", "Device: cpu, AMD EPYC, 8 threads"),
+        ("mps", "Device: this machine has no mps; choose another"),
     ],
 )
 def test_the_device_in_words(wanted, words):
     assert device_line(DEVICES, wanted) == words
+    assert device_line(replace(DEVICES, threads=1), "cpu").endswith(" 1 thread")
 
 
 class PlayedWorker:

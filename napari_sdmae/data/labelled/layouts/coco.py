@@ -16,6 +16,7 @@ from napari_sdmae.data.labelled.files import NamedFiles
 from napari_sdmae.data.labelled.labelled_set import Box, ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.tables import annotate
 from napari_sdmae.data.labelled.parts import part_of
+from napari_sdmae.data.listing import Listing
 from napari_sdmae.io.labels.coco.categories import read_categories
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.text.documents import DocumentError, read_json
@@ -26,8 +27,10 @@ TOLD = ("patient", "slide", "group", "split", "mpp")
 """Keys of an image, beyond COCO's own, that are understood as the columns of a table."""
 
 
-def list_coco(data: Path) -> LayoutListing:
+def list_coco(data: Path, lies: Listing | None = None) -> LayoutListing:
     """List the images of a COCO file, or of the COCO files in a folder (train, validation and test are the parts they name).
+
+    Of a folder that was listed already, `lies` is what was found.
 
     Images without objects are kept; crowds are left out; boxes are cut at the border of their image.
 
@@ -37,7 +40,8 @@ def list_coco(data: Path) -> LayoutListing:
         If there is no such file, or one is no COCO file.
     """
     files = _coco_files(data)
-    listings = [_list_file(path, part) for path, part in files]
+    named = NamedFiles(files[0][0].parent, lies)
+    listings = [_list_file(path, part, named) for path, part in files]
     classes = listings[0].classes
     for (path, _), listing in zip(files, listings, strict=True):
         if [one.name for one in listing.classes] != [one.name for one in classes]:
@@ -63,11 +67,10 @@ def _coco_files(data: Path) -> list[tuple[Path, Part | None]]:
     return [(chosen[0], None)]
 
 
-def _list_file(path: Path, part: Part | None) -> LayoutListing:
+def _list_file(path: Path, part: Part | None, files: NamedFiles) -> LayoutListing:
     content = _read(path)
     classes, values = _classes(content["categories"], path)
     boxes, problems = _boxes(content, values)
-    files = NamedFiles(path.parent)
     items = [_item(image, files, part, boxes[image["id"]]) for image in content["images"]]
     warnings = [f"{path.name}: {number} {what}" for what, number in sorted(problems.items())]
     return LayoutListing(items, classes, warnings)

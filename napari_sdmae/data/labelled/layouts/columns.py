@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_sdmae.io.images.scale import LARGEST_MPP, SMALLEST_MPP
+from napari_sdmae.config.limits import implausible
 from napari_sdmae.text.documents import DocumentError, read_table
 from napari_sdmae.text.spelling import one_form
 
@@ -85,10 +85,9 @@ def scale_of(text: str) -> float:
         mpp = float(number) * UNITS[unit]
     except (ValueError, KeyError):
         raise ValueError(f"mpp {text!r}: expected µm per pixel, such as 0.25") from None
-    if SMALLEST_MPP <= mpp <= LARGEST_MPP:
-        return mpp
-    nanometres = f"; if these are nm, give {mpp / 1000:g}" if SMALLEST_MPP <= mpp / 1000 <= LARGEST_MPP else ""
-    raise ValueError(f"mpp {text} is not plausible: expected {SMALLEST_MPP:g} to {LARGEST_MPP:g} µm per pixel{nanometres}")
+    if doubt := implausible(mpp):
+        raise ValueError(f"mpp {text}: {doubt}")
+    return mpp
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from napari_sdmae.config.finetune import Part, Task
 from napari_sdmae.data.image_folder import DataError, SourceFile, refuse_no_images
 from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
-from napari_sdmae.data.labelled.layouts.pairs import list_pairs
+from napari_sdmae.data.labelled.layouts.pairs import list_pairs, unpaired
 from napari_sdmae.data.labelled.parts import part_in, part_of
 from napari_sdmae.data.listing import Listing
 from napari_sdmae.io.labels import aperio_xml
@@ -81,7 +81,7 @@ def _list_outlined(images: list[SourceFile], files: list[SourceFile]) -> LayoutL
     items = [_outlined(file, drawn.all(_without_roles(file.name))) for file in images]
     used = {item.labels for item in items}
     alone = [one_form(file.name) for file in outlined if file.path not in used]
-    return LayoutListing(items, warnings=[_alone(alone)] if alone else [], default=make_classes(["nucleus"], 1))
+    return LayoutListing(items, warnings=[unpaired(alone)] if alone else [], default=make_classes(["nucleus"], 1))
 
 
 def _outlined(file: SourceFile, drawn: list[SourceFile]) -> ImageEntry:
@@ -103,10 +103,6 @@ def _without_roles(name: str) -> str:
     """Return what an image and its outlines share: the folders that do not say which of both it is, and the stem."""
     path = PurePosixPath(name)
     return "/".join((*(folder for folder in path.parts[:-1] if folder.lower() not in DRAWN), path.stem))
-
-
-def _alone(names: list[str]) -> str:
-    return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}"
 
 
 def list_class_folders(root: Path, lies: Listing) -> LayoutListing:

@@ -16,6 +16,7 @@ from napari_sdmae.data.image_folder import SourceFile
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.parts import part_in
+from napari_sdmae.humanize import several
 from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
 
@@ -60,7 +61,7 @@ def list_pairs(files: Iterable[SourceFile], task: Task) -> LayoutListing:
     labels, other = _labels_of_task(placed, task)
     masks, types = _Partners(labels, images), _Partners([one for one in placed if one.role == TYPES], images)
     items = _refuse_shared([_item(one, masks, types) for one in images])
-    said = [_alone(masks.left_by(items, "labels")), other, _unread(placed, files)]
+    said = [unpaired(masks.left_by(items, "labels")), other, _unread(placed, files)]
     return LayoutListing(sorted(items, key=lambda item: item.name), warnings=[one for one in said if one])
 
 
@@ -145,8 +146,12 @@ def _names(placed: Sequence[Placed]) -> str:
     return ", ".join(one_form(one.file.name) for one in placed[:3])
 
 
-def _alone(names: list[str]) -> str:
-    return f"{len(names)} label images have no image of the same name and are left out, such as {names[0]}" if names else ""
+def unpaired(names: Sequence[str]) -> str:
+    """Return what to say of label images without an image; empty if there are none."""
+    if not names:
+        return ""
+    images = several(len(names), "label image", "label images")
+    return f"left out, without an image of the same name: {images}, such as {names[0]}"
 
 
 def _unread(placed: Sequence[Placed], files: Sequence[SourceFile]) -> str:
@@ -157,7 +162,11 @@ def _unread(placed: Sequence[Placed], files: Sequence[SourceFile]) -> str:
     outside = [file for file in files if file.path.suffix.lower() in IMAGE_SUFFIXES and file.path not in inside]
     if not strange and not outside:
         return ""
-    said = [f"{len(strange)} are of a kind that is not read, such as {one_form(strange[0].name)}"] if strange else []
+    said = []
+    if strange:
+        are = several(len(strange), "is", "are")
+        said.append(f"{are} of a kind that is not read, such as {one_form(strange[0].name)}")
     if outside:
-        said.append(f"{len(outside)} lie in no folder images, masks, labels or types, such as {one_form(outside[0].name)}")
-    return f"{len(strange) + len(outside)} files are left out: {'; '.join(said)}"
+        lie = several(len(outside), "lies", "lie")
+        said.append(f"{lie} in no folder images, masks, labels or types, such as {one_form(outside[0].name)}")
+    return f"{several(len(strange) + len(outside), 'file is', 'files are')} left out: {'; '.join(said)}"

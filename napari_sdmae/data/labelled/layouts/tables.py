@@ -11,6 +11,8 @@ from napari_sdmae.data.labelled.files import NamedFiles
 from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.layouts.columns import Row, TableError, columns_of, read_rows, scale_of, words_for
 from napari_sdmae.data.labelled.parts import part_of
+from napari_sdmae.data.listing import Listing
+from napari_sdmae.humanize import several
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 GROUPS = ("patient", "slide", "group")
@@ -117,8 +119,12 @@ def _not_fitting(table: str, rows: list[Row], items: list[ImageEntry], found: li
     used = {id(row) for alike in found for row in alike}
     alone = [row["file"] for row in rows if id(row) not in used]
     said = [f"{table} does not name {missing} of {len(items)} images"] if missing else []
-    said += [f"{table} tells different things of {len(unclear)} images, such as {unclear[0]}: none is used"] if unclear else []
-    return said + ([f"{table}: {len(alone)} rows name no image, such as {alone[0]}"] if alone else [])
+    if unclear:
+        images = several(len(unclear), "image", "images")
+        said.append(f"{table} tells different things of {images}, such as {unclear[0]}: none is used")
+    if alone:
+        said.append(f"{table}: {several(len(alone), 'row names', 'rows name')} no image, such as {alone[0]}")
+    return said
 
 
 def _names(path: str) -> tuple[str, ...]:
@@ -126,23 +132,26 @@ def _names(path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((path, PurePosixPath(path).name, PurePosixPath(path).stem)))
 
 
-def list_tables(tables: list[tuple[Path, Part | None]], task: Task) -> LayoutListing:
-    """List the images of one table, or of several that are one part each.
+def list_tables(tables: list[tuple[Path, Part | None]], task: Task, lies: Listing | None = None) -> LayoutListing:
+    """List the images of one table, or of several in one folder that are one part each.
+
+    Of a folder that was listed already, `lies` is what was found.
 
     Raises
     ------
     DataError
         If a table cannot be read or lacks a column.
     """
-    items = [item for path, part in tables for item in _items(path, part, task)]
+    files = NamedFiles(tables[0][0].parent, lies)
+    items = [item for path, part in tables for item in _items(path, part, task, files)]
     if not items:
         raise DataError(f"{tables[0][0]} lists no images")
     twice = len(items) - len({(item.path, item.part) for item in items})
-    said = [f"{twice} rows list an image a second time"] if twice else []
+    said = [f"{several(twice, 'row lists', 'rows list')} an image a second time"] if twice else []
     return LayoutListing(items, warnings=said, notes=[f"listed in {', '.join(path.name for path, _ in tables)}"])
 
 
-def _items(path: Path, part: Part | None, task: Task) -> list[ImageEntry]:
+def _items(path: Path, part: Part | None, task: Task, files: NamedFiles) -> list[ImageEntry]:
     needed, known = ("file", label_column(task)), _columns(path)
     missing = [name for name in needed if name not in known]
     if missing:
@@ -150,7 +159,6 @@ def _items(path: Path, part: Part | None, task: Task) -> list[ImageEntry]:
             f"{path} has no column for {' and '.join(missing)}: expected "
             + "; ".join(f"{name}: {' or '.join(words_for(name))}" for name in missing)
         )
-    files = NamedFiles(path.parent)
     return [_item(row, files, part, task) for row in _rows(path)]
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import several
 from napari_sdmae.io.labels.coco.categories import Categories, read_categories
 from napari_sdmae.io.labels.description import KEY, restore
-from napari_sdmae.io.labels.draw_objects import area_of, empty_labels, large_first, said_of_overlap
+from napari_sdmae.io.labels.draw_objects import area_of, empty_labels, large_first, said_of_empty, said_of_overlap
 from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import load_json
 from napari_sdmae.labels.label_map import LabelClass, LabelMap
@@ -70,7 +71,7 @@ def read_coco(path: Path | str, *, image: str | None = None, mpp: float | None =
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InvalidLabelsError(f"an annotation is damaged ({type(error).__name__}: {error})") from None
-    orphans = [f"{alone} annotations belong to no picture that is listed and are left out"] if alone else []
+    orphans = [f"left out, as their picture is not listed: {several(alone, 'annotation', 'annotations')}"] if alone else []
     for said in [*drawing.said, *categories.warnings, *orphans]:
         warnings.warn(said, stacklevel=2)
     labels, class_of = drawing.labels, drawing.class_of
@@ -127,7 +128,7 @@ def _decompressed(text: str) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnAnnotations:
     """Labels, the class value of each, and what to tell of objects that are not as they were."""
 
     labels: NDArray[np.int32]
@@ -144,7 +145,7 @@ def _annotations(data: Mapping[str, Any], picture: Mapping[str, Any]) -> tuple[l
 
 def _draw(
     annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int], categories: Categories, instances: bool, described: bool
-) -> Drawing:
+) -> DrawnAnnotations:
     labels = empty_labels(shape)
     class_of: dict[int, int] = {}
     covering, overlapping, left_out = [], 0, 0
@@ -163,10 +164,10 @@ def _draw(
         if instances:
             class_of[label] = value
     said = said_of_overlap(labels, covering, overlapping, "objects" if instances else "classes")
-    said += [f"left out, because they have no mask: {left_out} annotations"] if left_out else []
+    said += [f"left out, without a mask: {several(left_out, 'annotation', 'annotations')}"] if left_out else []
     empty = len(annotations) - left_out - len(covering)
-    said += [f"{empty} objects cover no pixel: they are too small or outside"] if empty else []
-    return Drawing(labels, dict(sorted(class_of.items())), said)
+    said += [said_of_empty(empty)] if empty else []
+    return DrawnAnnotations(labels, dict(sorted(class_of.items())), said)
 
 
 def _area(segmentation: Any) -> float:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import several
 from napari_sdmae.io.labels.description import restore
-from napari_sdmae.io.labels.draw_shapes import Drawing, Grid, draw_shapes
+from napari_sdmae.io.labels.draw_objects import said_of_empty
+from napari_sdmae.io.labels.draw_shapes import DrawnShapes, PixelGrid, draw_shapes
 from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import Contents, Shape, read_contents
 from napari_sdmae.io.labels.slide_bounds import Bounds, bounds_corner
@@ -96,7 +98,8 @@ def shapes_in_source(path: Path, bounds: Bounds = None) -> Contents:
     if contents.unknown:
         keys = ", ".join(contents.unknown)
         warnings.warn(
-            f"{contents.unknown.total()} objects have no class that is understood ({keys}?): they are called {UNCLASSIFIED}",
+            f"{several(contents.unknown.total(), 'object has', 'objects have')} no class that is understood ({keys}?): "
+            f"called {UNCLASSIFIED}",
             stacklevel=3,
         )
     return replace(contents, shapes=[_moved(one, corner) for one in contents.shapes])
@@ -172,20 +175,20 @@ def _grid(
     shape: tuple[int, int] | None,
     like: LabelMap | None,
     step: float | None,
-) -> Grid:
+) -> PixelGrid:
     if like is not None:
-        return Grid((like.labels.shape[0], like.labels.shape[1]), like.origin, like.step)
+        return PixelGrid((like.labels.shape[0], like.labels.shape[1]), like.origin, like.step)
     if shape is not None:
-        return Grid((int(shape[0]), int(shape[1])), (0.0, 0.0), step or 1.0)
+        return PixelGrid((int(shape[0]), int(shape[1])), (0.0, 0.0), step or 1.0)
     if description is not None and "shape" in description and step in (None, own.step):
         rows, columns = (int(length) for length in description["shape"])
-        return Grid((rows, columns), own.origin, own.step)
+        return PixelGrid((rows, columns), own.origin, own.step)
     if not shapes:
         raise InvalidLabelsError("no areas in it: give the shape of the picture to read it as empty labels")
     return _bounding_grid(shapes, step)
 
 
-def _bounding_grid(shapes: list[Shape], step: float | None) -> Grid:
+def _bounding_grid(shapes: list[Shape], step: float | None) -> PixelGrid:
     points = np.concatenate([polygon[0] for one in shapes for polygon in one.polygons])
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
     width, height = np.maximum(high - low, 1)
@@ -193,7 +196,7 @@ def _bounding_grid(shapes: list[Shape], step: float | None) -> Grid:
     if step is None and fitting > 1:
         warnings.warn(f"{width:,.0f} × {height:,.0f} px are drawn at a {fitting:g}th of their resolution", stacklevel=3)
     step = step or fitting
-    return Grid((math.ceil(height / step), math.ceil(width / step)), (float(low[1]), float(low[0])), step)
+    return PixelGrid((math.ceil(height / step), math.ceil(width / step)), (float(low[1]), float(low[0])), step)
 
 
 def _number(shapes: list[Shape], own: LabelMap, instances: bool | None) -> Numbering:
@@ -243,8 +246,8 @@ def _columns(shapes: list[Shape], numbers: list[int]) -> dict[str, NDArray[np.ge
     return columns | {name: np.array([shape.measurements.get(name, np.nan) for shape in shapes]) for name in names}
 
 
-def _say(drawing: Drawing, level: int) -> None:
+def _say(drawing: DrawnShapes, level: int) -> None:
     for said in drawing.overlaps:
         warnings.warn(said, stacklevel=level)
     if drawing.empty:
-        warnings.warn(f"{drawing.empty} objects cover no pixel: they are too small or outside", stacklevel=level)
+        warnings.warn(said_of_empty(drawing.empty), stacklevel=level)
