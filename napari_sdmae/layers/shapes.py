@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sdmae.io.labels.geojson.features import Shape
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, write_features
-from napari_sdmae.io.labels.shapes import AREAS, polygons_of
+from napari_sdmae.io.labels.shapes import AREAS, counted, polygons_of
 from napari_sdmae.labels.label_map import Colour, LabelClass
 from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.layers.base import LayerData
@@ -72,7 +72,9 @@ def write_shapes(
     """
     shapes, left_out = drawn(data, attributes)
     if not shapes:
-        raise ValueError(f"no shape encloses an area ({_words(left_out)}): draw polygons, rectangles or ellipses")
+        raise ValueError(
+            f"no shape encloses an area ({counted(left_out) or 'the layer is empty'}): draw polygons, rectangles or ellipses"
+        )
     features = [_feature(one) for one in shapes]
     drawn_as = json.dumps([{**one, "id": ""} for one in features])
     write_features(path, features, space=uuid.uuid5(SPACE, drawn_as), overwrite=overwrite)
@@ -117,7 +119,3 @@ def _edge_colours(attributes: Mapping[str, Any], count: int) -> list[Colour | No
         return [None] * count
     triples = np.round(edges[:, :3] * 255).astype(int).tolist()
     return [(red, green, blue) for red, green, blue in triples]
-
-
-def _words(left_out: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items())) or "the layer is empty"

@@ -36,8 +36,12 @@ def polygons_of(kind: str, corners: NDArray[np.floating]) -> list[Polygon]:
 
 def skipped(left_out: Mapping[str, int]) -> str:
     """Return a line about what encloses no area, counted by its kind."""
-    found = ", ".join(several(count, kind, f"{kind}s") for kind, count in sorted(left_out.items()))
-    return f"skipped {found}: {'it encloses' if sum(left_out.values()) == 1 else 'they enclose'} no area"
+    return f"skipped {counted(left_out)}: {'it encloses' if sum(left_out.values()) == 1 else 'they enclose'} no area"
+
+
+def counted(kinds: Mapping[str, int]) -> str:
+    """Return how many shapes there are of each kind: "2 lines, 1 path"."""
+    return ", ".join(several(count, kind, f"{kind}s") for kind, count in sorted(kinds.items()))
 
 
 def _ellipse(corners: NDArray[np.floating]) -> NDArray[np.float64]:

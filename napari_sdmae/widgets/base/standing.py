@@ -135,7 +135,7 @@ class Standing(QObject):
         self.changed.emit()
 
     def show(self, inputs: Inputs, content: Any, ids: Sequence[str]) -> None:
-        """Keep in mind that the result for `inputs` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
+        """Take note of a result for `inputs` on the canvas, in the layers `ids`: it replaces an earlier one."""
         source = inputs.taken.field.source.id
         self._shown[source] = Shown(inputs, content, frozenset(ids))
         mark_stale(self._viewer, f"{source}/{self._keys}", ids)

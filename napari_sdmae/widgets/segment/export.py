@@ -166,8 +166,8 @@ class ExportController(QObject):
         assert isinstance(layer, Labels)
         edit.remember_original(layer)
         update_metadata(layer, file=str(path), file_signature=edit.signature(layer))
+        self._show(layer)  # which clears what was told of another layer
         set_text(self._form.state, "\n".join([f"Opened {path.name}.", *map(sentence, result.warnings)]))
-        self._show(layer)
         self.enable()
 
     def _failed(self, failure: WorkerError) -> None:
