@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from napari_sdmae.config.head import HeadSpec
-from napari_sdmae.humanize import plain
+from napari_sdmae.humanize import plain, sentence
 from napari_sdmae.io.model_info.describe import SHIPPED
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import model_info, shipped_heads
@@ -70,7 +70,7 @@ def look_at_head(head: str) -> tuple[HeadSpec | None, str]:
     try:
         return read_head_spec(head), ""
     except (OSError, ValueError, KeyError) as error:
-        line = " ".join(str(error).split())
+        line = sentence(" ".join(str(error).split()))
     return None, _pretrained(head) or line
 
 

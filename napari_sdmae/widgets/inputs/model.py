@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 from superqt import QSearchableComboBox
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.io.model_info.describe import SHIPPED, describe_model
 from napari_sdmae.io.model_info.info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
 from napari_sdmae.widgets.base.dock import set_text
@@ -190,4 +191,4 @@ def look_at(model: str) -> tuple[ModelInfo | None, str]:
         check_numbers(info)
         return info, ""
     except (OSError, ValueError, KeyError) as error:
-        return None, " ".join(str(error).split())
+        return None, sentence(" ".join(str(error).split()))

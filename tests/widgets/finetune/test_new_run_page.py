@@ -164,4 +164,4 @@ def test_from_scratch_all_is_trained_whatever_a_preset_says(page, tmp_path, mode
     assert page.config.encoder.train == "frozen"
     assert not page.form.editors["encoder.architecture"].isVisible()
     page.model.choose(tmp_path / "nothing")
-    assert "no model at" in reason_not_to_start(page.situation())
+    assert "No model at" in reason_not_to_start(page.situation())

@@ -77,6 +77,10 @@ def test_two_clicks_from_a_sample_to_a_picture(
     answered(qtbot)
     assert any(f" · {layer}" in one.name and one.visible for one in viewer.layers), [one.name for one in viewer.layers]
     photograph(viewer.window._qt_window, f"{name}-after")
+    viewer.window._qt_window.resize(1000, 600)  # the dock scrolls, and is narrower by its scroll bar
+    QApplication.processEvents()
+    assert_nothing_is_cut(chosen.about)
+    assert_nothing_is_cut(chosen.card.use)
     assert json.loads(memory_file().read_text())["models"] == [expected]
 
 
