@@ -27,7 +27,7 @@ class ElidedLine(QLineEdit):
 
     def shown_text(self) -> str:
         """Return what is seen while nobody writes."""
-        return self.fontMetrics().elidedText(self.text(), self._mode, self._room().width())
+        return str(self.fontMetrics().elidedText(self.text(), self._mode, self._room().width()))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint frame and text; Qt does while it is written in, or where all fits."""
