@@ -20,6 +20,8 @@ from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 HERE = Path(__file__).parent
 INSTALLERS = ("install.sh", "install.command", "install.ps1", "install.bat")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -66,8 +68,10 @@ def download(wheels: Path, *words: str) -> None:
 
 
 def has_cuda(wheels: Path) -> bool:
-    """Return whether PyTorch is the build with CUDA: on Linux the one that is not marked as a CPU build."""
-    return sys.platform == "linux" and not any("+cpu" in path.name for path in wheels.glob("torch-*.whl"))
+    """Return whether PyTorch is a build with CUDA: one that needs NVIDIA's libraries on this system."""
+    needed = [Requirement(line) for path in wheels.glob("torch-*.whl") for line in metadata(path).get_all("Requires-Dist", [])]
+    cuda = [one for one in needed if one.name.lower().startswith(("nvidia", "cuda"))]
+    return any(one.marker is None or one.marker.evaluate({"extra": ""}) for one in cuda)
 
 
 def describe_torch(wheels: Path) -> str:
@@ -84,6 +88,7 @@ def write_bundle(wheels: Path, output: Path, torch: str) -> Path:
     name = f"napari-sdmae-{version}-{system}-py{PYTHON}".lower().replace(" ", "-")
     for installer in INSTALLERS:
         shutil.copy(HERE / installer, folder)
+        (folder / installer).chmod(0o755)  # the zip keeps it: a double click on macOS needs it
     shutil.copy(HERE.parent / "LICENSE", folder)
     filled = (HERE / "README.txt").read_text().format(version=version, system=system, python=PYTHON, torch=torch)
     (folder / "README.txt").write_text(filled)

@@ -33,8 +33,13 @@ def count(number: float) -> str:
 
 
 def sentence(line: str) -> str:
-    """Return `line` beginning with a capital letter."""
-    return line[:1].upper() + line[1:]
+    """Return `line` beginning with a capital letter, unless it begins with the name of a file, a setting or a term (k-NN)."""
+    return line[:1].upper() + line[1:] if re.match(r"[a-z’'-]+[,:;.]?(\s|$)", line) else line
+
+
+def plain(name: str) -> str:
+    """Return the name of a number or a setting without underscores."""
+    return name.replace("_", " ")
 
 
 def slug(name: str, otherwise: str) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from napari_sdmae.humanize import count, different, duration, sentence, several, size, slug
+from napari_sdmae.humanize import count, different, duration, plain, sentence, several, size, slug
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,18 @@ def test_one_thing_has_another_word_than_many():
     assert [several(number, "box", "boxes") for number in (0, 1, 12_300)] == ["0 boxes", "1 box", "12,300 boxes"]
 
 
+def test_a_number_has_no_underscores():
+    assert plain("balanced_accuracy") == "balanced accuracy"
+
+
 def test_a_sentence_begins_with_a_capital_letter():
     assert [sentence(line) for line in ("all images are of slide B12", "")] == ["All images are of slide B12", ""]
+    assert sentence("fine-tune it first") == "Fine-tune it first"
+
+
+@pytest.mark.parametrize("line", ["a.geojson: damaged", "mask_ratio is 2", "/data holds none", "k-NN has no weights", "mIoU 0.5"])
+def test_names_of_files_and_settings_keep_their_letters(line):
+    assert sentence(line) == line
 
 
 @pytest.mark.parametrize(

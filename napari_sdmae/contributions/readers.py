@@ -166,7 +166,7 @@ def _stem(file: Path) -> str:
 def _picture(path: Path) -> Path:
     """Return the PNG that a classes JSON belongs to; any other file as it is."""
     name = path.name
-    return path.with_name(name.removesuffix(CLASSES) + ".png") if name.endswith(CLASSES) else path
+    return path.with_name(name[: -len(CLASSES)] + ".png") if name.lower().endswith(CLASSES) else path
 
 
 def _files(path: Paths) -> list[Path]:

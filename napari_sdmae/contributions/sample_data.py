@@ -1,4 +1,4 @@
-"""What napari gets beside the dock widgets: sample tissue, and run folders that open as layers."""
+"""napari's File > Open Sample: the tissue that comes with the package, and nuclei with their labels."""
 
 from __future__ import annotations
 

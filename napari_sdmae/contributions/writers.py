@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.io.labels.registry import export_labels
+from napari_sdmae.io.labels.shapes import skipped
 from napari_sdmae.layers.labels import layer_label_map
 from napari_sdmae.layers.shapes import write_shapes
 
@@ -28,8 +30,7 @@ def write_shapes_geojson(path: str, data: Sequence[Any], attributes: Mapping[str
     with _heard():
         left_out = write_shapes(data, attributes, Path(path), overwrite=True)
     if left_out:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        warnings.warn(f"left out, because they are no areas: {found}", stacklevel=2)
+        warnings.warn(sentence(skipped(left_out)), stacklevel=2)
     return [path]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +28,15 @@ def preview_layers(run: Path, preview: Path) -> list[LayerData]:
     `preview` is ``previews/epoch-000003.npz``: uint8 (N, S, S, 3), the error of pre-training float32 (N, S, S); of fine-tuning
     truth and prediction int32 (N, S, S), or (N,) where whole tiles have a class. Names and colours of classes are those of the
     run's head, once it has one.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or only half of it has come over a shared disk yet.
+    OSError
+        If it cannot be read.
     """
-    with np.load(preview) as arrays:
-        found = {name: arrays[name] for name in PREVIEWS if name in arrays}
+    found = _arrays(preview)
     strips = {name: tiles for name, tiles in found.items() if tiles.ndim > 1}
     layers = [_preview_layer(run, preview, row, name, strip(tiles)) for row, (name, tiles) in enumerate(strips.items())]
     classes, instances = _head(run)
@@ -40,6 +48,14 @@ def preview_layers(run: Path, preview: Path) -> list[LayerData]:
     if "truth" in found and found["truth"].ndim == 1:
         layers.append(_tile_classes(run, preview, found, {int(one["value"]): str(one["name"]) for one in classes}))
     return layers
+
+
+def _arrays(preview: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(preview) as arrays:
+            return {name: arrays[name] for name in PREVIEWS if name in arrays}
+    except (BadZipFile, EOFError, zlib.error) as error:  # what NumPy raises for half a file or an empty one
+        raise ValueError(f"{preview}: the preview is damaged or not complete yet ({error})") from None
 
 
 def _head(run: Path) -> tuple[list[dict[str, Any]], bool]:

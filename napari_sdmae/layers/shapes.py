@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.io.labels.geojson.features import Shape
-from napari_sdmae.io.labels.geojson.read import labels_of_shapes
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, write_features
-from napari_sdmae.io.labels.shapes import AREAS, polygons_of
-from napari_sdmae.labels.label_map import Colour, LabelClass, LabelMap
+from napari_sdmae.io.labels.shapes import AREAS, counted, polygons_of
+from napari_sdmae.labels.label_map import Colour, LabelClass
 from napari_sdmae.labels.serialization import METADATA_KEY
 from napari_sdmae.layers.base import LayerData
 from napari_sdmae.layers.labels import place_of
@@ -46,7 +45,7 @@ def drawn(data: Sequence[NDArray[Any]], attributes: Mapping[str, Any]) -> tuple[
     _, (top, left), step = place_of(attributes)
     kinds = attributes.get("shape_type", "polygon")
     kinds = [kinds] * len(data) if isinstance(kinds, str) else [str(kind) for kind in kinds]
-    names, colours = _class_names(attributes, len(data)), _edge_colours(attributes, len(data))
+    names, colours = shape_classes(attributes.get("features", {}), len(data)), _edge_colours(attributes, len(data))
     shapes: list[Shape] = []
     left_out: Counter[str] = Counter()
     for corners, kind, name, colour in zip(data, kinds, names, colours, strict=True):
@@ -73,42 +72,13 @@ def write_shapes(
     """
     shapes, left_out = drawn(data, attributes)
     if not shapes:
-        raise ValueError(f"no shape encloses an area ({_words(left_out)}): draw polygons, rectangles or ellipses")
+        raise ValueError(
+            f"no shape encloses an area ({counted(left_out) or 'the layer is empty'}): draw polygons, rectangles or ellipses"
+        )
     features = [_feature(one) for one in shapes]
     drawn_as = json.dumps([{**one, "id": ""} for one in features])
     write_features(path, features, space=uuid.uuid5(SPACE, drawn_as), overwrite=overwrite)
     return left_out
-
-
-def shapes_label_map(
-    data: Sequence[NDArray[Any]],
-    attributes: Mapping[str, Any],
-    *,
-    shape: tuple[int, int] | None = None,
-    like: LabelMap | None = None,
-    instances: bool = False,
-) -> LabelMap:
-    """Return the areas of a Shapes layer as labels: of their classes, or each one object; lines and paths are left out.
-
-    Parameters
-    ----------
-    data, attributes
-        As in :func:`drawn`.
-    shape
-        (rows, columns) of the source; None: as large as what is drawn.
-    like
-        Labels whose place, shape and scale are taken.
-    instances
-        Whether each shape is one object.
-
-    Raises
-    ------
-    InvalidLabelsError
-        If no shape encloses an area, and no shape of the source is given.
-    """
-    shapes, _ = drawn(data, attributes)
-    mpp, _, _ = place_of(attributes)
-    return labels_of_shapes(shapes, shape=shape, like=like, mpp=mpp, instances=instances)
 
 
 def shapes_layer(shapes: Sequence[Shape], name: str, about: Mapping[str, Any], mpp: float | None = None) -> LayerData:
@@ -134,13 +104,13 @@ def _feature(shape: Shape) -> dict[str, Any]:
     return feature(geometry_of(shape.polygons), "annotation", classification=known, name=shape.class_name)
 
 
-def _class_names(attributes: Mapping[str, Any], count: int) -> list[str | None]:
-    table = attributes.get("features", {})
+def shape_classes(table: Mapping[str, Any], count: int) -> list[str | None]:
+    """Return the class of each of `count` shapes by the features of their layer; None where it has none."""
     column = next((name for name in CLASS_COLUMNS if name in table), None)
     if column is None:
         return [None] * count
     found = [str(value).strip() for value in np.asarray(table[column]).tolist()]
-    return [name if name and name.lower() not in ("nan", "none") else None for name in found]
+    return [name if name and name.lower() not in ("nan", "none", "<na>") else None for name in found]
 
 
 def _edge_colours(attributes: Mapping[str, Any], count: int) -> list[Colour | None]:
@@ -149,7 +119,3 @@ def _edge_colours(attributes: Mapping[str, Any], count: int) -> list[Colour | No
         return [None] * count
     triples = np.round(edges[:, :3] * 255).astype(int).tolist()
     return [(red, green, blue) for red, green, blue in triples]
-
-
-def _words(left_out: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items())) or "the layer is empty"

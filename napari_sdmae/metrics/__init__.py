@@ -7,7 +7,7 @@ AJI, panoptic quality and F1 of objects are computed from the overlaps of the ob
 
 from __future__ import annotations
 
-from napari_sdmae.config.finetune import Task
+from napari_sdmae.config.selecting import selecting_metric
 from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.metrics.boxes import DetectionMetrics, FoundBoxes, check_detection_metrics
 from napari_sdmae.metrics.classes import ClassificationMetrics, SegmentationMetrics
@@ -27,10 +27,3 @@ __all__ = [
     "overlaps",
     "selecting_metric",
 ]
-
-
-def selecting_metric(task: Task, classes: int) -> str:
-    """Return the name of the number by which the best epoch is chosen; the higher the better."""
-    of_objects = "mPQ" if classes > 1 else "PQ"
-    names: dict[Task, str] = {"segmentation": "mIoU", "classification": "balanced_accuracy", "detection": "mAP50"}
-    return names.get(task, of_objects)

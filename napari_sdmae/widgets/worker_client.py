@@ -55,7 +55,7 @@ class _Job:
 class _Child:
     """The child process. ``run`` blocks and belongs to one thread; ``end`` may come from another."""
 
-    def __init__(self, function: Callable[[Any], Any], idle_seconds: float) -> None:
+    def __init__(self, function: Callable[[Any], Any], idle_seconds: Callable[[], float]) -> None:
         self._function = function
         self._idle_seconds = idle_seconds
         self._executor: Any = None
@@ -69,7 +69,7 @@ class _Child:
             if not wanted():  # any more: reading the pixels took a while, and there was no child to end yet
                 return None
             self._executor = get_reusable_executor(
-                max_workers=1, timeout=self._idle_seconds, initializer=prepare_worker, env=WORKER_ENVIRONMENT
+                max_workers=1, timeout=self._idle_seconds(), initializer=prepare_worker, env=WORKER_ENVIRONMENT
             )
             future = self._executor.submit(self._function, request)
         return future.result()
@@ -94,7 +94,7 @@ class QueryWorker(QObject):
     function
         Importable function called in the child with the request; :func:`napari_sdmae.worker.protocol.handle`.
     idle_seconds
-        Time without requests after which the child ends.
+        Returns the time without requests after which the child ends; called for each request, as people change it.
 
     Notes
     -----
@@ -104,7 +104,7 @@ class QueryWorker(QObject):
     busy_changed = Signal(bool)
     _returned = Signal(object, object)
 
-    def __init__(self, function: Callable[[Any], Any] = handle, idle_seconds: float = 120.0) -> None:
+    def __init__(self, function: Callable[[Any], Any] = handle, idle_seconds: Callable[[], float] = lambda: 120.0) -> None:
         super().__init__()
         self._child = _Child(function, idle_seconds)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sdmae-query")
@@ -240,5 +240,5 @@ _shared: list[QueryWorker] = []
 def query_worker() -> QueryWorker:
     """Return the one query worker of this viewer process."""
     if not _shared:
-        _shared.append(QueryWorker(idle_seconds=preference("idle_seconds")))
+        _shared.append(QueryWorker(idle_seconds=lambda: float(preference("idle_seconds"))))
     return _shared[0]

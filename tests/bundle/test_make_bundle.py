@@ -1,13 +1,14 @@
 """The bundle for machines without internet, of small stand-ins for its wheels: what is chosen, packed and installed."""
 
 import os
+import platform
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from make_bundle import INSTALLERS, PYTHON, checksums, contents, download_torch, write_bundle
+from make_bundle import INSTALLERS, PYTHON, checksums, contents, download_torch, has_cuda, write_bundle
 
 HERE = Path(__file__).parents[2] / "bundle"
 
@@ -34,10 +35,16 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
 
+def requires(version: str, machine: str = platform.machine()) -> list[str]:
+    """Return what a build for Linux needs, as PyTorch states it."""
+    cuda = [] if version.endswith("+cpu") else [f"nvidia-cublas-cu12; platform_machine == '{machine}'"]
+    return [f"Requires-Dist: {one}" for one in ("filelock", *cuda, "nvidia-nothing; extra == 'other'")]
+
+
 def index(folder: Path, *versions: str) -> str:
     """Return the address of an index with PyTorch and torchvision of these versions."""
     for name in ("torch", "torchvision"):
-        wheels = [make_wheel(folder / name, name, version).name for version in versions]
+        wheels = [make_wheel(folder / name, name, version, *requires(version)).name for version in versions]
         links = "".join(f'<a href="{wheel}">{wheel}</a>' for wheel in wheels)
         (folder / name / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
     return folder.as_uri()
@@ -50,11 +57,19 @@ def test_the_build_for_cpus_is_chosen_where_there_is_one(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the plain build is the one for CPUs")
 def test_a_build_with_cuda_is_refused_where_one_for_cpus_was_expected(tmp_path: Path) -> None:
     address = index(tmp_path / "index", "2.0")
     with pytest.raises(SystemExit, match=r"torch-2\.0-py3-none-any\.whl is not the CPU build .*TORCH_INDEX="):
         download_torch(tmp_path / "wheels", address)
+
+
+@pytest.mark.parametrize(("lines", "expected"), [(requires("2.0"), True), (requires("2.0", "other"), False), ([], False)])
+def test_a_build_with_cuda_is_one_that_needs_its_libraries_on_this_machine(
+    tmp_path: Path, lines: list[str], expected: bool
+) -> None:
+    """Whatever its name: PyPI's build for Linux on ARM is one for CPUs."""
+    make_wheel(tmp_path, "torch", "2.0", *lines)
+    assert has_cuda(tmp_path) is expected
 
 
 @pytest.fixture
@@ -66,6 +81,8 @@ def unpacked(tmp_path: Path) -> Path:
     (tmp_path / "out").mkdir()
     bundle = write_bundle(wheels, tmp_path / "out", "the build for CPUs.")
     with zipfile.ZipFile(bundle) as archive:
+        modes = {Path(one.filename).name: one.external_attr >> 16 for one in archive.infolist()}
+        assert all(modes[name] & 0o111 == 0o111 for name in INSTALLERS), "a double click on macOS needs it"
         archive.extractall(tmp_path / "unpacked")
     assert {path.name for path in (tmp_path / "unpacked").iterdir()} == {bundle.stem}
     return tmp_path / "unpacked" / bundle.stem

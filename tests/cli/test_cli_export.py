@@ -55,7 +55,7 @@ def test_qupath_to_a_mask_of_the_whole_picture(tmp_path, capsys):
     (tmp_path / "q.geojson").write_text(json.dumps([shape, point]))
     output = tmp_path / "a.png"
     assert main(["export", str(tmp_path / "q.geojson"), "--shape", "40", "50", "--output", str(output)]) == 0
-    assert "note: left out, because they are no areas: 1 Point" in capsys.readouterr().err
+    assert "note: skipped 1 Point: it encloses no area" in capsys.readouterr().err
     with Image.open(output) as image:
         mask = np.asarray(image)
     assert mask.shape == (40, 50)

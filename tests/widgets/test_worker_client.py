@@ -45,7 +45,7 @@ def make_child():
 
 @pytest.fixture
 def worker(qtbot):
-    worker = QueryWorker(make_child(), idle_seconds=60)
+    worker = QueryWorker(make_child(), idle_seconds=lambda: 60)
     yield worker
     worker.release()
     qtbot.waitUntil(lambda: not worker.busy, timeout=60000)
@@ -178,7 +178,7 @@ def test_an_error_comes_in_one_line_and_in_full(asker):
 
 def test_results_and_errors_come_out_of_the_child_as_what_they_are(qtbot, tissue):
     """With the real handlers, through loky's own pickling."""
-    worker, user, results, errors = QueryWorker(idle_seconds=60), QObject(), [], []
+    worker, user, results, errors = QueryWorker(idle_seconds=lambda: 60), QObject(), [], []
     for number, source in enumerate((tissue / "tiles", tissue / "gone")):
         request = InspectRequest(PretrainConfig(data=source))
         worker.submit(request, results.append, errors.append, user=user, purpose=str(number))
@@ -222,13 +222,17 @@ def test_a_child_killed_between_questions_is_replaced(asker):
 
 
 def test_the_idle_child_goes_and_comes_back(qtbot):
-    worker = QueryWorker(make_child(), idle_seconds=0.5)
+    seconds = 60.0
+    worker = QueryWorker(make_child(), idle_seconds=lambda: seconds)
     asker = Asker(worker, qtbot)
+    asker.ask(n=0)
+    asker.wait()
+    seconds = 0.5  # a person changes the preference
     asker.ask(n=1)
-    pid = asker.wait()["pid"]
+    pid = asker.wait(2)["pid"]
     qtbot.waitUntil(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", timeout=60000)
     asker.ask(n=2)
-    assert asker.wait(2)["pid"] != pid
+    assert asker.wait(3)["pid"] != pid
     worker.release()
 
 

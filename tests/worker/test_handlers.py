@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -24,6 +25,7 @@ from napari_sdmae.worker.protocol import (
     ContactSheetRequest,
     DevicesRequest,
     ErrorCode,
+    ImportRequest,
     InspectRequest,
     ReconstructRequest,
     Request,
@@ -187,3 +189,13 @@ def test_an_apple_gpu_is_told_of_when_it_passes_its_self_test(
     told = handle(DevicesRequest())
     assert told.default == device
     assert ("mps" in [one.device for one in told.devices]) == (fault is None)
+
+
+def test_what_a_reader_warns_of_comes_with_the_labels(tmp_path: Path) -> None:
+    ring = [[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]
+    shapes = [{"type": "Polygon", "coordinates": [ring]}, {"type": "Point", "coordinates": [3, 4]}]
+    features = [{"type": "Feature", "geometry": shape, "properties": {}} for shape in shapes]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    result = handle(ImportRequest(tmp_path / "a.geojson"))
+    assert result.warnings == ("skipped 1 Point: it encloses no area",)
+    assert (result.label_map.labels == 1).sum() == 81

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from napari_sdmae.humanize import several
 from napari_sdmae.labels.outlines import Polygon
 
 AREAS = ("polygon", "rectangle", "ellipse")
@@ -30,6 +32,16 @@ def polygons_of(kind: str, corners: NDArray[np.floating]) -> list[Polygon]:
         return []
     mended = shapely.make_valid(shapely.Polygon(points))
     return [_rings(part) for part in shapely.get_parts(mended) if part.geom_type == "Polygon" and part.area > 0]
+
+
+def skipped(left_out: Mapping[str, int]) -> str:
+    """Return a line about what encloses no area, counted by its kind."""
+    return f"skipped {counted(left_out)}: {'it encloses' if sum(left_out.values()) == 1 else 'they enclose'} no area"
+
+
+def counted(kinds: Mapping[str, int]) -> str:
+    """Return how many shapes there are of each kind: "2 lines, 1 path"."""
+    return ", ".join(several(count, kind, f"{kind}s") for kind, count in sorted(kinds.items()))
 
 
 def _ellipse(corners: NDArray[np.floating]) -> NDArray[np.float64]:

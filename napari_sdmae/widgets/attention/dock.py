@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from itertools import product
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.inference.attention.result import AttentionResult, ColourBasis
 from napari_sdmae.layers.base import Field, layer_id
 from napari_sdmae.widgets.attention.controls import AttentionControls
@@ -18,8 +18,8 @@ from napari_sdmae.widgets.attention.view import KEYS, Shown, View, attention_lay
 from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
-from napari_sdmae.widgets.base.standing import Asked, Standing
-from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.base.standing import Inputs, Standing
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments, shell_line
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError
 from napari_sdmae.widgets.canvas.pointer import Pointer
@@ -106,25 +106,25 @@ class AttentionWidget(Dock):
             return
         self._asked_at = time.perf_counter()
         self._waiting = self._waiting if live else {}
-        asked = Asked(taken, self._choices())
+        inputs = Inputs(taken, self._choices())
         self.controls.failure.clear()
         for slot, model in models.items():
             assert model.info is not None
             view = self.view.fitted(model.info.depth, model.info.heads)
-            self._submit(slot, asked, view, model.folder, live)
+            self._submit(slot, inputs, view, model.folder, live)
         self._enable()
 
-    def _submit(self, slot: str, asked: Asked, view: View, model: str, live: bool) -> None:
-        taken, query, keep, device = asked.taken, self._query, self.controls.keep_colours.isChecked(), preference("device")
+    def _submit(self, slot: str, inputs: Inputs, view: View, model: str, live: bool) -> None:
+        taken, query, keep, device = inputs.taken, self._query, self.controls.keep_colours.isChecked(), preference("device")
 
         def request() -> AttentionRequest:
             colours = self._colours.get((model, view.block)) if keep else None
             return attention_request(view, model, taken.pixels, query, mpp=taken.field.mpp, device=device, colours=colours)
 
         self.standing.submit(
-            asked,
+            inputs,
             request,
-            lambda now, result: self._receive(slot, asked, view, model, now, result),
+            lambda now, result: self._receive(slot, inputs, view, model, now, result),
             lambda error: self._fail(taken, error),
             purpose=f"map {slot}",
             live=live,
@@ -133,16 +133,16 @@ class AttentionWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return tuple((slot, model.identity) for slot, model in self._models().items())
 
-    def _receive(self, slot: str, asked: Asked, view: View, model: str, taken: ImageRegion, result: AttentionResult) -> None:
+    def _receive(self, slot: str, inputs: Inputs, view: View, model: str, taken: ImageRegion, result: AttentionResult) -> None:
         self._waiting[slot] = Shown(slot, taken.field, view, result)
         if result.colours is not None:
             self._colours[model, view.block] = result.colours
         if slot == "a" and view.pointed:
             self._query = result.query
         if set(self._waiting) == set(self._models()):
-            self._draw(asked, taken)
+            self._draw(inputs, taken)
 
-    def _draw(self, asked: Asked, taken: ImageRegion) -> None:
+    def _draw(self, inputs: Inputs, taken: ImageRegion) -> None:
         shown = [self._waiting[slot] for slot in sorted(self._waiting)]
         controls = self.controls
         layers = attention_layers(shown, taken.pixels, opacity=controls.opacity, interpolation=controls.interpolation)
@@ -153,7 +153,7 @@ class AttentionWidget(Dock):
             look_at(self._viewer, [layer for layer in drawn if isinstance(layer, Image)])
         self._arrangement = arrangement
         milliseconds = (time.perf_counter() - self._asked_at) * 1000
-        self.standing.show(asked, (shown, milliseconds), [layer_id(layer) for layer in layers])
+        self.standing.show(inputs, (shown, milliseconds), [layer_id(layer) for layer in layers])
 
     def _prefix(self, taken: ImageRegion) -> str:
         return f"{taken.field.source.id}/{KEYS}"
@@ -171,7 +171,7 @@ class AttentionWidget(Dock):
         numbers = [as_html(*table(one.result), title) for title, one in zip(titles, shown, strict=True)]
         set_text(self.controls.numbers, "".join(numbers))
         self.controls.numbers.setToolTip(HINT)
-        warnings = [line for one in shown for line in one.result.warnings]
+        warnings = [sentence(line) for one in shown for line in one.result.warnings]
         set_text(self.controls.state, "\n".join([f"Shown in {milliseconds:.0f} ms.", *warnings]))
 
     def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
@@ -206,7 +206,7 @@ class AttentionWidget(Dock):
         self.standing.check()
         current = self.standing.current
         if self._taken is not None and self._taken.layer is not self.controls.image.layer:
-            self._taken = current.asked.taken if current is not None else None
+            self._taken = current.inputs.taken if current is not None else None
             self._query = current.content[0][0].result.query if current is not None else None
             self._places = places(current.content[0]) if current is not None else []
         self._enable()
@@ -259,7 +259,7 @@ class AttentionWidget(Dock):
         same = self._taken is not None and self._taken.field.key == taken.field.key
         if view.pointed and self._query is not None and same:
             parts += ["--query", *(f"{value:g}" for value in self._query)]
-        return shlex.join(parts)
+        return shell_line(parts)
 
     def _warm(self) -> None:
         """Let the worker import torch while a person is still choosing."""

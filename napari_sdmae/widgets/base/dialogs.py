@@ -27,11 +27,12 @@ def ask_replace_corrected(parent: QWidget, name: str) -> Answer:
 
 
 def ask_overwrite(parent: QWidget, what: str) -> bool:
-    """Ask whether `what`, which is there already, may be replaced."""
+    """Ask whether `what`, which exists already, may be replaced."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Replace")
-    box.setText(f"{what} is there already.")
+    box.setText(f"{what} already exists.")
+    box.setInformativeText("Replace it?")
     replace = box.addButton("Replace", QMessageBox.ButtonRole.DestructiveRole)
     stay = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(stay)

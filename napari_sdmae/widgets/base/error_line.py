@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.widgets.base.text import Banner, TextDialog
 from napari_sdmae.worker.protocol import ErrorCode, WorkerError
 
@@ -27,7 +28,7 @@ class FailureLine(QWidget):
     def fail(self, failure: WorkerError) -> None:
         """Show `failure`."""
         self.failure = failure
-        self.banner.show_text(failure.line)
+        self.banner.show_text(sentence(failure.line))
         self.button.setVisible(bool(failure.details))
         self.show()
 

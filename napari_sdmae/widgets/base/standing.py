@@ -24,8 +24,8 @@ PAUSE = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What a request is about: the pixels, what was chosen (model, settings), and other layers that it needs (strokes)."""
+class Inputs:
+    """What a result depends on: the pixels, what was chosen (model, settings), and other layers that it needs (strokes)."""
 
     taken: ImageRegion
     choices: Hashable
@@ -34,9 +34,9 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A result on the canvas: what was asked, what the dock keeps of it, and the ids of its layers."""
+    """A result on the canvas: its inputs, what the dock keeps of it, and the ids of its layers."""
 
-    asked: Asked
+    inputs: Inputs
     content: Any
     ids: frozenset[str]
 
@@ -90,11 +90,11 @@ class Standing(QObject):
         self._viewer, self._keys, self._chosen, self._choices, self._kept = viewer, keys, chosen, choices, kept
         self._dock = dock
         self._worker = query_worker()
-        self._pending: dict[str, Asked] = {}
+        self._pending: dict[str, Inputs] = {}
         self._shown: dict[str, Shown] = {}
         self._note = ""
         self._touches: dict[str, int] = {}
-        self._compared: WeakKeyDictionary[Asked, tuple[int, str]] = WeakKeyDictionary()
+        self._compared: WeakKeyDictionary[Inputs, tuple[int, str]] = WeakKeyDictionary()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)
@@ -103,7 +103,7 @@ class Standing(QObject):
 
     def submit(
         self,
-        asked: Asked,
+        inputs: Inputs,
         request: Callable[[], Request[ResultT]],
         on_result: Callable[[ImageRegion, ResultT], None],
         on_error: Callable[[WorkerError], None],
@@ -114,17 +114,17 @@ class Standing(QObject):
         """Submit `request`; the result comes with the pixels, called as their layer is then, unless it fell meanwhile."""
 
         def receive(result: ResultT) -> None:
-            if self._settle(purpose, asked):
-                on_result(asked.taken.renamed(), result)
+            if self._settle(purpose, inputs):
+                on_result(inputs.taken.renamed(), result)
 
         def fail(error: WorkerError) -> None:
-            if self._settle(purpose, asked):
+            if self._settle(purpose, inputs):
                 on_error(error)
 
         self._note = ""
         self._situation = id(self._chosen()), self._choices()
-        self._watch(asked.taken.layer)
-        self._pending[purpose] = asked
+        self._watch(inputs.taken.layer)
+        self._pending[purpose] = inputs
         self._worker.submit(request, receive, fail, user=self._dock, purpose=purpose, live=live)
 
     def cancel(self, purpose: str) -> None:
@@ -134,17 +134,17 @@ class Standing(QObject):
         self._note = "Cancelled."
         self.changed.emit()
 
-    def show(self, asked: Asked, content: Any, ids: Sequence[str]) -> None:
-        """Know that the result for `asked` is on the canvas in the layers `ids`: it takes the place of an earlier one."""
-        source = asked.taken.field.source.id
-        self._shown[source] = Shown(asked, content, frozenset(ids))
+    def show(self, inputs: Inputs, content: Any, ids: Sequence[str]) -> None:
+        """Take note of a result for `inputs` on the canvas, in the layers `ids`: it replaces an earlier one."""
+        source = inputs.taken.field.source.id
+        self._shown[source] = Shown(inputs, content, frozenset(ids))
         mark_stale(self._viewer, f"{source}/{self._keys}", ids)
         self.check()
 
     def withdraw(self, source: str, note: str = "") -> None:
         """Take back what is shown and awaited of the picture `source`: a new request about it failed, or cannot be made."""
         self._shown.pop(source, None)
-        for purpose in [one for one, asked in self._pending.items() if asked.taken.field.source.id == source]:
+        for purpose in [one for one, inputs in self._pending.items() if inputs.taken.field.source.id == source]:
             del self._pending[purpose]
             self._worker.forget(self._dock, purpose)
         self._note = note
@@ -159,7 +159,7 @@ class Standing(QObject):
     def current(self) -> Shown | None:
         """The result for the chosen picture, if there is one that stands."""
         shown = self.newest
-        return shown if shown is not None and not self._fault(shown.asked) else None
+        return shown if shown is not None and not self._fault(shown.inputs) else None
 
     @property
     def newest(self) -> Shown | None:
@@ -171,7 +171,7 @@ class Standing(QObject):
     def note(self) -> str:
         """Why there is no result for the chosen picture any more, or an empty text."""
         shown = self.newest
-        fault = "" if shown is None else self._fault(shown.asked)
+        fault = "" if shown is None else self._fault(shown.inputs)
         return self._note or (f"Out of date: {fault}." if fault else "")
 
     def check(self) -> None:
@@ -181,8 +181,8 @@ class Standing(QObject):
         if situation != self._situation:
             self._situation = situation
             self._failure.clear()
-        for purpose, asked in list(self._pending.items()):
-            if fault := self._fault(asked):
+        for purpose, inputs in list(self._pending.items()):
+            if fault := self._fault(inputs):
                 del self._pending[purpose]
                 self._worker.forget(self._dock, purpose)
                 self._note = f"The result was discarded: {fault} in the meantime."
@@ -191,36 +191,36 @@ class Standing(QObject):
         self.changed.emit()
 
     def _show_or_hide(self, source: str, shown: Shown) -> None:
-        layer = shown.asked.taken.layer
-        lost = self._lost(shown.asked)
-        if lost or (not self._kept and (self._fault(shown.asked) or self._lies_under_chosen(layer))):
+        layer = shown.inputs.taken.layer
+        lost = self._lost(shown.inputs)
+        if lost or (not self._kept and (self._fault(shown.inputs) or self._lies_under_chosen(layer))):
             mark_stale(self._viewer, f"{source}/{self._keys}")
         else:
             restore_layers(self._viewer, shown.ids)
         if layer not in self._viewer.layers:
             del self._shown[source]
 
-    def _fault(self, asked: Asked) -> str:
+    def _fault(self, inputs: Inputs) -> str:
         """Return why a request does not stand, or an empty text."""
-        return self._lost(asked) or ("" if asked.choices == self._choices() else "the model or a setting was changed")
+        return self._lost(inputs) or ("" if inputs.choices == self._choices() else "the model or a setting was changed")
 
-    def _lost(self, asked: Asked) -> str:
+    def _lost(self, inputs: Inputs) -> str:
         layers = self._viewer.layers
-        if missing := [one.name for one in (asked.taken.layer, *asked.needs) if one not in layers]:
+        if missing := [one.name for one in (inputs.taken.layer, *inputs.needs) if one not in layers]:
             return f"“{missing[0]}” was removed"
-        touches = self._touches.get(asked.taken.field.source.id, 0)
-        if self._compared.get(asked, (-1, ""))[0] != touches:
-            self._compared[asked] = touches, asked.taken.difference()
-        return self._compared[asked][1]
+        touches = self._touches.get(inputs.taken.field.source.id, 0)
+        if self._compared.get(inputs, (-1, ""))[0] != touches:
+            self._compared[inputs] = touches, inputs.taken.difference()
+        return self._compared[inputs][1]
 
     def _lies_under_chosen(self, layer: Any) -> bool:
         chosen = self._chosen()
         return chosen is not None and chosen is not layer and overlap(chosen, layer) > 0
 
-    def _settle(self, purpose: str, asked: Asked) -> bool:
+    def _settle(self, purpose: str, inputs: Inputs) -> bool:
         """Tell whether an outcome is wanted; of a drag also that of an earlier request."""
-        if self._pending.get(purpose) is not asked:
-            return not self._fault(asked)
+        if self._pending.get(purpose) is not inputs:
+            return not self._fault(inputs)
         self.check()  # may drop it
         return self._pending.pop(purpose, None) is not None
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.labels.label_map import LabelClass, make_classes
 from napari_sdmae.labels.serialization import class_of_in, classes_in, plugin_metadata
+from napari_sdmae.layers.shapes import shape_classes
 from napari_sdmae.widgets.canvas.crops import Crops, ImagePlane, LayerPair, image_shape, label_data, overlap, planes_of, sampled
 
 Floats = NDArray[np.float64]
@@ -30,7 +31,6 @@ EDGES = (512, 320, 224)
 FEW = 4
 MARGIN = {"segmentation": 64, "instances": 16, "detection": 64}
 """px taken around what is painted; of instances little, as what is not painted there counts as background."""
-CLASS_COLUMNS = ("class", "classification", "label")
 
 
 def find_pairs(layers: Sequence[Any], labels: Iterable[Any], images: Sequence[Any]) -> list[LayerPair]:
@@ -97,8 +97,8 @@ def classes_of(
 ) -> tuple[LabelClass, ...]:
     """Return the classes there are: those a layer knows, named anew by `names` in the order of their values.
 
-    Of segmentation every value painted is one; of instances there is one unless the layer knows types; of detection the words in
-    the column ``class`` of the shapes, or the name of their layer. With `background` value 0 is a class as well.
+    Of segmentation every value painted is one; of instances there is one unless the layer knows types; of detection the classes
+    of the shapes by the features of their layer, or its name. With `background` value 0 is a class as well.
     """
     if task == "detection":
         return _renamed(make_classes(_all_words(pairs), 1), names)
@@ -174,10 +174,7 @@ def _all_words(pairs: Sequence[LayerPair]) -> list[str]:
 
 def _words(layer: Any) -> list[str]:
     """Return the class of each shape."""
-    features = layer.features
-    column = next((name for name in CLASS_COLUMNS if name in features), None)
-    words = [str(word) if str(word) not in ("", "nan", "None") else layer.name for word in features[column]] if column else []
-    return words or [layer.name] * len(layer.data)
+    return [word or layer.name for word in shape_classes(layer.features, len(layer.data))]
 
 
 def _box(points: Floats) -> tuple[float, float, float, float]:

@@ -1,7 +1,11 @@
-"""The part of a command that says which pixels: exact, or not said at all."""
+"""Commands as they are shown: which pixels, exactly or not at all, quoted for the shell."""
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,11 @@ from napari_sdmae.widgets.canvas.layer_region import ImageRegion
 
 class NoCommandLine(ValueError):
     """The command line cannot do what was done here; the message says why and what to do."""
+
+
+def shell_line(command: Sequence[str]) -> str:
+    """Return `command` quoted for the shell of this system."""
+    return subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
 
 
 def image_arguments(taken: ImageRegion, file: str) -> list[str]:
@@ -49,7 +58,7 @@ def obstacle(taken: ImageRegion, file: str) -> str:
     if taken.picture.axis is not None and not layer.rgb:
         return "its colours lie in planes of the layer. Save it as an RGB picture and open that."
     if layer.dtype != "uint8":
-        return f"a file may state another white than its {layer.dtype} values show. Save it as an 8-bit picture."
+        return f"the brightness range of {layer.dtype} files is read differently. Save it as an 8-bit picture."
     if _file_size(file) != taken.picture.shapes[0]:
         return f"the layer is not the whole picture in {Path(file).name}, or the command line cannot read that file."
     return ""

@@ -46,7 +46,7 @@ class _Drop(QObject):
 
     def _drop(self, paths: list[Path]) -> None:
         if len(paths) > 1:
-            show_warning(f"{len(paths)} files or folders were dropped, and one is expected here. Drop the one that is meant.")
+            show_warning(f"Drop one file or folder, not {len(paths)}.")
         else:
             self._take(paths[0])
 

@@ -147,7 +147,7 @@ def taken_text(layer: Any, picture: LayerPicture, index: Sequence[int]) -> str:
     elif not layer.rgb:
         lines.append(f"{'red, green and blue' if _colours(layer, picture) == 3 else 'colours with transparency'} in planes")
     lines += [f"plane {at + 1} of {length}" for at, length in zip(index, picture.planes, strict=True) if length > 1]
-    return f"Taken: {', '.join(lines)}." if lines else ""
+    return f"Using: {', '.join(lines)}." if lines else ""
 
 
 def _colours(layer: Any, picture: LayerPicture) -> int:

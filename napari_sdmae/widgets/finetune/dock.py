@@ -64,7 +64,7 @@ class FinetuneWidget(TrainingDock):
         selected = [layer for layer in self.viewer.layers if layer in selection]
         name = selected[0].name if selected else "labels"
         point = tuple(float(value) for value in self.viewer.dims.point)
-        self.new_run.source.take_painted(list(self.viewer.layers), selected, point, self.free_folder(name))
+        self.new_run.source.take_painted(list(self.viewer.layers), selected, point, self.layers_folder(name))
 
     def open_in_segment(self) -> None:
         """Open the dock widget that segments, measures and exports, with the head of this run chosen."""

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.labelled.write import free_value, write_coco_boxes, write_labelled_folder
+from napari_sdmae.humanize import several
 from napari_sdmae.widgets.canvas.annotations import annotations_from_labels, annotations_from_shapes, classes_of, find_pairs
 from napari_sdmae.widgets.canvas.crops import LayerPair
 from napari_sdmae.widgets.canvas.picture import grouped
@@ -95,7 +96,7 @@ class LabelledSource(SourcePicker):
             if task == "detection":
                 pictures = annotations_from_shapes(pairs, point)
                 path = write_coco_boxes(pictures, folder, classes)
-                what = f"{sum(len(picture.boxes) for picture in pictures)} boxes"
+                what = several(sum(len(picture.boxes) for picture in pictures), "box", "boxes")
             else:
                 pictures = annotations_from_labels(pairs, task, point)
                 self.ignore_value = free_value(one.value for one in classes)
@@ -103,6 +104,6 @@ class LabelledSource(SourcePicker):
                 path = write_labelled_folder(pictures, folder, classes, task=task, unpainted=unpainted)  # type: ignore[arg-type]
                 what = ", ".join(one.name for one in classes)
             over = ", ".join(f"{pair.labels.name} on {pair.image.name}" for pair in pairs)
-            return path, f"Taken: {over} ({what}; {len(pictures)} pictures, kept in {folder})"
+            return path, f"Using: {over} ({what}; {several(len(pictures), 'picture', 'pictures')}, kept in {folder})"
 
         return write

@@ -43,8 +43,7 @@ class FinetunePage(NewRunPage):
         self.task = Choice(TASKS, self)
         self.task_note = text_label(DATA["segmentation"], self)
         self.model = ModelInput(self, optional=True)
-        line: Any = self.model.box.lineEdit()
-        line.setPlaceholderText("none: from scratch")
+        self.model.box.line.setPlaceholderText("none: from scratch")
         self.model_note = text_label(FROM_SCRATCH, self)
         boxes = [
             box("Task", self.task, self.task_note),
@@ -159,7 +158,7 @@ class FinetunePage(NewRunPage):
 
     def _leave_out(self) -> None:
         scratch = self.chosen_model == SCRATCH
-        words = TASKS[self.task.get()].partition(":")[0].lower()
+        words = TASKS[self.task.get()].partition(" (")[0].lower()
         reason = f"Hidden, as they have no effect on {words} {'from scratch' if scratch else 'from a model'} with these settings"
         self.form.leave_out(self._left_out(), reason)
         self.model_note.setVisible(scratch)

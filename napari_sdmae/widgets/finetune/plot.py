@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
+from napari_sdmae.config.selecting import OF_ONE_CLASS, SELECTING
+from napari_sdmae.humanize import plain
 from napari_sdmae.widgets.runs.loss_plot import LossPlot
 
 CURVES = {"total": ("training loss", "#56B4E9"), "validation": ("validation (right)", "#E69F00")}
-SELECTING = ("mIoU", "mPQ", "PQ", "balanced_accuracy", "mAP50")
-"""Numbers that select the head, as :func:`napari_sdmae.metrics.selecting_metric` chooses; the first one written counts."""
 
 
-def selecting_metric(records: Sequence[dict[str, Any]]) -> str:
+def metric_written(records: Sequence[dict[str, Any]]) -> str:
     """Return which number on validation images selects, as far as the records of metrics.jsonl have one; else an empty text."""
     written = {name.removeprefix("validation/") for record in records for name in record if name.startswith("validation/")}
-    return next((name for name in SELECTING if name in written), "")
+    return next((name for name in (*SELECTING.values(), OF_ONE_CLASS) if name in written), "")
 
 
 def with_validation(records: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
@@ -48,14 +48,14 @@ class FinetunePlot(LossPlot):
 
     def show_records(self, records: Sequence[dict[str, Any]]) -> None:
         """Show the whole history `records`, soon."""
-        self.metric = selecting_metric(records)
+        self.metric = metric_written(records)
         super().show_records(with_validation(records, self.metric))
 
     def draw(self) -> None:
         """Draw what waits to be drawn."""
         best = best_epoch(self._waiting)
         self.star.set_data(*(np.array([value]) for value in best) if best else ([], []))
-        words = f"{self.metric.replace('_', ' ')}, validation (right)" if self.metric else CURVES["validation"][0]
+        words = f"{plain(self.metric)}, validation (right)" if self.metric else CURVES["validation"][0]
         kept = f"epoch {best[0]:g} is kept" if best else "epoch kept"
         for text, said in zip(self.legend.get_texts()[1:], (words, kept), strict=True):
             text.set_text(said)

@@ -6,9 +6,9 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sdmae.config.finetune import FinetuneConfig, Part
 from napari_sdmae.data.labelled.inspect import LabelledInspection, ScaleRange
-from napari_sdmae.humanize import count, sentence
-from napari_sdmae.widgets.base.number_table import NumbersTable
+from napari_sdmae.humanize import count, sentence, several
 from napari_sdmae.widgets.base.text import Banner
+from napari_sdmae.widgets.finetune.number_table import NumbersTable
 from napari_sdmae.widgets.finetune.readiness import FoundLabels
 from napari_sdmae.widgets.runs.preflight import BasePreflight, device_line
 from napari_sdmae.widgets.worker_client import QueryWorker
@@ -64,7 +64,7 @@ class LabelledPreflight(BasePreflight):
             self._become(checking=False, failed=sentence(failure.line))
             return
         self._asked = {}
-        self._become(checking=False, failed=failure.line)
+        self._become(checking=False, failed=sentence(failure.line))
 
     def _become(
         self,
@@ -106,7 +106,8 @@ class LabelledPreflight(BasePreflight):
 def summary(found: LabelledInspection) -> str:
     """Return what was found, in words."""
     unusable = len(found.unusable)
-    lines = [f"{found.images:,} labelled images" + (f", {unusable:,} more cannot be used" if unusable else "")]
+    images = several(found.images, "labelled image", "labelled images")
+    lines = [images + (f", {unusable:,} more cannot be used" if unusable else "")]
     parts = ", ".join(f"{found.parts[part].images:,} {words}" for part, words in PARTS.items()) + " images"
     lines.append(parts + (f"; each {found.grouped_by} on one side" if found.grouped_by else ""))
     return "\n".join([*lines, f"Scale: {_scale(found.mpp)}", f"{sentence(found.amount)} of each class:"])
@@ -117,7 +118,7 @@ def _scale(mpp: ScaleRange) -> str:
     if low is None or high is None:
         return "unknown"
     known = f"{low:.3g} µm/px" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} µm/px"
-    return known + (f", of {mpp.unknown:,} images unknown" if mpp.unknown else "")
+    return known + (f", of {several(mpp.unknown, 'image', 'images')} unknown" if mpp.unknown else "")
 
 
 def amounts(found: LabelledInspection) -> dict[str, dict[str, str]]:

@@ -9,9 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_sdmae.humanize import sentence
-from napari_sdmae.widgets.base.number_table import NumbersTable
 from napari_sdmae.widgets.base.text import Banner, text_label
 from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix
+from napari_sdmae.widgets.finetune.number_table import NumbersTable
 from napari_sdmae.widgets.finetune.plot import FinetunePlot
 from napari_sdmae.widgets.finetune.report import Report, live_rows, read_report
 from napari_sdmae.widgets.runs.progress_page import ProgressPage

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.humanize import plain, several
 from napari_sdmae.runs.folder import RunFolder
 
 Rows = dict[str, dict[str, float]]
@@ -87,8 +88,8 @@ def _test(content: dict[str, Any]) -> str:
 
 def _how_many(content: dict[str, Any], part: str) -> str:
     images, groups = content["images"][part], content["groups"][part]
-    of = f" of {groups} {'slide or patient' if groups == 1 else 'slides or patients'}" if groups else ""
-    return f"{images} {part} image{'' if images == 1 else 's'}{of}"
+    of = f" of {several(groups, 'slide or patient', 'slides or patients')}" if groups else ""
+    return several(images, f"{part} image", f"{part} images") + of
 
 
 def numbers(values: Any) -> dict[str, float]:
@@ -99,11 +100,6 @@ def numbers(values: Any) -> dict[str, float]:
 def listed(values: dict[str, float]) -> str:
     """Return numbers as people read them."""
     return ", ".join(f"{plain(name)} {value:.3f}" for name, value in values.items())
-
-
-def plain(name: str) -> str:
-    """Return the name of a number without underscores."""
-    return name.replace("_", " ")
 
 
 def live_rows(records: Sequence[dict[str, Any]]) -> Rows:

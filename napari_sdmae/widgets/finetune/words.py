@@ -13,10 +13,10 @@ TASKS: dict[Task, str] = {
 }
 
 DATA: dict[Task, str] = {
-    "segmentation": "Folders images and masks with files of the same names (pixel value = class), or a CSV table with the "
-    "columns file, mask and slide.",
-    "instances": "Folders images and labels with files of the same names (each nucleus its own number), and types for their "
-    "classes; or a CSV table with file, mask and slide.",
+    "segmentation": "Two folders, “images” and “masks”, with matching file names (pixel value = class); or a CSV table with "
+    "the columns file, mask and slide.",
+    "instances": "Two folders, “images” and “labels”, with matching file names (each nucleus has its own number), and a folder "
+    "“types” for their classes; or a CSV table with the columns file, mask and slide.",
     "classification": "One folder for each class with its tiles, or a CSV table with the columns file, label and slide.",
     "detection": "A COCO file (JSON) with boxes beside its images, or a folder with one.",
 }
@@ -48,7 +48,7 @@ SOURCES: dict[Task, Words] = {
         layers="Boxes drawn in napari",
         take=_PAINTED.take,
         hint="Select the Shapes layers, with their images or alone. The class is the name of the layer, or the column class of "
-        "its features. What lies between the boxes counts as nothing.",
+        "its features. What lies between the boxes counts as background.",
         no_folder="Choose a COCO file, or a folder with one.",
         no_layers='Select Shapes layers with boxes, then press "Use the selected layers".',
     ),

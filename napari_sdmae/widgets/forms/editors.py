@@ -26,6 +26,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sdmae.humanize import plain
+
 ELIDED_MARGIN = 6
 """Pixels that a style keeps free around the text of a choice."""
 DECIMALS = 60  # Qt rounds to this many digits after the point: enough to keep every float of a form exact
@@ -231,7 +233,7 @@ class Choice(_Modest, QComboBox):
 
 
 def _words(option: Any) -> str:
-    return str(option).replace("_", " ") or "standard"
+    return plain(str(option)) or "standard"
 
 
 class Switch(QCheckBox):

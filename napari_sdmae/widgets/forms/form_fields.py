@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QWidget
 
+from napari_sdmae.humanize import plain
 from napari_sdmae.text.errors import problem_line
 from napari_sdmae.widgets.forms.editors import (
     Choice,
@@ -45,7 +46,7 @@ class FormField:
     @property
     def title(self) -> str:
         """Name shown in the form."""
-        return self.info.title or self.path[-1].replace("_", " ")
+        return self.info.title or plain(self.path[-1])
 
     @property
     def basic(self) -> bool:

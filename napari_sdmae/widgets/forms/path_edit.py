@@ -28,6 +28,8 @@ class FolderEdit(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.text)
         row.addWidget(self.button)
+        self.text.setToolTip(caption)
+        self.text.edited.connect(lambda: self.text.setToolTip(self.text.get() or self._caption))
         self.text.edited.connect(self.edited)
         self.button.clicked.connect(self.browse)
         accept_drop(self, self.take)
@@ -40,7 +42,6 @@ class FolderEdit(QWidget):
     def set(self, value: Path | None) -> None:
         """Show `value`."""
         self.text.set("" if value is None else str(value))
-        self.text.setToolTip(self.text.get() or self._caption)
 
     def take(self, path: Path) -> None:
         """Show what was dropped; of a file, the folder it lies in."""

@@ -99,10 +99,15 @@ class ChoiceValue(ComboBox):
             editor.offer({})
             for text, option in items:
                 editor.addItem(text, option)
-            index = next((index for index, (_, option) in enumerate(items) if option is chosen or option == chosen), 0)
+            index = next((index for index, (_, option) in enumerate(items) if _same(option, chosen)), 0)
             editor.setCurrentIndex(index if items else -1)
-        if editor.get() is not chosen:
+        if not _same(editor.get(), chosen):
             editor.edited.emit()
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two options are one: Qt returns an equal text, not the one that was given."""
+    return one is other or bool(one == other)
 
 
 def value_widget(editor: Any, **kwargs: Any) -> ValueWidget[Any]:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sdmae.humanize import several
 from napari_sdmae.labels.label_map import LabelClass, colour_of, make_classes
 
 LARGEST = 255
@@ -49,7 +50,6 @@ class ClassRow(QWidget):
         self.count.setMinimumWidth(QFontMetrics(self.count.font()).horizontalAdvance("000 strokes"))
         self.remove = QToolButton(self)
         self.remove.setText("✕")
-        self.remove.setToolTip("Remove this class and its strokes (Undo in the strokes layer brings the strokes back).")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
@@ -70,7 +70,7 @@ class ClassRow(QWidget):
 
     def show_count(self, strokes: int | None) -> None:
         """Show the number of strokes; None while it is not known."""
-        self.count.setText("" if strokes is None else f"{strokes} stroke{'' if strokes == 1 else 's'}")
+        self.count.setText("" if strokes is None else several(strokes, "stroke", "strokes"))
 
     def _ask_colour(self) -> None:
         colour = QColorDialog.getColor(self._colour, self, f"Colour of {self.name.text()}")
@@ -98,7 +98,7 @@ class ClassList(QWidget):
         self._column.setSpacing(3)
         self.add_button = QToolButton(self)
         self.add_button.setText("+ Add class")
-        self.add_button.setToolTip("Another class to paint.")
+        self.add_button.setToolTip("Add a class to paint.")
         self.add_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -210,7 +210,7 @@ class ClassList(QWidget):
         for row in self.rows:
             row.remove.setEnabled(len(self.rows) > 2)
             row.remove.setToolTip(
-                "Remove this class and its strokes."
+                "Remove this class and its strokes (Undo in the strokes layer brings the strokes back)."
                 if len(self.rows) > 2
                 else "Two classes are needed: add another before you remove this one."
             )

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from napari_sdmae.config.head import HeadSpec
+from napari_sdmae.humanize import plain, sentence
 from napari_sdmae.io.model_info.describe import SHIPPED
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.io.model_info.info import model_info, shipped_heads
@@ -43,8 +44,7 @@ class HeadInput(ModelInput):
         super().__init__(parent, recent=RECENT, shipped=shipped_heads)
         self.box.setToolTip("The folder of a fine-tuning run (also one that is still training), or a head folder.")
         self.button.setToolTip("Choose the folder of the run or head.")
-        line: Any = self.box.lineEdit()
-        line.setPlaceholderText("run or head folder")
+        self.box.line.setPlaceholderText("run or head folder")
         column: Any = self.layout()
         column.insertWidget(column.indexOf(self.card), self.classes)
 
@@ -70,7 +70,7 @@ def look_at_head(head: str) -> tuple[HeadSpec | None, str]:
     try:
         return read_head_spec(head), ""
     except (OSError, ValueError, KeyError) as error:
-        line = " ".join(str(error).split())
+        line = sentence(" ".join(str(error).split()))
     return None, _pretrained(head) or line
 
 
@@ -104,7 +104,7 @@ def figures(spec: HeadSpec) -> list[str]:
         known = {name: value for name, value in (spec.metrics.get(part) or {}).items() if isinstance(value, (int, float))}
         if known:
             shown = list(known.items())[:FIGURES_SHOWN]
-            return [f"{title}: " + ", ".join(f"{name} {value:.3g}" for name, value in shown)]
+            return [f"{title}: " + ", ".join(f"{plain(name)} {value:.3g}" for name, value in shown)]
     return ["Not yet evaluated on test images."]
 
 

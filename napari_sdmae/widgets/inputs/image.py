@@ -85,7 +85,7 @@ class ImageInput(QObject):
         self._layers.value = layer
 
     def take(self, model_mpp: float | None = None) -> ImageRegion:
-        """Return the chosen part; see :func:`napari_sdmae.widgets.canvas.layer_region.take`.
+        """Return the chosen part; see :func:`napari_sdmae.widgets.canvas.layer_region.read_region`.
 
         Raises
         ------

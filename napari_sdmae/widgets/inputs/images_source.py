@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QRadioButton, QVBoxLayout, QWidget
 
+from napari_sdmae.humanize import several
 from napari_sdmae.runs.folder import RunFolder
 from napari_sdmae.widgets.base.background import tell_when_done
 from napari_sdmae.widgets.base.text import text_label
@@ -87,7 +88,7 @@ class SourcePicker(QWidget):
         def write() -> tuple[Path, str]:
             files = write_layers(layers, folder)
             names = ", ".join(layer.name for layer in layers)
-            return folder, f"Taken: {names} ({len(files)} image{'s' if len(files) > 1 else ''}, kept in {folder})"
+            return folder, f"Using: {names} ({several(len(files), 'image', 'images')}, kept in {folder})"
 
         self.take_by(write)
 

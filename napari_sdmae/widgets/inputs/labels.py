@@ -7,8 +7,8 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
+from napari_sdmae.widgets.canvas.show_layers import is_shown
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.value_widgets import ChoiceValue
 
@@ -45,9 +45,4 @@ class LabelsInput(QObject):
         self._layers.reset_choices()
 
     def _offered(self) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in reversed(self._viewer.layers) if _usable(layer)]
-
-
-def _usable(layer: Any) -> bool:
-    """Tell whether `layer` is a Labels layer that says what is true."""
-    return isinstance(layer, Labels) and not plugin_metadata(layer).get("withdrawn", False)
+        return [(layer.name, layer) for layer in reversed(self._viewer.layers) if isinstance(layer, Labels) and is_shown(layer)]

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 from superqt import QSearchableComboBox
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.io.model_info.describe import SHIPPED, describe_model
 from napari_sdmae.io.model_info.info import ModelInfo, check_numbers, fingerprint, model_info, shipped_models
 from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.preferences import output_folder, remember_recent, remembered
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas.drop import accept_drop, holder
+from napari_sdmae.widgets.forms.elided_line import ElidedLine
 from napari_sdmae.widgets.inputs.model_card import AboutModel
 
 RECENT = "models"
+
+
+class ModelBox(QSearchableComboBox):
+    """A list in which any part of a name finds it; a name or path that is longer than the box is shown with an ellipsis."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.line = ElidedLine(self)
+        self.setLineEdit(self.line)
+        self.setCompleter(self.completer_object)  # that of the line before
 
 
 class ModelInput(QWidget):
@@ -58,10 +69,10 @@ class ModelInput(QWidget):
         self.info: ModelInfo | None = None
         self.problem = ""
         self.identity: tuple[str, str] = ("", "")
-        self.box = QSearchableComboBox(self)  # any part of a name finds it
+        self.box = ModelBox(self)
         self.box.setSizeAdjustPolicy(QSearchableComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
-        self.box.setToolTip("A run folder (also one that is still training), a model folder, or a model of the list.")
+        self.box.setToolTip("A run folder (also one that is still training), a model folder, or a model from the list.")
         self.button = QToolButton(self)
         self.button.setText("…")
         self.button.setToolTip("Choose the run folder or model folder.")
@@ -79,9 +90,8 @@ class ModelInput(QWidget):
         self._fill()
         self.box.setCurrentText(self._title(next(iter(self._offered()), "")))
         self.box.activated.connect(lambda _: self._look())
-        line: Any = self.box.lineEdit()
-        line.setPlaceholderText("none" if optional else "run or model folder")
-        line.editingFinished.connect(self._look)
+        self.box.line.setPlaceholderText("none" if optional else "run or model folder")
+        self.box.line.editingFinished.connect(self._look)
         self.button.clicked.connect(self._browse)
         accept_drop(self, self.take)
         self._look()
@@ -160,9 +170,8 @@ class ModelInput(QWidget):
 
     def _show_what_tells_it_apart(self) -> None:
         """Where the field is too narrow, show the beginning of a title, but the end of a path."""
-        line: Any = self.box.lineEdit()
-        if not line.hasFocus():
-            line.setCursorPosition(0 if self.model in self._shipped else len(line.text()))
+        if not self.box.line.hasFocus():
+            self.box.line.elide_left(self.model not in self._shipped)
 
 
 def identity_of(folder: str) -> tuple[str, str]:
@@ -182,4 +191,4 @@ def look_at(model: str) -> tuple[ModelInfo | None, str]:
         check_numbers(info)
         return info, ""
     except (OSError, ValueError, KeyError) as error:
-        return None, " ".join(str(error).split())
+        return None, sentence(" ".join(str(error).split()))

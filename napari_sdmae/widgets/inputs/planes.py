@@ -18,7 +18,7 @@ from napari_sdmae.widgets.forms.editors import Choice
 PLANES = {"colour": "Planes are colours", "grey": "Planes are grey"}
 ABOUT_PLANES = "Whether the 3 or 4 planes of this layer are the colours of one picture, or pictures in grey."
 MERGE = "is one colour of a picture in three layers. Press Merge to RGB, or give it the colormap gray to look at it alone."
-MAYBE = "Three layers of this name may be the red, green and blue of one picture: then press Merge to RGB."
+MAYBE = "If the three layers of this name are the red, green and blue of one picture, press Merge to RGB."
 
 
 class PlanesInput(QWidget):

@@ -41,4 +41,4 @@ class PretrainWidget(TrainingDock):
         if not chosen:
             self.new_run.source.refuse("No image layer is selected. Select one or more in the layer list.")
             return
-        self.new_run.source.take(chosen, self.free_folder(chosen[0].name))
+        self.new_run.source.take(chosen, self.layers_folder(chosen[0].name))

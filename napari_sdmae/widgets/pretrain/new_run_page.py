@@ -30,6 +30,7 @@ class PretrainPage(NewRunPage):
         super().__init__(PretrainConfig, ["data"], preset_names(), SourcePicker(), Preflight(worker), parent)
         self.lay_out([box("Images", self.source, self.preflight)], [])
         self.source.changed.connect(self.refresh)
+        self.preflight.tiles_at_once_chosen.connect(lambda tiles: self.form.show_value("micro_batch", tiles))
         self.choose_preset()
 
     def situation(self) -> ImagesSituation:

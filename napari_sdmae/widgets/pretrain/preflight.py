@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.data.tiles.inspect import Inspection
+from napari_sdmae.humanize import sentence, several
 from napari_sdmae.runs.preflight import ContactSheet, MemoryNeed
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.pretrain.readiness import Found
@@ -33,7 +35,14 @@ SHEET = (*IMAGES, "model", "mask_ratio", "augmentation", "seed")
 
 
 class Preflight(BasePreflight):
-    """Asks the query worker to look at the images, and what training needs; never blocks, and drops what became stale."""
+    """Asks the query worker to look at the images, and what training needs; never blocks, and drops what became stale.
+
+    Notes
+    -----
+    ``tiles_at_once_chosen(int)`` when a person takes the number of tiles that fit into memory.
+    """
+
+    tiles_at_once_chosen = Signal(int)
 
     def __init__(self, worker: QueryWorker, parent: QWidget | None = None) -> None:
         super().__init__(worker, parent)
@@ -48,6 +57,9 @@ class Preflight(BasePreflight):
         self.sheet = Picture(self)
         self.sheet_note = text_label(parent=self)
         self.memory_note = text_label(parent=self)
+        self._fitting = 0
+        self.fit_button = QPushButton(self)
+        self.fit_button.setToolTip("Compute each batch in parts that fit into memory: the same result, a little slower.")
         self._lay_out()
         self._show()
 
@@ -71,8 +83,7 @@ class Preflight(BasePreflight):
             self._become(checking=True, found=None)
             self._timer.start()
         elif self.found is not None and _chosen(config, MEMORY) != self._estimated:
-            self._worker.forget(self, "training_memory")
-            self.memory_note.setText("")
+            self._forget_memory()
             self._show()
             self._timer.start()
 
@@ -111,29 +122,38 @@ class Preflight(BasePreflight):
         self._worker.submit(request, self._show_memory, self._memory_failed, user=self, purpose="training_memory")
 
     def _show_memory(self, result: MemoryNeed) -> None:
-        self.memory_note.setText(result.line)
+        self.memory_note.setText(sentence(result.line))
+        self._fitting = result.tiles_at_once if result.needed > result.free else 0
+        self.fit_button.setText(f"Use {several(self._fitting, 'tile', 'tiles')} at once")
         self._show()
 
     def _memory_failed(self, failure: WorkerError) -> None:
-        self.memory_note.setText(failure.line)
+        self._forget_memory()
+        self.memory_note.setText(sentence(failure.line))
         self._show()
+
+    def _forget_memory(self) -> None:
+        """Show no need of memory, and await none: it is of other settings."""
+        self._worker.forget(self, "training_memory")
+        self.memory_note.setText("")
+        self._fitting = 0
 
     def _failed(self, failure: WorkerError) -> None:
         self._asked = {}
-        self._become(checking=False, found=None, failed=failure.line)
+        self._become(checking=False, found=None, failed=sentence(failure.line))
 
     def _become(self, *, checking: bool, found: Found | None, failed: str = "", summary: str = "") -> None:
         self.checking, self.found, self.failed = checking, found, failed
         self.summary.setText("Checking the images…" if checking else failed or summary)
         if found is None:
-            self._worker.forget(self, "training_memory")
-            self.memory_note.setText("")
+            self._forget_memory()
         self._show()
         self.changed.emit()
 
     def _show(self) -> None:
         self.summary.setVisible(bool(self.summary.text()))
         self.memory_note.setVisible(bool(self.memory_note.text()))
+        self.fit_button.setVisible(self._fitting > 0)
         self.device_note.setVisible(self._devices is not None and self.found is not None)
         if self._devices is not None and self._config is not None:
             self.device_note.setText(device_line(self._devices, self._config.device))
@@ -168,7 +188,7 @@ class Preflight(BasePreflight):
 
     def _sheet_failed(self, failure: WorkerError) -> None:
         self.sheet_button.setEnabled(True)
-        self.sheet_note.setText(failure.line)
+        self.sheet_note.setText(sentence(failure.line))
         self._show()
 
     def _lay_out(self) -> None:
@@ -180,10 +200,12 @@ class Preflight(BasePreflight):
         column.addWidget(self.summary)
         column.addWidget(self.device_note)
         column.addWidget(self.memory_note)
+        column.addWidget(self.fit_button)
         column.addLayout(buttons)
         column.addWidget(self.sheet)
         column.addWidget(self.sheet_note)
         self.sheet_button.clicked.connect(self.show_sheet)
+        self.fit_button.clicked.connect(lambda: self.tiles_at_once_chosen.emit(self._fitting))
 
 
 def _chosen(config: PretrainConfig, names: Sequence[str]) -> dict[str, Any]:

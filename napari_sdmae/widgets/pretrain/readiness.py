@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_sdmae.humanize import several
 from napari_sdmae.widgets.runs.readiness import Situation
 
 
@@ -23,7 +24,6 @@ class ImagesSituation(Situation):
 
     found: Found | None = None
     max_unusable: float = 0.1
-    batch_size: int = 1
     no_source: str = "Choose a folder of images."
 
     def source_problem(self, source: Path) -> str:
@@ -40,7 +40,8 @@ class ImagesSituation(Situation):
             return "No images in this folder (PNG, JPEG, TIFF, BMP). Choose another."
         if found.unusable > self.max_unusable * files:
             return (
-                f"{found.unusable} of {files} files cannot be used, more than the {self.max_unusable:.0%} allowed. "
+                f"{found.unusable:,} of {several(files, 'file', 'files')} cannot be used, more than the "
+                f"{self.max_unusable:.0%} allowed. "
                 'Take them out of the folder, or raise "Unusable files allowed" (More settings, Tiles).'
             )
         if found.tiles == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,9 @@ from napari_sdmae.widgets.base.dock import Dock, form_layout, set_text
 from napari_sdmae.widgets.base.error_line import FailureLine
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference, remember, remembered
-from napari_sdmae.widgets.base.standing import Asked, Standing
+from napari_sdmae.widgets.base.standing import Inputs, Standing
 from napari_sdmae.widgets.base.text import CommandLine, text_label
-from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments, shell_line
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError
 from napari_sdmae.widgets.canvas.show_layers import find_layer, look_at, update_layers
@@ -136,12 +135,12 @@ class ReconstructWidget(Dock):
         self.failure.clear()
         self._enable()
         set_text(self.state, "Reconstructing…")
-        asked, start = Asked(taken, self._choices()), time.perf_counter()
+        inputs, start = Inputs(taken, self._choices()), time.perf_counter()
         folder, mask_ratio, seed, device = self.model.folder, self.mask_ratio.get(), self.seed.get(), preference("device")
         self.standing.submit(
-            asked,
+            inputs,
             lambda: ReconstructRequest(folder, taken.pixels, mask_ratio, seed, device),
-            lambda now, result: self._receive(asked, now, result, time.perf_counter() - start),
+            lambda now, result: self._receive(inputs, now, result, time.perf_counter() - start),
             lambda error: self._fail(taken, error),
             purpose="reconstruct",
         )
@@ -167,7 +166,7 @@ class ReconstructWidget(Dock):
             "--seed",
             str(self.seed.get()),
         ]
-        return shlex.join(parts)
+        return shell_line(parts)
 
     def _next_mask(self) -> None:
         self.seed.set(self.seed.get() + 1)
@@ -176,10 +175,10 @@ class ReconstructWidget(Dock):
     def _choices(self) -> tuple[Any, ...]:
         return self.model.identity, self.mask_ratio.get(), self.seed.get()
 
-    def _receive(self, asked: Asked, taken: ImageRegion, result: ReconstructResult, seconds: float) -> None:
+    def _receive(self, inputs: Inputs, taken: ImageRegion, result: ReconstructResult, seconds: float) -> None:
         line = f"Mean error of the hidden pixels: {result.mean_error:.3f} (0 to 1). Done in {seconds:.1f} s."
         shown = Reconstructed(taken, result, line)
-        self.standing.show(asked, shown, self._draw(shown))
+        self.standing.show(inputs, shown, self._draw(shown))
 
     def _tell(self) -> None:
         """Say what is true of the chosen picture."""

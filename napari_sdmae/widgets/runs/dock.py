@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QMessageBox, QTabWidget, QVBoxLayout, QWidget
 from napari_sdmae.runs.folder import RunFolder, RunFolderError
 from napari_sdmae.runs.kind import NAMES, Kind, run_kind
 from napari_sdmae.widgets.base import preferences
+from napari_sdmae.widgets.base.folders import free_folder
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.text import TextDialog, scrolling
 from napari_sdmae.widgets.runs.close_guard import CloseGuard, ask_before_closing
@@ -29,8 +30,8 @@ QUESTIONS = {
     "cancel": ("Cancel the run", "Cancel the run? What it learned since its last checkpoint is lost."),
     "take_over": (
         "Take over the run",
-        "This computer cannot check whether the run is still training elsewhere. Take the run over only if that "
-        "machine is off, or the job has surely ended: should it still live, it ends without saving. Take over?",
+        "This computer cannot check whether the run is still training elsewhere. Check there first. If the job is still "
+        "running, it will stop without saving. Take over?",
     ),
 }
 
@@ -93,10 +94,7 @@ class TrainingDock(QWidget):
     def act(self, action: Any) -> None:
         """Pass on what a person asks of the run; cancelling and taking over are asked once more."""
         if self._is_meant(action):
-            try:
-                self.watcher.act(action)
-            except (OSError, RunFolderError) as error:
-                self.monitor.error.show_text(f"The run could not be reached: {error}")
+            self._pass_on(action)
 
     def may_close(self) -> bool:
         """Ask what happens with a run that trains on this machine; return whether napari may close."""
@@ -107,9 +105,7 @@ class TrainingDock(QWidget):
         if status is not None and status.host != platform.node():
             return True
         answer = ask_before_closing(self.window(), folder.path.name, NAMES[self.kind][1])
-        if answer == "stop":
-            self.watcher.act("stop")
-        return answer != "stay"
+        return self._pass_on("stop") if answer == "stop" else answer != "stay"
 
     def show_log(self) -> TextDialog:
         """Open the full log of the run in a window."""
@@ -140,13 +136,9 @@ class TrainingDock(QWidget):
         self.monitor.show_run(run)
         self.monitor.command.show_command(self.watcher.command_line())
 
-    def free_folder(self, name: str) -> Path:
-        """Return a folder beside the runs for what is written of the layer `name`; it does not exist yet."""
-        root = self.new_run.output.get() or preferences.output_folder()
-        folder, number = root / f"{name}-sources", 2
-        while folder.exists():
-            folder, number = root / f"{name}-{number}-sources", number + 1
-        return Path(folder)
+    def layers_folder(self, name: str) -> Path:
+        """Return a folder beside the runs for what is written of the layer `name`."""
+        return free_folder(self.new_run.output.get() or preferences.output_folder(), name, "layers", ending="-sources")
 
     def follow_theme(self, background: str, foreground: str) -> None:
         """Draw in the colours of the viewer's theme."""
@@ -162,6 +154,16 @@ class TrainingDock(QWidget):
         newest = folder.previews()[-1:] if folder and wanted else []
         for preview in newest:
             self._show_preview(preview)
+
+    def _pass_on(self, action: Any) -> bool:
+        """Tell the run what is wanted of it; return whether it could be reached."""
+        try:
+            self.watcher.act(action)
+        except (OSError, RunFolderError) as error:
+            self.monitor.error.show_text(f"The run could not be reached: {error}")
+            self.tabs.setCurrentIndex(1)
+            return False
+        return True
 
     def _is_meant(self, action: str) -> bool:
         if action not in QUESTIONS:

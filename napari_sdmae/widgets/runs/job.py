@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ import psutil
 from napari_sdmae.config.base import Settings, merge
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.pretrain import PretrainConfig
+from napari_sdmae.humanize import slug
+from napari_sdmae.widgets.base.folders import free_folder
 
 NICENESS = 5  # the job leaves the machine to the viewer when both want it
 
@@ -51,11 +52,6 @@ def resume_command(run: Path, *, take_over: bool = False) -> list[str]:
     return [*_program(), "resume", str(run), *(["--take-over"] if take_over else [])]
 
 
-def shell_line(command: list[str]) -> str:
-    """Return `command` quoted for the shell of this system."""
-    return subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
-
-
 def differences(base: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield dotted name and value of what differs in `other` from `base`."""
     for name, value in other.items():
@@ -75,12 +71,7 @@ def _flag(key: str, value: Any) -> list[str]:
 
 def new_run_folder(root: Path, source: Path | None, day: date) -> Path:
     """Return a folder in `root` that does not exist yet, named by date and source."""
-    words = "".join(letter if letter.isalnum() else "-" for letter in (source.name if source else "")).strip("-") or "run"
-    stem = f"{day.isoformat()}-{words}"
-    number = 1
-    while (run := root / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return run
+    return free_folder(root, f"{day.isoformat()}-{slug(source.name if source else '', 'run')}", "run")
 
 
 def console_file(run: Path) -> Path:

@@ -20,13 +20,14 @@ from napari_sdmae.config.base import Settings, merge
 from napari_sdmae.notices import RESEARCH
 from napari_sdmae.widgets.base.collapsible import CollapsibleSection
 from napari_sdmae.widgets.base.text import Banner, CommandLine, scrolling, text_label
+from napari_sdmae.widgets.canvas.command_line import shell_line
 from napari_sdmae.widgets.forms.editors import Choice
 from napari_sdmae.widgets.forms.form_fields import problems
 from napari_sdmae.widgets.forms.path_edit import FolderEdit
 from napari_sdmae.widgets.forms.presets import read_settings, write_settings
 from napari_sdmae.widgets.forms.settings_form import SettingsForm
 from napari_sdmae.widgets.inputs.images_source import SourcePicker
-from napari_sdmae.widgets.runs.job import new_run_folder, shell_line
+from napari_sdmae.widgets.runs.job import new_run_folder
 from napari_sdmae.widgets.runs.readiness import Situation, reason_not_to_start
 
 

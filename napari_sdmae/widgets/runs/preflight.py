@@ -54,7 +54,7 @@ def device_line(devices: DevicesResult, wanted: str) -> str:
     name = devices.default if wanted == "auto" else wanted
     device = next((one for one in devices.devices if one.device == name), None)
     if device is None:
-        return f"Device: this machine has no {name}; choose another"
+        return f"Device: this machine has no {name}; choose another."
     words = [name] if device.name.lower() in ("", name) else [name, device.name]
     if name == "cpu":
         words.append(several(devices.threads, "thread", "threads"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from napari_sdmae.labels.serialization import METADATA_KEY, plugin_metadata
 from napari_sdmae.layers.base import LayerData
@@ -44,7 +43,7 @@ class PreviewLayers:
         """Show the preview file `preview`."""
         try:
             made = preview_layers(self._run, preview)
-        except (OSError, ValueError, BadZipFile):
+        except (OSError, ValueError):
             return  # removed, or not whole yet on a shared disk: the next one comes
         if not self._made:
             self._offset = self._free_row()

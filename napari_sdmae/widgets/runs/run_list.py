@@ -11,6 +11,7 @@ from qtpy.QtCore import QRect, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListView, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
+from napari_sdmae.humanize import plain
 from napari_sdmae.io.regular_files import is_regular
 from napari_sdmae.runs.folder import RunFolder, RunStatus, is_alive
 from napari_sdmae.runs.kind import Kind, run_kind
@@ -44,7 +45,7 @@ def entry_text(name: str, status: RunStatus) -> str:
     """Return what the list says about a run: name; date, state; epoch, loss; of fine-tuning its best validation number."""
     day = datetime.fromtimestamp(status.started).strftime("%Y-%m-%d %H:%M")
     loss = "" if status.loss is None else f" · loss {status.loss:.4g}"
-    best = "" if status.best is None else f"\nbest {status.best_metric.replace('_', ' ')} {status.best:.3f}"
+    best = "" if status.best is None else f"\nbest {plain(status.best_metric)} {status.best:.3f}"
     state = f"{status.state}?" if is_alive(status) is None else status.state
     return f"{name}\n{day} · {state}\nepoch {status.epoch:.3g} of {status.epochs}{loss}{best}"
 

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_sdmae.humanize import duration, size
+from napari_sdmae.humanize import duration, plain, size
 from napari_sdmae.runs.folder import Request, RunStatus
 from napari_sdmae.text.printable import printable
 
@@ -100,11 +100,13 @@ def has_spoken(status: RunStatus | None, launch: Launch) -> bool:
 
 def _silent(status: RunStatus) -> RunViewState:
     """Return what to show of a job that cannot be seen from here and does not write any more."""
+    where = f" on {status.host}" if status.host else ""
     return RunViewState(
         headline=f"No update from {status.host or 'the job'}",
-        details=f"last heard {status.last_heard} by its clock · {_details(status, live=False)}",
+        details=f"last update {status.last_heard} (that computer’s clock) · {_details(status, live=False)}",
         progress=_progress(status),
-        error=f"It cannot be told from here whether process {status.pid} still trains. Look there before you take the run over.",
+        error=f"This computer cannot check whether process {status.pid}{where} is still training. "
+        "Check there before you take the run over.",
         warnings=status.warnings,
         actions=frozenset({"stop", "pause", "take_over"}),
     )
@@ -148,7 +150,7 @@ def _details(status: RunStatus, live: bool) -> str:
     if status.loss is not None:
         parts.append(f"loss {status.loss:.4g}")
     if status.best is not None:
-        parts.append(f"best {status.best_metric.replace('_', ' ')} {status.best:.3f} (epoch {status.best_epoch})")
+        parts.append(f"best {plain(status.best_metric)} {status.best:.3f} (epoch {status.best_epoch})")
     if not live and status.epochs:
         parts.append(f"{status.epoch:.3g} of {status.epochs} epochs")
     return " · ".join([*parts, *filter(None, (status.device, status.precision))])

@@ -13,7 +13,8 @@ from napari_sdmae.runs.folder import RunFolder, RunFolderError, is_alive
 from napari_sdmae.runs.metrics_log import MetricsReader
 from napari_sdmae.runs.status import Listener
 from napari_sdmae.text.printable import printable
-from napari_sdmae.widgets.runs.job import console_file, launch, resume_command, shell_line
+from napari_sdmae.widgets.canvas.command_line import shell_line
+from napari_sdmae.widgets.runs.job import console_file, launch, resume_command
 from napari_sdmae.widgets.runs.view_state import Action, Launch, RunViewState, Writer, describe, has_spoken, writer
 
 LIVE_MS = 500

@@ -23,7 +23,7 @@ from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.inputs.model import ModelInput
 
 METHODS: dict[Method, str] = {"linear": "Linear", "knn": "k-NN"}
-ABOUT_METHODS = "Linear: one weight per feature, can be saved as a head. k-NN: the strokes most alike vote."
+ABOUT_METHODS = "Linear: one weight per feature, can be saved as a head. k-NN: the most similar strokes vote."
 DETAILS = {1: "Normal", 2: "2× finer"}
 FINER = "2× finer: the picture is enlarged for the model, so that a patch covers less tissue; four times slower at first."
 NO_PROBABILITY = "None"

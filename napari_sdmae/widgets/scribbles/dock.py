@@ -9,13 +9,14 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.layers.base import Field, layer_id
 from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.lifetime import connect_while_alive
 from napari_sdmae.widgets.base.preferences import preference, remember
-from napari_sdmae.widgets.base.standing import Asked, Shown, Standing
+from napari_sdmae.widgets.base.standing import Inputs, Shown, Standing
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError, read_region, source_text
 from napari_sdmae.widgets.canvas.show_layers import active_layer, update_layers
@@ -128,7 +129,7 @@ class ScribblesWidget(Dock):
         self._strokes_changed()
 
     def segment(self, live: bool = False) -> None:
-        """Ask for the classes of the chosen field; `live`: of the field asked about last, unless painting went on elsewhere."""
+        """Ask for the classes of the chosen field; `live`: of the field requested last, unless painting went on elsewhere."""
         controls = self.controls
         try:
             taken = self._same_field() if live else None
@@ -154,10 +155,10 @@ class ScribblesWidget(Dock):
         if not live:
             set_text(controls.state, "Reading the region… (the first result takes longest)")
         self._fresh = True
-        asked, start = Asked(taken, self._choices(), (layer,)), time.perf_counter()
+        inputs, start = Inputs(taken, self._choices(), (layer,)), time.perf_counter()
         folder, options, device = controls.model.folder, controls.options, preference("device")
         self.standing.submit(
-            asked,
+            inputs,
             lambda: ScribbleRequest(
                 model=folder,
                 image=taken.pixels,
@@ -170,14 +171,14 @@ class ScribblesWidget(Dock):
                 device=device,
                 **options,
             ),
-            lambda now, result: self._receive(asked, layer, painted, seen, time.perf_counter() - start, now, result),
+            lambda now, result: self._receive(inputs, layer, painted, seen, time.perf_counter() - start, now, result),
             lambda error: self._fail(taken, error),
             purpose=PURPOSE,
         )
 
     def _receive(
         self,
-        asked: Asked,
+        inputs: Inputs,
         layer: Labels,
         painted: strokes.Painted,
         seen: Any,
@@ -187,8 +188,8 @@ class ScribblesWidget(Dock):
     ) -> None:
         self.memory.keep(seen, taken.field, layer, painted, result.samples)
         once = "" if result.cached else " Further strokes will be faster."
-        told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *result.warnings])
-        self.standing.show(asked, Segmented(taken, result, told), self._draw(taken, result))
+        told = "\n".join([f"Segmented in {seconds:.1f} s.{once}", *map(sentence, result.warnings)])
+        self.standing.show(inputs, Segmented(taken, result, told), self._draw(taken, result))
 
     def _choices(self) -> tuple[Any, ...]:
         controls = self.controls
@@ -216,7 +217,7 @@ class ScribblesWidget(Dock):
     def _draw_again(self, shown: Shown) -> None:
         """Show the result with the names, colours and probability that are wanted now."""
         segmented: Segmented = shown.content
-        self.standing.show(shown.asked, segmented, self._draw(segmented.taken, segmented.result))
+        self.standing.show(shown.inputs, segmented, self._draw(segmented.taken, segmented.result))
 
     def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)
@@ -226,7 +227,7 @@ class ScribblesWidget(Dock):
         return self.controls.image.take(self.controls.mpp)
 
     def _same_field(self) -> ImageRegion | None:
-        """Return the field asked about last if it is still meant: the same picture, and nothing painted outside of it since."""
+        """Return the field requested last if it is still meant: the same picture, and nothing painted outside of it since."""
         taken, layer = self._taken, self.strokes_layer
         if taken is None or layer is None or taken.layer is not self.controls.image.layer:
             return None
@@ -259,7 +260,7 @@ class ScribblesWidget(Dock):
             self.segment(live=True)
 
     def _classes_changed(self) -> None:
-        """Show new names and colours everywhere; nothing is asked for them."""
+        """Show new names and colours everywhere; nothing is requested for them."""
         self.controls.fit_classes()
         self.desk.show_classes()
         shown = self.standing.current
@@ -276,7 +277,7 @@ class ScribblesWidget(Dock):
         before = self.standing.newest
         self.standing.check()
         if before is not None and self.standing.current is None:
-            seen = self._choices()[:2] == before.asked.choices[:2]  # type: ignore[index]
+            seen = self._choices()[:2] == before.inputs.choices[:2]  # type: ignore[index]
             if seen and self.controls.live.isChecked() and self._usable():
                 self.segment(live=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,20 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_sdmae.data.labelled.write import free_value, write_labelled_folder
+from napari_sdmae.humanize import several
 from napari_sdmae.labels.serialization import plugin_metadata
 from napari_sdmae.widgets.base.background import tell_when_done
 from napari_sdmae.widgets.base.dock import set_text
+from napari_sdmae.widgets.base.folders import free_folder
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, remember_recent
 from napari_sdmae.widgets.canvas.annotations import annotations_from_labels
-from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments, shell_line
 from napari_sdmae.widgets.canvas.crops import LayerPair
 from napari_sdmae.widgets.canvas.layer_region import ImageRegion, source_text
 from napari_sdmae.widgets.inputs.head import RECENT
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.controls import ScribbleControls
-from napari_sdmae.widgets.scribbles.view import free_folder, told_apart
+from napari_sdmae.widgets.scribbles.view import told_apart
 from napari_sdmae.widgets.worker_client import query_worker
 from napari_sdmae.worker.protocol import SaveScribblesRequest, ScribbleResult, WorkerError
 
@@ -68,7 +69,7 @@ class ScribbleSaver(QObject):
         assert result.head is not None, "checked"
         name = controls.name.text().strip() or f"{taken.field.source.name} strokes"
         request = SaveScribblesRequest(
-            folder=free_folder(output_folder() / "heads", name),
+            folder=free_folder(output_folder() / "heads", name, "strokes"),
             model=str(result.model.folder),
             head=result.head,
             classes=told_apart(result, controls.classes.classes),
@@ -84,7 +85,7 @@ class ScribbleSaver(QObject):
     def fine_tune(self) -> None:
         """Write the painted pictures as a labelled folder, and open Fine-tune on it."""
         classes, source = self._controls.classes.classes, self._controls.image.layer
-        folder = free_folder(output_folder() / "strokes", source.name if source is not None else "strokes")
+        folder = free_folder(output_folder() / "strokes", source.name if source is not None else "", "strokes")
         point = [float(value) for value in self._viewer.dims.point]
         unpainted = free_value(one.value for one in classes)
         pairs = self._painted_pairs()
@@ -92,7 +93,7 @@ class ScribbleSaver(QObject):
         def write() -> tuple[Path, int, str]:
             pictures = annotations_from_labels(pairs, "segmentation", point)
             write_labelled_folder(pictures, folder, classes, task="segmentation", unpainted=unpainted)
-            return folder, unpainted, f"Strokes kept in {folder} ({len(pictures)} pictures)."
+            return folder, unpainted, f"Strokes kept in {folder} ({several(len(pictures), 'picture', 'pictures')})."
 
         self._controls.failure.clear()
         self._writing = True
@@ -111,7 +112,11 @@ class ScribbleSaver(QObject):
             self._controls.failure.set_text(note)
             return
         self._tell(note)
-        _, widget = self._viewer.window.add_plugin_dock_widget("napari-sdmae", "Fine-tune")
+        try:
+            _, widget = self._viewer.window.add_plugin_dock_widget("napari-sdmae", "Fine-tune")
+        except (KeyError, ValueError) as error:
+            self._controls.failure.set_text(f"The dock widget Fine-tune cannot be opened: {error}")
+            return
         widget.take_labels(folder, "segmentation", self._controls.model.model or None, unpainted)
 
     def _saved(self, taken: ImageRegion, folder: Path) -> None:
@@ -128,7 +133,7 @@ class ScribbleSaver(QObject):
         else:
             self._tell(f"Saved: {head}\n{same}, and with this command:")
             output = ["--output", str(output_folder() / "predict")]
-            command.show_command(shlex.join(["sdmae", "predict", head, *pixels, *device_arguments(), *output]))
+            command.show_command(shell_line(["sdmae", "predict", head, *pixels, *device_arguments(), *output]))
         command.show()
 
     def _not_saved(self, failure: WorkerError) -> None:

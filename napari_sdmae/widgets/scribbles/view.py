@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.humanize import slug
 from napari_sdmae.io.model_info.info import ModelInfo, fingerprint
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.layers.base import Field, LayerData, derived
@@ -73,12 +71,3 @@ def agreement_line(result: ScribbleResult, classes: Sequence[LabelClass]) -> str
     if few:
         lines.append(f"Too few strokes: {', '.join(few)}. Paint at least two of each class, in different places.")
     return "\n".join(lines)
-
-
-def free_folder(parent: Path, name: str) -> Path:
-    """Return `parent` / `name`, with a number behind it if that is there already."""
-    plain = slug(name, "strokes")
-    folder, number = parent / plain, 2
-    while folder.exists():
-        folder, number = parent / f"{plain}-{number}", number + 1
-    return folder

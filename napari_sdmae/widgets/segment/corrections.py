@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_sdmae.humanize import several
 from napari_sdmae.widgets.base.dock import form_layout, set_text
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas import edit_labels as edit
@@ -142,8 +143,8 @@ class CorrectionPanel(QWidget):
         if layer is None:
             return
         made = edit.split_object(layer, int(layer.selected_label)) if layer.selected_label else []
-        several = f"{len(made)} new object{'s' if len(made) > 1 else ''}."
-        set_text(self.state, several if made else "The chosen object is in one part. Erase a line through it first.")
+        done = f"{several(len(made), 'new object', 'new objects')}."
+        set_text(self.state, done if made else "The chosen object is in one part. Erase a line through it first.")
         self._touched()
 
     def _use(self, mode: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from napari_sdmae.widgets.base.dialogs import ask_replace_corrected
 from napari_sdmae.widgets.base.dock import Dock, set_text
 from napari_sdmae.widgets.base.help import add_help
 from napari_sdmae.widgets.base.preferences import device_arguments, output_folder, preference
-from napari_sdmae.widgets.base.standing import Asked, Standing
+from napari_sdmae.widgets.base.standing import Inputs, Standing
 from napari_sdmae.widgets.canvas import edit_labels as edit
-from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments, shell_line
 from napari_sdmae.widgets.canvas.drop import accept_drop
 from napari_sdmae.widgets.canvas.layer_region import ImageRegion, RegionError, source_text
 from napari_sdmae.widgets.canvas.show_layers import find_layer, is_shown, update_layers
@@ -66,7 +65,7 @@ class SegmentWidget(Dock):
         if len(files) == 1:
             self.desk.exporting.open(files[0])
         elif files:
-            self.controls.failure.set_text(f"{path.name} holds {len(files)} files of labels. Drop the one that is meant.")
+            self.controls.failure.set_text(f"Drop one file of labels, not the {len(files)} in {path.name}.")
         else:
             self.controls.head.take(path)
 
@@ -85,12 +84,12 @@ class SegmentWidget(Dock):
         controls.used()
         controls.failure.clear()
         set_text(controls.state, "Segmenting…")
-        asked, start = Asked(taken, self._choices()), time.perf_counter()
+        inputs, start = Inputs(taken, self._choices()), time.perf_counter()
         folder, options, device = controls.head.folder, controls.options, preference("device")
         self.standing.submit(
-            asked,
+            inputs,
             lambda: SegmentRequest(folder, taken.pixels, mpp=taken.field.mpp, device=device, **options),
-            lambda now, result: self._receive(asked, now, result, time.perf_counter() - start),
+            lambda now, result: self._receive(inputs, now, result, time.perf_counter() - start),
             lambda error: self._fail(taken, error),
             purpose=PURPOSE,
         )
@@ -111,19 +110,19 @@ class SegmentWidget(Dock):
         controls = self.controls
         taken = controls.image.repeated(controls.mpp)
         parts = ["sdmae", "predict", controls.head.model, *image_arguments(taken, controls.image.file), *device_arguments()]
-        return shlex.join([*parts, "--output", str(output_folder() / "segment"), *controls.arguments])
+        return shell_line([*parts, "--output", str(output_folder() / "segment"), *controls.arguments])
 
     def _choices(self) -> tuple[Any, ...]:
         return self.controls.head.identity, tuple(sorted(self.controls.options.items()))
 
-    def _receive(self, asked: Asked, taken: ImageRegion, result: SegmentResult, seconds: float) -> None:
+    def _receive(self, inputs: Inputs, taken: ImageRegion, result: SegmentResult, seconds: float) -> None:
         file = self.controls.image.file_of(taken.layer)
         layers = result_layers(taken.field, result, source_text(file, taken.layer))
         shown = update_layers(self._viewer, layers)
         labels = next(layer for layer in shown if isinstance(layer, Labels))
         edit.remember_original(labels)
         self.desk.show_labels(labels, taken)
-        self.standing.show(asked, summary(result, seconds), [layer_id(layer) for layer in layers])
+        self.standing.show(inputs, summary(result, seconds), [layer_id(layer) for layer in layers])
 
     def _fail(self, taken: ImageRegion, failure: WorkerError) -> None:
         self.controls.failure.fail(failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,22 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_sdmae.humanize import sentence
 from napari_sdmae.io.labels.registry import check_target
-from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.labels.serialization import plugin_metadata, update_metadata
 from napari_sdmae.layers.labels import labels_layer
 from napari_sdmae.widgets.base.dialogs import ask_overwrite
 from napari_sdmae.widgets.base.dock import set_text
 from napari_sdmae.widgets.base.preferences import output_folder
 from napari_sdmae.widgets.canvas import edit_labels as edit
+from napari_sdmae.widgets.canvas.command_line import shell_line
 from napari_sdmae.widgets.canvas.layer_region import RegionError
 from napari_sdmae.widgets.canvas.show_layers import update_layers
 from napari_sdmae.widgets.inputs.image import ImageInput
 from napari_sdmae.widgets.segment import label_requests as jobs
 from napari_sdmae.widgets.segment.export_form import ExportForm, Wanted
 from napari_sdmae.widgets.worker_client import query_worker
-from napari_sdmae.worker.protocol import ErrorCode, ExportResult, ImportRequest, WorkerError
+from napari_sdmae.worker.protocol import ErrorCode, ExportResult, ImportRequest, ImportResult, WorkerError
 
 FILTER = "Labels (*.geojson *.geojson.gz *.json *.tif *.tiff *.png zarr.json);;All files (*)"
 
@@ -101,11 +101,11 @@ class ExportController(QObject):
         """Show the labels in the file or folder `path` on the chosen image."""
         self._form.failure.clear()
         image = self._image.layer
-        path = next((one for one in (path, *path.parents) if one.name.endswith(".zarr")), path)
+        path = next((one for one in (path, *path.parents) if one.name.lower().endswith(".zarr")), path)
         self._begin("Reading…")
         self._worker.submit(
             ImportRequest(path),
-            lambda label_map: self._opened(path, image, label_map),
+            lambda result: self._opened(path, image, result),
             self._failed,
             user=self._form,
             purpose="open",
@@ -120,7 +120,7 @@ class ExportController(QObject):
         file = str(mark.get("file", ""))
         if file in ("", str(wanted.path)) or mark.get("file_signature") != edit.signature(layer):
             return ""
-        return shlex.join(["sdmae", "export", file, *wanted.arguments])
+        return shell_line(["sdmae", "export", file, *wanted.arguments])
 
     def enable(self) -> None:
         """Say what can be done."""
@@ -153,21 +153,21 @@ class ExportController(QObject):
             update_metadata(layer, file=str(wanted.path), file_signature=signature)
         self.enable()
 
-    def _opened(self, path: Path, image: Any, label_map: LabelMap) -> None:
+    def _opened(self, path: Path, image: Any, result: ImportResult) -> None:
         self._writing = False
         try:
             if image is None or image not in self._viewer.layers:
                 raise RegionError("Open the picture to which these labels belong, and choose it above.")
-            field = jobs.place_in(label_map, image, self._viewer.dims.point)
+            field = jobs.place_in(result.label_map, image, self._viewer.dims.point)
         except RegionError as error:
             self._failed(WorkerError(ErrorCode.INVALID, str(error)))
             return
-        (layer,) = update_layers(self._viewer, [labels_layer(label_map, field, key=f"opened/{path}", what=path.name)])
+        (layer,) = update_layers(self._viewer, [labels_layer(result.label_map, field, key=f"opened/{path}", what=path.name)])
         assert isinstance(layer, Labels)
         edit.remember_original(layer)
         update_metadata(layer, file=str(path), file_signature=edit.signature(layer))
-        set_text(self._form.state, f"Opened {path.name}.")
-        self._show(layer)
+        self._show(layer)  # which clears what was told of another layer
+        set_text(self._form.state, "\n".join([f"Opened {path.name}.", *map(sentence, result.warnings)]))
         self.enable()
 
     def _failed(self, failure: WorkerError) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from napari_sdmae.widgets.segment.export_form import ExportForm
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
 from napari_sdmae.widgets.segment.table_link import TableLink
 from napari_sdmae.widgets.worker_client import query_worker
-from napari_sdmae.worker.protocol import ErrorCode, WorkerError
+from napari_sdmae.worker.protocol import ErrorCode, SaveCorrectionsRequest, WorkerError
 
 
 class LabelPanel(QWidget):
@@ -101,7 +103,7 @@ class LabelPanel(QWidget):
             purpose=f"measure {layer.unique_id}",
         )
 
-    def save_corrections(self, *, replace: bool = False) -> None:
+    def save_corrections(self) -> None:
         """Write picture and labels as training data, beside the file of the picture."""
         layer = self.labels.layer
         if layer is None:
@@ -120,12 +122,14 @@ class LabelPanel(QWidget):
         except RegionError as error:
             self.saving.set_text(str(error))
             return
+        self._submit_correction(partial(jobs.corrections_request, label_map, pixels, metadata, folder), folder, replace=False)
+
+    def _submit_correction(self, request: Callable[[bool], SaveCorrectionsRequest], folder: Path, *, replace: bool) -> None:
         set_text(self.corrections.state, "Saving…")
-        taken = pixels
         self._worker.submit(
-            lambda: jobs.corrections_request(label_map, taken, metadata, folder, replace),
+            lambda: request(replace),
             lambda file: self._saved(file, folder),
-            self._not_saved,
+            lambda failure: self._not_saved(failure, request, folder),
             user=self,
             purpose="save",
         )
@@ -172,11 +176,12 @@ class LabelPanel(QWidget):
     def _saved(self, file: Path, folder: Path) -> None:
         set_text(self.corrections.state, f"Saved as {file.stem} in {folder}. Fine-tune reads this folder.")
 
-    def _not_saved(self, failure: WorkerError) -> None:
+    def _not_saved(self, failure: WorkerError, request: Callable[[bool], SaveCorrectionsRequest], folder: Path) -> None:
+        """Ask about the correction that was to be saved, whatever layer is chosen by now."""
         set_text(self.corrections.state, "")
         if failure.code is ErrorCode.ALREADY_SAVED:
             if ask_overwrite(self, "A correction of this part of the picture"):
-                self.save_corrections(replace=True)
+                self._submit_correction(request, folder, replace=True)
             return
         self.saving.fail(failure)
 

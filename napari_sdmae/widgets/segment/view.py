@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sdmae.humanize import several
+from napari_sdmae.humanize import sentence, several
 from napari_sdmae.inference.prediction.result import Box
 from napari_sdmae.labels.label_map import LabelMap
 from napari_sdmae.layers.base import Field, LayerData, attributes, placed
@@ -94,7 +94,7 @@ PLURALS = {"nucleus": "nuclei", "cell": "cells", "gland": "glands"}
 
 def summary(result: SegmentResult, seconds: float) -> str:
     """Return what was found, in one line, and the warnings below it."""
-    return "\n".join([f"{found(result)} Done in {seconds:.1f} s.", *result.warnings])
+    return "\n".join([f"{found(result)} Done in {seconds:.1f} s.", *map(sentence, result.warnings)])
 
 
 def found(result: SegmentResult) -> str:

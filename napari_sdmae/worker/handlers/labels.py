@@ -6,6 +6,7 @@ still.
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -14,8 +15,13 @@ from napari_sdmae import __version__
 from napari_sdmae.data.labelled.corrections import add_correction
 from napari_sdmae.data.labelled.write import LabelledPicture
 from napari_sdmae.io.labels import registry as files
-from napari_sdmae.labels.label_map import LabelMap
-from napari_sdmae.worker.protocol.labels import ExportRequest, ExportResult, ImportRequest, SaveCorrectionsRequest
+from napari_sdmae.worker.protocol.labels import (
+    ExportRequest,
+    ExportResult,
+    ImportRequest,
+    ImportResult,
+    SaveCorrectionsRequest,
+)
 
 
 def export_labels(request: ExportRequest) -> ExportResult:
@@ -32,9 +38,13 @@ def export_labels(request: ExportRequest) -> ExportResult:
     return ExportResult(tuple(written), perf_counter() - start)
 
 
-def import_labels(request: ImportRequest) -> LabelMap:
-    """Return the labels in a file or folder."""
-    return files.import_labels(request.path)
+def import_labels(request: ImportRequest) -> ImportResult:
+    """Return the labels in a file or folder, with what the reader warns of: nobody sees the console of the worker."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        label_map = files.import_labels(request.path)
+    lines = (str(one.message) for one in caught if one.category is UserWarning)  # others are for programmers
+    return ImportResult(label_map, tuple(dict.fromkeys(lines)))
 
 
 def save_corrections(request: SaveCorrectionsRequest) -> Path:

@@ -121,8 +121,16 @@ class ExportRequest(Request[ExportResult]):
     overwrite: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class ImportResult:
+    """The labels that were read, and what was left out or is not as the file states it, a line for each."""
+
+    label_map: LabelMap
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
-class ImportRequest(Request[LabelMap]):
+class ImportRequest(Request[ImportResult]):
     """Read the labels in a file or folder that was exported, or that QuPath wrote."""
 
     path: Path

@@ -325,7 +325,7 @@ def test_points_and_lines_are_left_out_and_it_is_said(tmp_path):
     point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 1]}, "properties": {}}
     nothing = {"type": "Feature", "geometry": None, "properties": None}
     data = [line, by_hand(box(0, 0, 2, 2)), point, point, nothing]
-    with pytest.warns(UserWarning, match="no areas: 1 LineString, 2 Point, 1 no geometry"):
+    with pytest.warns(UserWarning, match="skipped 1 LineString, 2 Points, 1 empty feature: they"):
         assert read_geojson(save(data, tmp_path / "a.geojson")).labels.sum() == 4
 
 

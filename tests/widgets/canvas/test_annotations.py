@@ -5,6 +5,7 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 from PIL import Image as Pillow
 
+from napari_sdmae.layers.shapes import shape_classes
 from napari_sdmae.widgets.canvas.annotations import annotations_from_labels, annotations_from_shapes, classes_of, find_pairs
 from napari_sdmae.widgets.canvas.crops import LayerPair
 
@@ -140,6 +141,15 @@ def test_boxes_are_drawn_shapes_in_pixels_of_their_piece(region):
     # world = half a pixel per pixel; edges of pixels, so half a pixel more than centres
     expected = [(120.5, 100.5, 160.5, 140.5, 1), (400.5, 400.5, 440.5, 420.5, 2), (600.5, 200.5, 620.5, 240.5, 1)]
     np.testing.assert_allclose(sorted(found), sorted(expected))
+
+
+@pytest.mark.parametrize("column", ["class", "classification", "label", "name"])
+def test_a_class_is_read_as_file_save_reads_it(region, column):
+    box = np.array([[50, 60], [50, 80], [70, 80], [70, 60]])
+    words = ["mitosis ", "NaN", "none", None, float("nan"), ""]
+    drawn = Shapes([box] * len(words), features={column: words}, name="others")
+    assert [one.name for one in classes_of([LayerPair(Image(region), drawn)], "detection", [])] == ["mitosis", "others"]
+    assert shape_classes(drawn.features, len(words)) == ["mitosis", *[None] * 5]
 
 
 def test_nothing_painted_or_drawn_is_said(region):

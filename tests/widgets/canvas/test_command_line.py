@@ -1,11 +1,16 @@
 """Which pixels a command would read, and when there is no such command."""
 
+import shlex
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.layers import Image
 from PIL import Image as Picture
 
-from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments
+import napari_sdmae.widgets
+from napari_sdmae.widgets.canvas.command_line import NoCommandLine, image_arguments, shell_line
 from napari_sdmae.widgets.canvas.layer_region import read_region
 
 RGB = np.random.default_rng(0).integers(0, 255, (96, 64, 3), np.uint8)
@@ -39,7 +44,7 @@ def test_the_full_resolution_of_a_pyramid_has_a_command(file):
     [
         (lambda: read_region(Image(np.stack([RGB, RGB]), rgb=True), (1, 0, 0), None, None), "one slice of a stack"),
         (lambda: read_region(pyramid(), (0, 0), None, 0.5), "a reduced level of a pyramid"),
-        (lambda: read_region(Image(RGB[..., 0].astype(np.uint16)), (0, 0), None, None), "uint16 values"),
+        (lambda: read_region(Image(RGB[..., 0].astype(np.uint16)), (0, 0), None, None), "brightness range of uint16 files"),
         (lambda: read_region(Image(RGB[:50], rgb=True), (0, 0), None, None), "not the whole picture in a tile.png"),
     ],
 )
@@ -52,3 +57,18 @@ def test_what_the_command_line_cannot_read_has_none(file, taken, reason):
 def test_without_a_file_there_is_none(name, reason):
     with pytest.raises(NoCommandLine, match=reason):
         image_arguments(read_region(Image(RGB, rgb=True), (0, 0), None, None), name)
+
+
+def test_a_shown_command_is_quoted_for_the_shell_of_the_system(monkeypatch):
+    words = ["sdmae", "predict", "C:\\my head", "it's"]
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert shlex.split(shell_line(words)) == words
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert shell_line(words) == 'sdmae predict "C:\\my head" it\'s'
+
+
+def test_no_dock_quotes_by_itself():
+    for name in ("attention/dock", "reconstruct/dock", "scribbles/save", "segment/dock", "segment/export"):
+        text = (Path(napari_sdmae.widgets.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+        assert "shell_line(" in text
+        assert "shlex" not in text, name

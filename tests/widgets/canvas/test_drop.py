@@ -56,7 +56,7 @@ def test_a_folder_fills_a_folder_field_and_several_are_not_guessed(qtbot, tmp_pa
         assert edit.get() == of_file
         drop(edit.text, tmp_path, file)
         assert edit.get() == of_file
-        assert "2 files or folders were dropped" in warned.pop()
+        assert "Drop one file or folder, not 2" in warned.pop()
 
 
 def test_text_is_still_dropped_as_text(qtbot):
@@ -131,4 +131,4 @@ def test_segment_takes_labels_and_heads(viewer, fresh_memory, tmp_path, head_fol
     assert widget.desk.labels.layer.name.endswith("a.ome.zarr")
     export_labels(label_map, tmp_path / "b.geojson")
     drop(label, tmp_path)
-    assert "holds 2 files of labels" in widget.controls.failure.failure.line
+    assert "Drop one file of labels, not the 2 in" in widget.controls.failure.failure.line

@@ -67,7 +67,7 @@ def test_colours_first_are_one_picture_wherever_the_slider_is():
     np.testing.assert_allclose(ours.linear, others.linear)
     np.testing.assert_allclose(ours.translate, others.translate)
     np.testing.assert_allclose(ours.affine, others.affine)
-    assert said(layer, (2, 0, 0)) == "Taken: red, green and blue in planes."
+    assert said(layer, (2, 0, 0)) == "Using: red, green and blue in planes."
 
 
 def test_a_person_can_say_that_three_planes_are_grey():
@@ -76,7 +76,7 @@ def test_a_person_can_say_that_three_planes_are_grey():
     mean(layer, "grey")
     assert "another meaning" in taken.difference()
     np.testing.assert_array_equal(pixels(layer, (1, 0, 0)), as_rgb8(RGB[..., 1]))
-    assert said(layer, (1, 0, 0)) == "Taken: grey, plane 2 of 3."
+    assert said(layer, (1, 0, 0)) == "Using: grey, plane 2 of 3."
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_which_axis_holds_colours(shape, labels, axis, planes):
 
 def test_planes_are_counted_as_people_do():
     layer = Image(np.zeros((5, 2, 40, 60, 3), np.uint8))
-    assert said(layer, (3, 1, 0, 0)) == "Taken: plane 4 of 5, plane 2 of 2."
+    assert said(layer, (3, 1, 0, 0)) == "Using: plane 4 of 5, plane 2 of 2."
     assert said(Image(RGB)) == ""
-    assert said(Image(RGB[..., 0])) == "Taken: grey."
+    assert said(Image(RGB[..., 0])) == "Using: grey."
 
 
 def test_values_of_no_known_range_say_so():

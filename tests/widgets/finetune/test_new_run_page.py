@@ -103,7 +103,8 @@ def test_each_task_has_its_words_its_presets_and_its_settings(page, task):
     hidden = {key for key, editor in page.form.editors.items() if editor.isHidden()}
     assert hidden == without_effect(task, SCRATCH, page.form.values())
     assert {key for key, label in page.form.labels.items() if label.isHidden()} == hidden
-    assert "Hidden, as they have no effect on" in page.form.left_out.text()
+    noun = {"segmentation": "regions", "instances": "nuclei", "classification": "tiles", "detection": "boxes"}[task]
+    assert f"Hidden, as they have no effect on {noun} from scratch with these settings: " in page.form.left_out.text()
     assert page.form.fields["encoder.train"].title in page.form.left_out.text()
     assert page.source.from_layers.isHidden() == (task == "classification")
 
@@ -163,4 +164,4 @@ def test_from_scratch_all_is_trained_whatever_a_preset_says(page, tmp_path, mode
     assert page.config.encoder.train == "frozen"
     assert not page.form.editors["encoder.architecture"].isVisible()
     page.model.choose(tmp_path / "nothing")
-    assert "no model at" in reason_not_to_start(page.situation())
+    assert "No model at" in reason_not_to_start(page.situation())

@@ -14,10 +14,10 @@ from PIL import Image
 from napari_sdmae.data.labelled.inspect import LabelledInspection, PartInspection, ScaleRange
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.runs.kind import run_kind
-from napari_sdmae.widgets.base.number_table import NumbersTable
 from napari_sdmae.widgets.finetune.confusion import ConfusionMatrix, row_shares
 from napari_sdmae.widgets.finetune.new_run_page import FinetunePage
-from napari_sdmae.widgets.finetune.plot import FinetunePlot, best_epoch, selecting_metric, with_validation
+from napari_sdmae.widgets.finetune.number_table import NumbersTable
+from napari_sdmae.widgets.finetune.plot import FinetunePlot, best_epoch, metric_written, with_validation
 from napari_sdmae.widgets.finetune.preflight import amounts, summary
 from napari_sdmae.widgets.finetune.readiness import FoundLabels, LabelledSituation
 from napari_sdmae.widgets.finetune.report import live_rows, read_report, report_of
@@ -54,8 +54,8 @@ RECORDS = [record("step", step / 4) for step in range(1, 13)] + [
 
 
 def test_the_best_epoch_is_the_last_of_equal_ones_as_the_run_keeps_it():
-    assert selecting_metric(RECORDS) == "mIoU"
-    assert selecting_metric(RECORDS[:3]) == ""
+    assert metric_written(RECORDS) == "mIoU"
+    assert metric_written(RECORDS[:3]) == ""
     assert best_epoch(with_validation(RECORDS, "mIoU")) == (3.0, 0.6)
     assert best_epoch(RECORDS) is None
 

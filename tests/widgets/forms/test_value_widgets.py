@@ -88,6 +88,18 @@ def test_a_choice_stays_under_another_name_and_goes_only_with_what_it_is(qtbot):
         choice.value = two
 
 
+def test_a_text_stays_chosen_although_qt_returns_another_copy_of_it(qtbot):
+    offered = [("Whole picture", "whole picture"), ("Current view", "current view")]
+    choice = ChoiceValue(Choice(), lambda: offered)
+    qtbot.addWidget(choice.native)
+    choice.value = "current view"
+    heard = []
+    choice.changed.connect(heard.append)
+    offered = [*offered, ("boxes", object())]
+    choice.reset_choices()
+    assert (choice.value, heard) == ("current view", [])
+
+
 @pytest.mark.parametrize(("settings", "skip"), [(PretrainConfig, ["data"]), (FinetuneConfig, ["task", "data", "model"])])
 def test_a_form_fits_a_narrow_dock_and_says_each_title_once(qtbot, settings, skip):
     form = SettingsForm(settings, skip=skip)

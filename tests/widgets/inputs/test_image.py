@@ -48,6 +48,18 @@ def test_the_change_is_told_once(viewer, chooser, qtbot):
     assert told == [first]
 
 
+def test_a_view_stays_taken_when_shapes_come(viewer, chooser):
+    """As the boxes of a detection head do."""
+    viewer.add_image(RGB)
+    chooser.region_box.setCurrentText(VIEW)
+    taken = chooser.take()
+    told = []
+    chooser.changed.connect(lambda: told.append(1))
+    viewer.add_shapes([np.array([[1, 1], [1, 9], [9, 9], [9, 1]])])
+    assert chooser.repeated() is taken
+    assert told == []
+
+
 def test_a_rectangle_of_a_shapes_layer(viewer, chooser):
     viewer.add_image(RGB, scale=(0.5, 0.5))
     corners = np.array([[99.5, 49.5], [99.5, 249.5], [199.5, 249.5], [199.5, 49.5]])

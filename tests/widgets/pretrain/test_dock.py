@@ -311,6 +311,7 @@ def test_layers_of_the_viewer_are_a_source_that_the_command_line_can_use(open_wi
     qtbot.waitUntil(page.start_button.isEnabled, timeout=120 * SECONDS)
     assert page.config.data == root / "morphea-sources"
     assert page.run_folder().name.endswith("-morphea")
+    assert widget.layers_folder("skin/morphea") == root / "skin-morphea-sources"
     assert f"--data {root / 'morphea-sources'}" in page.command.text.toPlainText()
     command = [sys.executable, "-m", "napari_sdmae", "inspect", str(page.config.data)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

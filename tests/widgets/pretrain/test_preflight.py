@@ -11,6 +11,7 @@ from napari_sdmae.data.tiles.inspect import Inspection
 from napari_sdmae.devices.info import DeviceInfo
 from napari_sdmae.runs.preflight import ContactSheet, MemoryNeed
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
+from napari_sdmae.widgets.pretrain.new_run_page import PretrainPage
 from napari_sdmae.widgets.pretrain.preflight import Preflight
 from napari_sdmae.widgets.runs.preflight import device_line
 from napari_sdmae.worker.protocol import DevicesResult
@@ -25,7 +26,7 @@ DEVICES = DevicesResult(
     [
         ("auto", "Device: cuda, NVIDIA H200, 150 GB memory"),
         ("cpu", "Device: cpu, AMD EPYC, 8 threads"),
-        ("mps", "Device: this machine has no mps; choose another"),
+        ("mps", "Device: this machine has no mps; choose another."),
     ],
 )
 def test_the_device_in_words(wanted, words):
@@ -86,7 +87,7 @@ def test_tiles_and_memory_of_other_settings_go(qtbot, tmp_path):
     worker.answer("training_memory", MemoryNeed(2, 1, "cpu", 0, "needs 2 GB"))
     preflight.show_sheet()
     worker.answer("contact_sheet", SHEET)
-    assert (preflight.memory_note.text(), preflight.sheet_note.text()[:4]) == ("needs 2 GB", "8 px")
+    assert (preflight.memory_note.text(), preflight.sheet_note.text()[:4]) == ("Needs 2 GB", "8 px")
     other = config.model_copy(update={"mask_ratio": 0.5})
     preflight.check(other)
     assert (preflight.memory_note.text(), preflight.sheet_note.text()) == ("", "")
@@ -95,3 +96,26 @@ def test_tiles_and_memory_of_other_settings_go(qtbot, tmp_path):
     worker.answer("contact_sheet", SHEET)
     assert preflight.sheet_note.text() == ""
     assert preflight.sheet_button.isEnabled()
+
+
+@pytest.mark.gui
+def test_the_number_of_tiles_that_fits_is_one_click_away(qtbot, tmp_path):
+    worker = PlayedWorker()
+    page = PretrainPage(worker)
+    qtbot.addWidget(page)
+    preflight = page.preflight
+    page.source.folder.set(tmp_path)
+    preflight._ask()
+    worker.answer("inspect", INSPECTED)
+    worker.answer("training_memory", MemoryNeed(2, 1, "cpu", 208, "not enough memory"))
+    assert not preflight.fit_button.isHidden()
+    assert preflight.fit_button.text() == "Use 208 tiles at once"
+    preflight.fit_button.click()
+    assert page.config.micro_batch == 208
+    assert preflight.fit_button.isHidden(), "until it is estimated again"
+    preflight._ask()
+    worker.answer("training_memory", MemoryNeed(1, 2, "cpu", 208, "enough"))
+    assert preflight.fit_button.isHidden()
+    preflight._ask()
+    worker.answer("training_memory", MemoryNeed(2, 1, "cpu", 0, "not even one fits"))
+    assert preflight.fit_button.isHidden()

@@ -15,7 +15,8 @@ import pytest
 from napari_sdmae.cli.pretrain import settings
 from napari_sdmae.config.presets import load_preset, preset_names
 from napari_sdmae.config.pretrain import PretrainConfig
-from napari_sdmae.widgets.runs.job import console_file, launch, new_run_folder, pretrain_command, resume_command, shell_line
+from napari_sdmae.widgets.canvas.command_line import shell_line
+from napari_sdmae.widgets.runs.job import console_file, launch, new_run_folder, pretrain_command, resume_command
 
 RUN = Path("/runs/one")
 CHANGED = {

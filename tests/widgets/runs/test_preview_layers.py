@@ -7,6 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from PIL import Image
 
+from napari_sdmae.layers.previews import preview_layers
 from napari_sdmae.widgets.runs.preview_layers import PreviewLayers
 
 NAMES = ["input", "masked", "reconstruction", "error"]
@@ -122,6 +123,12 @@ def test_layers_of_a_failed_run_are_marked_and_unmarked(shown):
 def test_a_preview_that_is_not_whole_is_left_for_the_next(shown, write):
     viewer, previews = shown
     path = write(2)
-    path.write_bytes(path.read_bytes()[:200])
-    previews.show(path)
-    assert viewer.layers[3].data[0, 0] == 1
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 3] ^= 255
+    for content in (whole[:200], b"", bytes(damaged)):
+        path.write_bytes(content)
+        previews.show(path)
+        assert viewer.layers[3].data[0, 0] == 1
+        with pytest.raises(ValueError, match=r"epoch-000002\.npz: the preview is damaged or not complete yet"):
+            preview_layers(path.parents[1], path)

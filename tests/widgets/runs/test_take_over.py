@@ -1,6 +1,7 @@
 """A run that trains elsewhere and fell silent: what the dock shows, asks and starts."""
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_taking_over_asks_first(widget, clock, run, monkeypatch):
         widget.monitor.buttons["take_over"].click()
     assert not answers
     assert started == [([sys.executable, "-m", "napari_sdmae", "resume", str(run.path), "--take-over"], run.path)]
+
+
+def test_napari_stays_open_when_the_run_cannot_be_told_to_stop(widget, clock, run, monkeypatch):
+    run.write_status(told(host=platform.node()))
+    look(widget, clock, 1)
+    monkeypatch.setattr(type(widget.watcher), "live", True)
+    monkeypatch.setattr("napari_sdmae.widgets.runs.dock.ask_before_closing", lambda *_: "stop")
+    run.control.mkdir()
+    widget.tabs.setCurrentIndex(0)
+    assert not widget.may_close()
+    assert "control is a folder" in widget.monitor.error.text()
+    assert widget.tabs.currentIndex() == 1, "where the reason is"
 
 
 def test_a_control_that_is_a_folder_is_said_and_hangs_nothing(widget, run, qtbot):

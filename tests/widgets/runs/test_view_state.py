@@ -111,7 +111,7 @@ def test_a_silent_job_elsewhere_is_neither_called_dead_nor_resumed_without_a_que
     assert view.headline == "No update from gpu7"
     assert view.actions == {"stop", "pause", "take_over"}
     assert not view.busy
-    assert "cannot be told" in view.error
+    assert "cannot check" in view.error
 
 
 def test_a_process_has_spoken_when_the_status_is_its_own_whatever_the_clock():

@@ -82,7 +82,7 @@ def read_contents(path: Path) -> Contents:
             if shape.class_name is None:
                 unknown.update(unknown_keys(one.get("properties") or {})[:1])
         else:
-            left_out[str((one.get("geometry") or {}).get("type", "no geometry"))] += 1
+            left_out[str((one.get("geometry") or {}).get("type", "empty feature"))] += 1
     return Contents(shapes, description, left_out, unknown)
 
 

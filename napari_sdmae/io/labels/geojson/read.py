@@ -18,6 +18,7 @@ from napari_sdmae.io.labels.draw_objects import said_of_empty
 from napari_sdmae.io.labels.draw_shapes import DrawnShapes, PixelGrid, draw_shapes
 from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.features import Contents, Shape, read_contents
+from napari_sdmae.io.labels.shapes import skipped
 from napari_sdmae.io.labels.slide_bounds import Bounds, bounds_corner
 from napari_sdmae.labels.label_map import LabelClass, LabelMap, colour_of
 
@@ -93,8 +94,7 @@ def shapes_in_source(path: Path, bounds: Bounds = None) -> Contents:
     contents = read_contents(path)
     corner = bounds_corner(bounds) if contents.description is None else _stated_corner(contents.description)
     if contents.left_out:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(contents.left_out.items()))
-        warnings.warn(f"left out, because they are no areas: {found}", stacklevel=3)
+        warnings.warn(skipped(contents.left_out), stacklevel=3)
     if contents.unknown:
         keys = ", ".join(contents.unknown)
         warnings.warn(

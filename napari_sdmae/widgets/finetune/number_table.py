@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
+from napari_sdmae.humanize import plain
 from napari_sdmae.widgets.finetune.report import Rows
 
 MOST_ROWS = 12  # shown without scrolling
@@ -33,7 +34,7 @@ class NumbersTable(QTableWidget):
         self.setRowCount(len(rows))
         self.setColumnCount(len(columns))
         self.setVerticalHeaderLabels(list(rows))
-        self.setHorizontalHeaderLabels([name.replace("_", " ") for name in columns])
+        self.setHorizontalHeaderLabels([plain(name) for name in columns])
         for line, row in enumerate(rows.values()):
             for place, name in enumerate(columns):
                 item = QTableWidgetItem(row.get(name, "–"))
