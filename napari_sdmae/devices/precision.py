@@ -11,7 +11,7 @@ explicit on the CPU in training, where the backward pass of the fused kernel is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import NamedTuple
@@ -25,6 +25,8 @@ GAIN = 1.15
 """bf16 must be faster by this factor, or its coarser numbers are not worth it."""
 FEWEST = 3
 """Steps in each arithmetic that a probe compares at least."""
+HOPELESS = 0.25
+"""So slow a first step in bf16 is no slow moment: on a CPU without bf16 units, where it takes seconds, the probe ends there."""
 FILLING = 64
 """A GPU is probed with so many times the images of a CPU: a few do not fill it, and the start of its kernels would be timed."""
 TRAINING_SECONDS, ANSWERING_SECONDS = 0.8, 0.5
@@ -104,7 +106,8 @@ def answering_gain(kind: str, seconds: float = ANSWERING_SECONDS) -> float:
 def gain_of_bf16(step: Callable[[Precision], None], seconds: float) -> float:
     """Return how many times faster `step` runs in bf16 than in fp32: the fastest of each, in turns, for about `seconds`.
 
-    In turns and at least three times each: on a machine that does other work as well, a slow moment hits both alike.
+    In turns and at least three times each, unless the first is hopeless: on a machine that does other work as well, a slow
+    moment hits both alike.
     """
     times: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     end = time.perf_counter() + seconds
@@ -113,7 +116,14 @@ def gain_of_bf16(step: Callable[[Precision], None], seconds: float) -> float:
             start = time.perf_counter()
             step(precision)
             taken.append(time.perf_counter() - start)
-    fp32, bf16 = (min(taken[1:]) for taken in times.values())  # the first of each prepares kernels and memory
+        if len(times["bf16"]) == 2 and _gain(times) < HOPELESS:
+            break
+    return _gain(times)
+
+
+def _gain(times: Mapping[Precision, list[float]]) -> float:
+    """Return how many times faster the fastest bf16 step was; the first of each prepares kernels and memory."""
+    fp32, bf16 = (min(taken[1:]) for taken in times.values())
     return fp32 / bf16
 
 

@@ -27,8 +27,22 @@ def test_a_slow_moment_does_not_decide_the_precision(monkeypatch):
     assert gain == pytest.approx(2)
 
 
+def test_a_hopeless_probe_ends_early(monkeypatch):
+    """On a CPU without bf16 units a step takes fifteen times as long, and every start would wait for eight of them."""
+    steps, clock = [], [0.0]
+
+    def step(precision):
+        steps.append(precision)
+        clock[0] += 0.1 if precision == "fp32" else 1.5
+
+    monkeypatch.setattr("napari_sdmae.devices.precision.time.perf_counter", lambda: clock[0])
+    assert gain_of_bf16(step, seconds=60.0) == pytest.approx(0.1 / 1.5)
+    assert steps == ["fp32", "bf16"] * 2
+
+
 def test_the_probe_times_both_arithmetics(monkeypatch):
     steps: list[str] = []
+    monkeypatch.setattr("napari_sdmae.devices.precision.HOPELESS", 0.0)  # steps that do nothing take no time
     monkeypatch.setattr("napari_sdmae.devices.precision._train", lambda model, images, precision: steps.append(precision))
     assert training_gain.__wrapped__("cpu", seconds=0.0) > 0
     assert steps[:4] == ["fp32", "bf16", "fp32", "bf16"], "in turns"
