@@ -26,6 +26,9 @@ MIN_COLOUR = 16
 MAX_GREEN = 215
 """Largest green in tissue (0-255): haematoxylin and eosin both absorb green; glass does not, whatever the lamp."""
 
+TOGETHER = 3_000_000
+"""Values of pixels that are looked at together: rows of small images one by one would take longer to handle than to read."""
+
 Tiles = NDArray[np.uint8]
 Positions = NDArray[np.int32]
 
@@ -79,7 +82,7 @@ def tissue_fraction(tiles: Tiles) -> NDArray[np.float32]:
 
 
 def cut(path: Path, edge: int, settings: TilesConfig, header: Header | None = None) -> Iterator[tuple[Tiles, Positions]]:
-    """Yield the tiles of an image, one row of the grid after the other, without those that show mostly glass.
+    """Yield the tiles of an image, some rows of the grid after the others, without those that show mostly glass.
 
     Parameters
     ----------
@@ -109,14 +112,27 @@ def cut(path: Path, edge: int, settings: TilesConfig, header: Header | None = No
     height, width = header.size
     rows, columns = grid_starts(height, edge), grid_starts(width, edge)
     bands = _of_size(read_bands(path, edge, which(settings), header.notes), height, width)
-    for row, band in zip(rows, _grid_bands(bands, rows, height, edge), strict=True):
-        tiles = band[None] if band.shape[1] == edge else np.stack([band[:, column : column + edge] for column in columns])
-        positions = np.stack([np.full_like(columns, row), columns], axis=1)
-        if settings.tissue_filter:
-            kept = tissue_fraction(tiles) >= settings.min_tissue
-            if not kept.all():  # of ready-made tiles all are kept: no copy
-                tiles, positions = tiles[kept], positions[kept]
-        yield tiles, positions
+    waiting: list[Tiles] = []
+    for number, (_, band) in enumerate(zip(rows, _grid_bands(bands, rows, height, edge), strict=True), 1):
+        waiting.append(band[None] if band.shape[1] == edge else np.stack([band[:, column : column + edge] for column in columns]))
+        if number == len(rows) or len(waiting) * band.size >= TOGETHER:
+            tiles = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            yield _with_tissue(tiles, _positions(rows[number - len(waiting) : number], columns), settings)
+            waiting = []
+
+
+def _positions(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Positions:
+    """Return (row, column) of the tiles of some rows of the grid."""
+    return np.stack([np.repeat(rows, len(columns)), np.tile(columns, len(rows))], axis=1)
+
+
+def _with_tissue(tiles: Tiles, positions: Positions, settings: TilesConfig) -> tuple[Tiles, Positions]:
+    """Return those that show enough tissue; of ready-made tiles that are all, and nothing is copied."""
+    if settings.tissue_filter:
+        kept = tissue_fraction(tiles) >= settings.min_tissue
+        if not kept.all():
+            return tiles[kept], positions[kept]
+    return tiles, positions
 
 
 def _of_size(bands: Iterator[Tiles], height: int, width: int) -> Iterator[Tiles]:

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -158,7 +158,7 @@ class Journal:
 
 
 def _lines(entries: list[Entry]) -> bytes:
-    return "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
+    return "".join(json.dumps(vars(entry)) + "\n" for entry in entries).encode()
 
 
 def _open_cut(path: Path, size: int) -> BinaryIO:
