@@ -55,13 +55,12 @@ class _Job:
 class _Child:
     """The child process. ``run`` blocks and belongs to one thread; ``end`` may come from another."""
 
-    def __init__(self, function: Callable[[Any], Any], idle_seconds: Callable[[], float]) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
-        self._idle_seconds = idle_seconds
         self._executor: Any = None
         self._lock = Lock()
 
-    def run(self, request: Request[Any] | Callable[[], Request[Any]], wanted: Callable[[], bool]) -> Any:
+    def run(self, request: Request[Any] | Callable[[], Request[Any]], wanted: Callable[[], bool], idle_seconds: float) -> Any:
         if not wanted():
             return None
         request = request() if callable(request) else request
@@ -69,7 +68,7 @@ class _Child:
             if not wanted():  # any more: reading the pixels took a while, and there was no child to end yet
                 return None
             self._executor = get_reusable_executor(
-                max_workers=1, timeout=self._idle_seconds(), initializer=prepare_worker, env=WORKER_ENVIRONMENT
+                max_workers=1, timeout=idle_seconds, initializer=prepare_worker, env=WORKER_ENVIRONMENT
             )
             future = self._executor.submit(self._function, request)
         return future.result()
@@ -94,7 +93,8 @@ class QueryWorker(QObject):
     function
         Importable function called in the child with the request; :func:`napari_sdmae.worker.protocol.handle`.
     idle_seconds
-        Returns the time without requests after which the child ends; called for each request, as people change it.
+        Returns the time without requests after which the child ends; called for each request, as people change it, and on the
+        main thread: napari's preferences cannot be read from another.
 
     Notes
     -----
@@ -106,7 +106,8 @@ class QueryWorker(QObject):
 
     def __init__(self, function: Callable[[Any], Any] = handle, idle_seconds: Callable[[], float] = lambda: 120.0) -> None:
         super().__init__()
-        self._child = _Child(function, idle_seconds)
+        self._child = _Child(function)
+        self._idle_seconds = idle_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sdmae-query")
         self._waiting: dict[Sender, _Job] = {}
         self._current: _Job | None = None
@@ -214,12 +215,12 @@ class QueryWorker(QObject):
         self._current = job = self._waiting.pop(next(iter(self._waiting)))
         self._latest[job.sender] = job.ticket
         self.busy_changed.emit(True)
-        self._thread.submit(self._serve, job)
+        self._thread.submit(self._serve, job, self._idle_seconds())
 
-    def _serve(self, job: _Job) -> None:
+    def _serve(self, job: _Job, idle_seconds: float) -> None:
         """Run `job` in the thread; the outcome crosses to the main thread as a queued signal."""
         try:
-            outcome = self._child.run(job.request, lambda: self._wants(job))
+            outcome = self._child.run(job.request, lambda: self._wants(job), idle_seconds)
         except BaseException as error:
             outcome = describe(error)
         self._returned.emit(job, outcome)

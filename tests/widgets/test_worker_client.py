@@ -236,6 +236,23 @@ def test_the_idle_child_goes_and_comes_back(qtbot):
     worker.release()
 
 
+def test_the_preference_is_read_on_the_main_thread(qtbot):
+    """From another, napari would discover its plugins again, and fail: their commands are registered already."""
+    threads = []
+
+    def idle_seconds():
+        threads.append(threading.current_thread())
+        return 60.0
+
+    worker = QueryWorker(make_child(), idle_seconds=idle_seconds)
+    asker = Asker(worker, qtbot)
+    asker.ask(n=0)
+    asker.ask(n=1)
+    asker.wait()
+    worker.release()
+    assert set(threads) == {threading.main_thread()}
+
+
 def test_release_ends_the_child_under_a_question(asker):
     asker.ask(n=1)
     pid = asker.wait()["pid"]
