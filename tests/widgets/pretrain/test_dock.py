@@ -158,7 +158,7 @@ def test_the_look_before_training_finds_counts_and_draws(open_widget, images, qt
     assert page.preflight.found.tiles > 64
     assert page.preflight.summary.isVisible()
     qtbot.waitUntil(lambda: page.preflight.memory_note.isVisible(), timeout=60000)
-    assert page.preflight.memory_note.text().startswith("training needs about ")
+    assert page.preflight.memory_note.text().startswith("Training needs about ")
     assert page.preflight.unusable[0][0].endswith("broken.jpg")
     assert page.preflight.list_button.isVisible()
     qtbot.mouseClick(page.preflight.sheet_button, Qt.MouseButton.LeftButton)
