@@ -112,7 +112,7 @@ class QueryWorker(QObject):
         self._waiting: dict[Sender, _Job] = {}
         self._current: _Job | None = None
         self._latest: dict[Sender, int] = {}
-        self._users: set[int] = set()
+        self._users: dict[int, Callable[[], None]] = {}
         self._tickets = 0
         self._returned.connect(self._receive)
         application = QCoreApplication.instance()
@@ -192,11 +192,13 @@ class QueryWorker(QObject):
     def _welcome(self, user: QObject) -> None:
         key = id(user)
         if key not in self._users:
-            self._users.add(key)
-            user.destroyed.connect(lambda: self._leave(key))
+            # Kept here too, so that no garbage collection that takes the user takes it before Qt calls it: PyQt6 crashed in this
+            # call once.
+            self._users[key] = lambda: self._leave(key)
+            user.destroyed.connect(self._users[key])
 
     def _leave(self, key: int) -> None:
-        self._users.discard(key)
+        self._users.pop(key, None)
         for sender in [sender for sender in self._latest if sender[0] == key]:
             self._forget(sender)
         if not self._users:
