@@ -17,6 +17,7 @@ from loky import get_reusable_executor
 from loky.process_executor import BrokenProcessPool, ShutdownExecutorError, TerminatedWorkerError
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
+from napari_sdmae.widgets.base.lifetime import when_destroyed
 from napari_sdmae.widgets.base.preferences import preference
 from napari_sdmae.worker.child import prepare_worker
 from napari_sdmae.worker.protocol import ErrorCode, Request, ResultT, WorkerError, handle
@@ -112,7 +113,7 @@ class QueryWorker(QObject):
         self._waiting: dict[Sender, _Job] = {}
         self._current: _Job | None = None
         self._latest: dict[Sender, int] = {}
-        self._users: dict[int, Callable[[], None]] = {}
+        self._users: set[int] = set()
         self._tickets = 0
         self._returned.connect(self._receive)
         application = QCoreApplication.instance()
@@ -192,13 +193,11 @@ class QueryWorker(QObject):
     def _welcome(self, user: QObject) -> None:
         key = id(user)
         if key not in self._users:
-            # Kept here too, so that no garbage collection that takes the user takes it before Qt calls it: PyQt6 crashed in this
-            # call once.
-            self._users[key] = lambda: self._leave(key)
-            user.destroyed.connect(self._users[key])
+            self._users.add(key)
+            when_destroyed(user, lambda: self._leave(key))
 
     def _leave(self, key: int) -> None:
-        self._users.pop(key, None)
+        self._users.discard(key)
         for sender in [sender for sender in self._latest if sender[0] == key]:
             self._forget(sender)
         if not self._users:

@@ -7,6 +7,7 @@ opens runs of its own kind only.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -34,7 +35,7 @@ from napari_sdmae.widgets.runs.readiness import Situation, reason_not_to_start
 class NewRunPage(QWidget):
     """The part that all such pages share; what differs is asked of the methods at the end of the class.
 
-    These raise NotImplementedError, as classes of Qt cannot be abstract; a test holds each page to all of them.
+    They are abstract for mypy and a test, which hold each page to all of them: Python itself does not look at classes of Qt.
 
     ``start_requested(command, run)`` says what is to be started, and where it trains into.
 
@@ -203,29 +204,29 @@ class NewRunPage(QWidget):
 
     # --- what differs ---------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def words_of(self, preset: str) -> str:
         """Return what `preset` is for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show_preset(self, preset: str) -> None:
         """Show the settings of `preset`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def given(self) -> dict[str, Any]:
         """Return the settings edited outside the form, nested."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show_given(self, config: Any) -> None:
         """Show the settings of `config` that are edited outside the form."""
-        raise NotImplementedError
 
+    @abstractmethod
     def situation(self) -> Situation:
         """Return what Start depends on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command_for(self, config: Any, run: Path) -> list[str]:
         """Return the command that trains with `config` into `run`."""
-        raise NotImplementedError
 
 
 def box(title: str, *widgets: QWidget) -> Any:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_sdmae.humanize import several
 from napari_sdmae.widgets.base.dock import form_layout, set_text
+from napari_sdmae.widgets.base.lifetime import when_destroyed
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.canvas import edit_labels as edit
 from napari_sdmae.widgets.forms.editors import Choice
@@ -189,7 +190,7 @@ class CorrectionPanel(QWidget):
         self.new.clicked.connect(self._new_object)
         self.split.clicked.connect(self._split)
         self.save.clicked.connect(self.save_asked)
-        self.destroyed.connect(lambda: self._disconnect())
+        when_destroyed(self, self._disconnect)
 
     def _lay_out(self) -> None:
         buttons = QGridLayout()

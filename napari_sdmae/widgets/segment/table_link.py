@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_sdmae.layers.base import Field, LayerData, Source, attributes, placed
-from napari_sdmae.widgets.base.lifetime import connect_while_alive, listen_while_alive
+from napari_sdmae.widgets.base.lifetime import connect_while_alive, listen_while_alive, when_destroyed
 from napari_sdmae.widgets.canvas.edit_labels import has_objects, plane_of
 from napari_sdmae.widgets.canvas.show_layers import find_layer, update_layers
 from napari_sdmae.widgets.segment.measurement_table import MeasurementTable
@@ -43,7 +43,7 @@ class TableLink(QObject):
         table.label_chosen.connect(self.show_object)
         listen_while_alive(table, viewer.mouse_drag_callbacks, self._click)
         connect_while_alive(table, viewer.layers.events.removed, self._removed)
-        table.destroyed.connect(lambda: self._disconnect())
+        when_destroyed(table, self._disconnect)
 
     def watch(self, layer: Labels | None) -> None:
         """Show the features of `layer` from now on; None for an empty table."""
