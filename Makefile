@@ -29,13 +29,13 @@ demo: setup  ## first pictures within a minute, then the main job on the shipped
 test: setup test-core test-gui  ## every test; the GUI in real windows under Xvfb with PyQt5
 
 # Two files at a time, one thread each: two threads each would wait for each other. In the order of their names: the demo, a
-# file of one test, would else begin last and run alone.
+# file of one long test, would else begin last and run alone.
 test-core: setup $(DOCS)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=$(GUI_TESTS)
 
-# Each of the two processes opens an Xvfb screen of its own (tests/widgets/conftest.py).
+# Each of the two processes opens an Xvfb screen of its own (tests/widgets/conftest.py). One thread each, as above.
 test-gui: setup
-	$(GUI_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile $(GUI_TESTS)
+	OMP_NUM_THREADS=1 $(GUI_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile $(GUI_TESTS)
 
 test-pyqt6: setup  ## the GUI tests with PyQt6
 	$(BIN)/python -m pip install --quiet "PyQt6>=6.7"

@@ -145,22 +145,22 @@ def make_finetune(labelled_data: dict[str, Path]):
 
 
 SERVER = """
-import os, resource, sys
+import json, os, resource, sys
 import napari_sdmae.training.finetuning.finetune
 import napari_sdmae.training.pretraining.pretrain
 from napari_sdmae.cli import main
 for line in sys.stdin:
-    words = line.split()
-    if words[0] == "wait":
-        print(os.waitstatus_to_exitcode(os.waitpid(int(words[1]), 0)[1]), flush=True)
+    asked = json.loads(line)
+    if "wait" in asked:
+        print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
     elif (child := os.fork()):
         print(child, flush=True)
     else:
         os.dup2(2, 1)
-        if words[0] == "limit":
-            resource.setrlimit(resource.RLIMIT_FSIZE, (int(words[1]), resource.RLIM_INFINITY))
-            words = words[2:]
-        os._exit(main(words))
+        os.environ |= asked["environment"]
+        if asked["largest_file"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest_file"], resource.RLIM_INFINITY))
+        os._exit(main(asked["command"]))
 """
 
 
@@ -176,13 +176,14 @@ class Jobs:
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
 
-    def start(self, *words: object) -> int:
-        """Start a command, or ``limit BYTES COMMAND`` that can write no larger file; return its process id."""
-        return self._ask(" ".join(map(str, words)))
+    def start(self, *command: object, largest_file: int = 0, environment: dict[str, str] | None = None) -> int:
+        """Start a command, which can write no file larger than that many bytes (0: any); return its process id."""
+        words = list(map(str, command))
+        return self._ask({"command": words, "largest_file": largest_file, "environment": environment or {}})
 
     def wait(self, pid: int) -> int:
         """Wait for a process to end; return its exit status, negative for a signal."""
-        return self._ask(f"wait {pid}")
+        return self._ask({"wait": pid})
 
     @staticmethod
     def wait_until(pid: int, condition: Callable[[], object]) -> None:
@@ -204,10 +205,10 @@ class Jobs:
         self._server.kill()
         self._server.communicate()
 
-    def _ask(self, line: str) -> int:
+    def _ask(self, request: dict[str, Any]) -> int:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(line + "\n")
+        self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
 

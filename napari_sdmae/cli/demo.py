@@ -59,13 +59,12 @@ def main(argv: Sequence[str]) -> int:
         return code
     _tell(folder, time.monotonic() - start)
     if demo.napari and _can_show():
-        _call([sys.executable, "-m", "napari", "--plugin", "napari-sdmae", str(run)])
+        subprocess.run([sys.executable, "-m", "napari", "--plugin", "napari-sdmae", str(run)], check=False)
     return 0
 
 
 def _first_pictures(image: Path, folder: Path) -> int:
-    """Let the shipped model show its attention and token colours, and segment from a few strokes; in this process."""
-    from napari_sdmae.cli import attention
+    """Let the shipped model show its attention and token colours, and segment from a few strokes."""
     from napari_sdmae.cli.demo_scribbles import scribble_picture
     from napari_sdmae.io.model_info.info import default_model
 
@@ -74,9 +73,8 @@ def _first_pictures(image: Path, folder: Path) -> int:
         return 0
     for method, shown in FIRST_METHODS.items():
         words = ("--method", method, *HALF_DEPTH, "--region", *REGION_WORDS)
-        command = _sdmae("attention", model, image, "--output", folder, *words)
-        _say(f"1. The model that comes with the package: {shown}", command)
-        if code := attention.main(command[4:]):
+        title = f"1. The model that comes with the package: {shown}"
+        if code := _run(title, "attention", model, image, "--output", folder, *words):
             return code
     scribbles = folder / f"{image.stem}-scribbles.png"
     print("\n1. The same model: gland, stroma and glass from eight strokes, as in the dock Scribbles", flush=True)
@@ -87,12 +85,10 @@ def _first_pictures(image: Path, folder: Path) -> int:
 
 def _train(data: Path, run: Path, cache: Path, epochs: int) -> int:
     """Pre-train, kill the job half-way as a power cut would, and resume it."""
-    command = _sdmae(
-        "pretrain", "--preset", "cpu-demo", "--data", data, "--output", run, "--tiles.cache", cache, "--tiles.mpp", "0.5"
-    )
-    command += ["--epochs", str(epochs)]
-    _say("2. Pre-train; killed half-way, as by a power cut", command)
-    job = subprocess.Popen(command)
+    words = ["pretrain", "--preset", "cpu-demo", "--data", str(data), "--output", str(run), "--epochs", str(epochs)]
+    words += ["--tiles.cache", str(cache), "--tiles.mpp", "0.5"]
+    _say("2. Pre-train; killed half-way, as by a power cut", words)
+    job = subprocess.Popen([sys.executable, "-m", "napari_sdmae", *words])
     while job.poll() is None and not _half_way(run):
         time.sleep(0.2)
     if job.poll() is None:
@@ -100,24 +96,17 @@ def _train(data: Path, run: Path, cache: Path, epochs: int) -> int:
         job.wait()
     elif job.returncode:
         return job.returncode
-    _say("3. Resume exactly where the last checkpoint was", _sdmae("resume", run))
-    return _call(_sdmae("resume", run))
+    return _run("3. Resume exactly where the last checkpoint was", "resume", run)
 
 
 def _look(run: Path, image: Path, folder: Path) -> int:
-    """Reconstruct a masked region and write its attention maps; in this process, which loads PyTorch once for all of them."""
-    from napari_sdmae.cli import attention, reconstruct
-
-    command = _sdmae("reconstruct", run, image, "--output", folder / "reconstruction", "--region", *REGION_WORDS)
-    _say("4. Masked reconstruction", command)
-    code = reconstruct.main(command[4:])
+    """Reconstruct a masked region and write its attention maps."""
+    region = ("--region", *REGION_WORDS)
+    code = _run("4. Masked reconstruction", "reconstruct", run, image, "--output", folder / "reconstruction", *region)
     for method in METHODS:
-        query = ["--query", "256", "256"] if method == "similarity" else []
-        command = _sdmae(
-            "attention", run, image, "--output", folder / f"attention-{method}", "--method", method, "--region", *REGION_WORDS
-        )
-        _say(f"5. Attention: {method}", command + query)
-        code = code or attention.main(command[4:] + query)
+        query = ("--query", "256", "256") if method == "similarity" else ()
+        options = ("--output", folder / f"attention-{method}", "--method", method, *region, *query)
+        code = code or _run(f"5. Attention: {method}", "attention", run, image, *options)
     return code
 
 
@@ -126,21 +115,22 @@ def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) ->
     head, labels = folder / "nuclei-head", folder / "nuclei"
     options = ["--preset", "nuclei", "--epochs", str(epochs), "--validate-every", "4", "--preview-every", "4"]
     small = ["--head.width", "32", "--image-mpp", NUCLEI_MPP, "--mpp", NUCLEI_MPP, "--optimizer.warmup-epochs", "1"]
-    train = _sdmae("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
-    predict = _sdmae(
-        "predict", head, image, "--output", labels, "--mpp", "0.5", "--region", *REGION_WORDS, "--cell-expansion", "3"
-    )
+    train = ("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
+    region = ("--mpp", "0.5", "--region", *REGION_WORDS, "--cell-expansion", "3")
     geojson = labels / f"{image.stem}-labels.geojson"
-    export = _sdmae("export", geojson, "--output", labels / f"{image.stem}-labels.ome.zarr")
-    for title, command in (
-        ("6. Fine-tune a head on outlined nuclei", train),
-        ("7. Segment nuclei: GeoJSON for QuPath, a table in µm, an overlay", predict),
-        ("8. Export: from GeoJSON to OME-Zarr", export),
-    ):
-        _say(title, command)
-        if code := _call(command):
-            return code
-    return 0
+    return (
+        _run("6. Fine-tune a head on outlined nuclei", *train)
+        or _run(
+            "7. Segment nuclei: GeoJSON for QuPath, a table in µm, an overlay",
+            "predict",
+            head,
+            image,
+            "--output",
+            labels,
+            *region,
+        )
+        or _run("8. Export: from GeoJSON to OME-Zarr", "export", geojson, "--output", labels / f"{image.stem}-labels.ome.zarr")
+    )
 
 
 def _half_way(run: Path) -> bool:
@@ -167,13 +157,14 @@ def _can_show() -> bool:
     return display and importlib.util.find_spec("napari") is not None
 
 
-def _sdmae(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "napari_sdmae", *map(str, words)]
+def _run(title: str, *words: str | Path) -> int:
+    """Show a command and run it in this process, which loads PyTorch once for all of them; return its exit status."""
+    from napari_sdmae.cli import main as sdmae
+
+    command = list(map(str, words))
+    _say(title, command)
+    return sdmae(command)
 
 
 def _say(title: str, command: Sequence[str]) -> None:
-    print(f"\n{title}\n  {shlex.join(['sdmae', *command[3:]])}", flush=True)
-
-
-def _call(command: Sequence[str]) -> int:
-    return subprocess.run(command, check=False).returncode
+    print(f"\n{title}\n  {shlex.join(['sdmae', *command])}", flush=True)

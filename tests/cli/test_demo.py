@@ -1,28 +1,48 @@
 """`sdmae demo` as `make demo` runs it, shortened."""
 
 import json
-import os
-import subprocess
-import sys
+import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from PIL import Image
 
+from napari_sdmae.cli import demo, main
 from napari_sdmae.io.labels.registry import import_labels
 
 
-def test_demo_shows_the_shipped_model_trains_is_killed_resumes_and_writes_pictures(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    command = [sys.executable, "-m", "napari_sdmae", "demo", "--output", str(tmp_path), "--epochs", "2", "--head-epochs", "2"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, check=False)
-    said = result.stdout
-    assert result.returncode == 0, said[-4000:]
-    (folder,) = tmp_path.iterdir()
+@pytest.fixture
+def few(tissue: Path, tmp_path: Path) -> Path:
+    """The shipped pictures with every fifth tile and every third image of nuclei: what is shown is as before."""
+    tiles, nuclei = tissue / "tiles", tissue.parent / "nuclei"
+    kept = {path.relative_to(tiles.parent): path for path in sorted(tiles.rglob("*.jpg"))[::5]}
+    kept |= {path.relative_to(tissue): path for path in (tissue / "regions").iterdir()}
+    for place, path in kept.items():
+        (tmp_path / "tissue" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "tissue" / place)
+    left_out = {path.stem for number, path in enumerate(sorted((nuclei / "images").iterdir())) if number % 3}
+    shutil.copytree(nuclei, tmp_path / "nuclei", ignore=lambda _, names: {name for name in names if Path(name).stem in left_out})
+    return tmp_path
+
+
+def test_demo_shows_the_shipped_model_trains_is_killed_resumes_and_writes_pictures(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(demo, "resources", SimpleNamespace(files=lambda _: few))
+    status = main(["demo", "--output", str(tmp_path / "demo"), "--epochs", "2", "--head-epochs", "2"])
+    said, told = capfd.readouterr()
+    assert status == 0, told[-4000:]
+    (folder,) = (tmp_path / "demo").iterdir()
     assert (folder / "run" / "model" / "model.safetensors").exists()
     places = [said.index(f"endometrium_endometrial-polyp-{name}.png") for name in ("received-b5", "pca-b5", "scribbles")]
-    assert max(places) < said.index("training from step 0"), "the shipped model's pictures come before the training"
-    assert said.count("training from step 0 of 118") == 1, "the job that was killed began anew"
-    assert said.count("of 118 (2 epochs") == 2
+    assert max(places) < said.index("2. Pre-train"), "the shipped model's pictures come before the training"
+    starts = re.findall(r"training from step (\d+) of (\d+) \(2 epochs", told)
+    assert [total for _, total in starts] == ["24", "24", "14"]  # of the job, of what was left of it, of the head
+    assert int(starts[0][0]) == 0 < int(starts[1][0]), "the job that was killed began anew"
     assert '"finished"' in (folder / "run" / "status.json").read_text()
     pictures = [Path(line.strip()) for line in said[said.index("Pictures:") :].splitlines() if line.strip().endswith(".png")]
     assert len(pictures) >= 10

@@ -1,7 +1,8 @@
-"""The estimate of training memory against the peak of real runs, each in a process of its own."""
+"""The estimate of training memory against the peak of real runs, in a process of their own."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,24 +13,30 @@ from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.models.memory_estimate import TrainingMemory, training_memory
 
 MEASURE = """
-import json, sys, threading, time
+import gc, json, sys, threading, time
 from pathlib import Path
 import psutil
 import napari_sdmae.training.pretraining.pretrain
 from napari_sdmae.config.pretrain import PretrainConfig
 from napari_sdmae.training import pretrain
 from napari_sdmae.runs.events import StepLogged
-config = PretrainConfig.model_validate_json(sys.argv[1])
-process, readings = psutil.Process(), []
+process, readings, peaks = psutil.Process(), [], []
 def watch():
     while True:
         readings.append(process.memory_info().rss)
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
-logged = (event for event in pretrain(config, run=Path(sys.argv[2])) if isinstance(event, StepLogged))
-for _ in range(2):  # the second step is the first with the state of the optimizer
-    next(logged)
-print(json.dumps(max(readings)))
+for number, settings in enumerate(sys.argv[2:]):
+    readings.clear()
+    events = pretrain(PretrainConfig.model_validate_json(settings), run=Path(sys.argv[1]) / str(number))
+    logged = (event for event in events if isinstance(event, StepLogged))
+    for _ in range(2):  # the second step is the first with the state of the optimizer
+        next(logged)
+    peaks.append(max(readings))
+    events.close()
+    del logged, events
+    gc.collect()
+print(json.dumps(peaks))
 """
 AT_ONCE = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 """glibc gives freed memory back at once: the peak is then what the run holds, the same every time, not what malloc keeps."""
@@ -45,21 +52,23 @@ def settings(preset, data="x", **changes):
 
 @pytest.mark.parametrize("preset", CASES)
 def test_the_estimate_is_that_of_a_real_run(preset, tissue, tmp_path):
-    def bytes_of(parts):
-        config = settings(preset, tissue / "tiles", tiles={"cache": tmp_path / "cache"}, **CASES[preset])
-        config = config.model_copy(update={"micro_batch": config.batch_size // parts})
-        return peak(config, tmp_path / f"in {parts}"), training_memory(config, explicit=True, bf16=False)
-
-    (held, whole), (less, quarter) = bytes_of(1), bytes_of(4)
+    data = tmp_path / "tiles"
+    data.mkdir()
+    for path in sorted((tissue / "tiles").rglob("*.jpg"))[:80]:
+        shutil.copy(path, data)
+    config = settings(preset, data, tiles={"cache": tmp_path / "cache"}, **CASES[preset])
+    in_parts, at_once = (config.model_copy(update={"micro_batch": config.batch_size // parts}) for parts in (4, 1))
+    less, held = peaks(tmp_path, in_parts, at_once)
+    quarter, whole = (training_memory(one, explicit=True, bf16=False) for one in (in_parts, at_once))
     assert whole.total == pytest.approx(held, rel=1 / 3)  # what Python and PyTorch need differs from machine to machine
     assert whole.total - quarter.total == pytest.approx(held - less, rel=0.25)
 
 
-def peak(config: PretrainConfig, run: Path) -> int:
-    """Return the most bytes that a process holds while it trains."""
-    command = [sys.executable, "-c", MEASURE, config.model_dump_json(), str(run)]
+def peaks(folder: Path, *configs: PretrainConfig) -> list[int]:
+    """Return the most bytes that a process holds while it trains, for each of these settings in turn."""
+    command = [sys.executable, "-c", MEASURE, str(folder), *(config.model_dump_json() for config in configs)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | AT_ONCE)
-    return int(json.loads(done.stdout))
+    return list(json.loads(done.stdout))
 
 
 def test_fewer_tiles_at_once_need_less():

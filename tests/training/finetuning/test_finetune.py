@@ -125,7 +125,7 @@ def test_confusion_and_classes_are_those_of_the_test_images(runs):
 
 
 def test_learning_lowers_the_loss_and_finds_nuclei(make_finetune, tmp_path):
-    config = make_finetune("segmentation", epochs=30, optimizer={"base_lr": 0.3}, preview_every=30, validate_every=10)
+    config = make_finetune("segmentation", epochs=20, batch_size=16, validate_every=10, optimizer={"base_lr": 0.3})
     run = RunFolder(tmp_path / "run")
     events = list(finetune(config, run=run.path))
     totals = [event.metrics["total"] for event in events if isinstance(event, EpochFinished)]

@@ -23,7 +23,7 @@ EPOCHS = 12
 @pytest.fixture(scope="module")
 def config(make_finetune) -> FinetuneConfig:
     """Steep enough that the best epoch is not the last one: the choice has to be remembered."""
-    return make_finetune("segmentation", epochs=EPOCHS, preview_every=6, optimizer={"base_lr": 0.3})
+    return make_finetune("segmentation", epochs=EPOCHS, batch_size=16, preview_every=6, optimizer={"base_lr": 0.3})
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_resuming_a_finished_run_looks_at_no_image_and_changes_nothing(config, u
     ("task", "changes"),
     [
         ("instances", {}),
-        ("detection", {}),
+        ("detection", {"epochs": 2, "batch_size": 16}),
         ("classification", {"augmentation": {"mixup": 0.8, "cutmix": 1.0}}),
         ("classification", {"labels": {"balance": "sampling"}}),
         ("classification", {"head": {"classifier": "knn"}, "batch_size": 2}),

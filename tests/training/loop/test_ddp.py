@@ -30,34 +30,34 @@ def totals(run: RunFolder) -> list[float]:
     return [record["total"] for record in run.metrics() if record["kind"] == "step"]
 
 
-def in_two_processes(command: str, config: PretrainConfig | FinetuneConfig, run: RunFolder) -> None:
+def command_of(kind: str, config: PretrainConfig | FinetuneConfig, run: RunFolder) -> list[str]:
     settings = run.path.with_suffix(".yaml")
     settings.write_text(config.to_yaml())
-    words = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(free_port()),
-        "-m",
-        "napari_sdmae",
-        command,
-        "--config",
-        str(settings),
-        "--output",
-        str(run.path),
-    ]
-    done = subprocess.run([sys.executable, *words], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    return [kind, "--config", str(settings), "--output", str(run.path)]
+
+
+def in_two_forks(jobs, command: list[str]) -> None:
+    """Start two processes with the variables that torchrun gives them; nothing imports torch anew."""
+    together = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [{"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    started = [jobs.start(*command, environment=together | address | rank) for rank in ranks]
+    assert [jobs.wait(pid) for pid in started] == [0, 0]
+
+
+def by_torchrun(command: list[str]) -> None:
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    words = [sys.executable, "-m", *launcher, "-m", "napari_sdmae", *command]
+    done = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_give_the_losses_of_one(make_config, tmp_path, loss):
+def test_two_processes_give_the_losses_of_one(make_config, jobs, tmp_path, loss):
     config = make_config(epochs=3, micro_batch=2, **LOSSES[loss])
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     list(pretrain(make_config(epochs=3, micro_batch=4, **LOSSES[loss]), run=one.path))
-    in_two_processes("pretrain", config, two)
+    in_two_forks(jobs, command_of("pretrain", config, two))
     assert len(totals(two)) == 9
     assert totals(two) == pytest.approx(totals(one), abs=1e-4)
     assert [path.name for path in two.checkpoints()] == [path.name for path in one.checkpoints()]
@@ -72,7 +72,7 @@ def test_fine_tuning_in_two_processes_leaves_out_what_the_first_could_not_decode
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     config = make_finetune("classification", data=data)
     list(finetune(config, run=one.path))
-    in_two_processes("finetune", config, two)
+    by_torchrun(command_of("finetune", config, two))
     assert cut.name in two.quarantine.read_text()
     assert totals(two) == pytest.approx(totals(one), abs=1e-4)
     assert two.read_config() == one.read_config()

@@ -118,7 +118,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(jobs, make_config, tm
             run.ask("pause")
     before = (run.model / "model.safetensors").read_bytes()
     assert len(before) > 50_000
-    assert jobs.wait(jobs.start("limit", 50_000, "resume", run.path)) == 1
+    assert jobs.wait(jobs.start("resume", run.path, largest_file=50_000)) == 1
     assert run.status().state == "failed"
     assert "step 6 could not be saved (File too large); the last good one is step-000004" in run.status().message
     assert [path.name for path in run.checkpoints()] == ["step-000003", "step-000004"]

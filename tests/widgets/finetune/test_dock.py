@@ -173,7 +173,7 @@ def test_what_is_painted_is_written_learned_shown_and_reported(open_widget, tiss
 def segment_with_the_head(finetune, viewer, qtbot) -> None:
     """Open the head of the run in Segment, and segment the picture that was painted on."""
     qtbot.mouseClick(finetune.monitor.segment, Qt.MouseButton.LeftButton)
-    segment = next(one for one in QApplication.allWidgets() if isinstance(one, SegmentWidget))
+    (segment,) = viewer.window._qt_window.findChildren(SegmentWidget)
     assert segment.parent().windowTitle().startswith("Segment")
     assert segment.controls.head.model == str(finetune.watcher.folder.path)
     assert segment.controls.head.problem == ""

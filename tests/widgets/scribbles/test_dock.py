@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.layers.base import Field, Source
+from napari_sdmae.widgets.finetune.dock import FinetuneWidget
 from napari_sdmae.widgets.scribbles import save as keeping
 from napari_sdmae.widgets.scribbles import strokes
 from napari_sdmae.widgets.scribbles.dock import ScribblesWidget
@@ -367,7 +368,7 @@ def test_strokes_become_a_labelled_folder_for_fine_tuning(viewer, ready, qtbot, 
     assert values[255] > 0  # not painted: not learned
     assert values[0] == 0
     assert [one["name"] for one in json.loads((folder / "classes.json").read_text())["classes"]] == ["Class 1", "Class 2"]
-    finetune = next(one for one in QApplication.allWidgets() if type(one).__name__ == "FinetuneWidget")
+    (finetune,) = viewer.window._qt_window.findChildren(FinetuneWidget)
     assert finetune.new_run.source.path == folder
     assert finetune.new_run.model.model == str(model_folder)
 
