@@ -121,3 +121,12 @@ def assert_same(found: LabelMap, expected: LabelMap, measurements: bool = True) 
         assert list(found.measurements) == list(expected.measurements)
         for name, column in expected.measurements.items():
             np.testing.assert_array_equal(found.measurements[name], column)
+
+
+def big(shape=(1400, 1100)):
+    """Return labels large enough for several levels of a pyramid."""
+    labels = np.zeros(shape, np.int32)
+    labels[100:900, 50:700] = 3
+    labels[150:200, 300:1099] = 258
+    labels[-1, -1] = 1
+    return labels

@@ -5,7 +5,6 @@ import gzip
 import json
 import sys
 import types
-import warnings
 
 import label_cases as cases
 import numpy as np
@@ -17,13 +16,6 @@ from napari_sdmae.io.labels.errors import InvalidLabelsError
 from napari_sdmae.io.labels.geojson.write import feature, geometry_of, read_geojson, write_geojson
 from napari_sdmae.labels.label_map import LabelMap, make_classes
 from napari_sdmae.labels.outlines import fill, outlines
-
-
-@pytest.fixture(autouse=True)
-def no_silent_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        yield
 
 
 def written(label_map, path, **options):
