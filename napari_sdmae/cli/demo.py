@@ -105,7 +105,7 @@ def _look(run: Path, image: Path, folder: Path) -> int:
     code = _run("4. Masked reconstruction", "reconstruct", run, image, "--output", folder / "reconstruction", *region)
     for method in METHODS:
         query = ("--query", "256", "256") if method == "similarity" else ()
-        options = ("--output", folder / f"attention-{method}", "--method", method, *region, *query)
+        options: tuple[str | Path, ...] = ("--output", folder / f"attention-{method}", "--method", method, *region, *query)
         code = code or _run(f"5. Attention: {method}", "attention", run, image, *options)
     return code
 
@@ -115,7 +115,7 @@ def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) ->
     head, labels = folder / "nuclei-head", folder / "nuclei"
     options = ["--preset", "nuclei", "--epochs", str(epochs), "--validate-every", "4", "--preview-every", "4"]
     small = ["--head.width", "32", "--image-mpp", NUCLEI_MPP, "--mpp", NUCLEI_MPP, "--optimizer.warmup-epochs", "1"]
-    train = ("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
+    train: tuple[str | Path, ...] = ("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
     region = ("--mpp", "0.5", "--region", *REGION_WORDS, "--cell-expansion", "3")
     geojson = labels / f"{image.stem}-labels.geojson"
     return (
