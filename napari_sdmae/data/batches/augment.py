@@ -103,16 +103,20 @@ def _augment(tiles: Tensor, draw: Draw, config: AugmentationConfig, size: int, m
     return jitter_stain(images, 1 + config.stain_jitter * (2 * draw.stain - 1)) if config.stain_jitter else images
 
 
-def augment_maps(maps: Tensor, draw: Draw, config: AugmentationConfig, mode: Literal["nearest", "bilinear"]) -> Tensor:
-    """Move maps, such as labels, as :func:`augment` moves the tiles they belong to; their size stays.
+def augment_maps(maps: Tensor, draw: Draw, config: AugmentationConfig, size: int, mode: Literal["nearest", "bilinear"]) -> Tensor:
+    """Move maps, such as labels, as :func:`augment` moves the tiles they belong to.
 
     Parameters
     ----------
     maps
         float32, (B, C, E, E): whole numbers up to 2**24 stay exact with ``nearest``.
+    draw, config, size
+        As for the tiles.
+    mode
+        How to read between pixels.
     """
     boxes, turns = placement(draw, config, maps.shape[2])
-    return _sample(maps, boxes.astype(float), turns, maps.shape[2], mode)
+    return _sample(maps, boxes.astype(float), turns, size, mode)
 
 
 def placement(draw: Draw, config: AugmentationConfig, edge: int) -> tuple[NDArray[np.int64], Array]:

@@ -3,14 +3,19 @@
 Everything random is a function of (seed, epoch, index): a batch is the same in any order, in any process, after any restart.
 
 Targets of instances are computed once, on the whole image at the scale that is seen: a nucleus that a tile cuts keeps the
-distances of the whole one, and a batch costs no distance transform. Where an image is smaller than a tile it is reflected, and
-class labels there are ignored. A crop without labels, as among strokes, moves to a random labelled pixel. SciPy's distance
+distances of the whole one, and a batch costs no distance transform. Where an image is smaller than what is cut it is reflected,
+and class labels there are ignored. A crop without labels, as among strokes, moves to a random labelled pixel. SciPy's distance
 transform, object by object, is the oracle (``tests/data/batches/test_labelled_tiles.py``).
+
+What is learned is what is predicted: random crops are cut from an area so much larger than the tile that they show tissue at the
+scale of the head on average. Cut from the tile itself, with areas of 0.5 to 1, they would show nuclei 1 to 1.41 times as large as
+prediction does. A classified image is one tile and has no more to show: its crops are magnified.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +27,7 @@ from napari_sdmae.config.finetune import FinetuneConfig, LabelledAugmentation
 from napari_sdmae.config.pretrain import AugmentationConfig
 from napari_sdmae.data.batches.augment import Draw, augment, augment_maps, draw_augmentation, placement
 from napari_sdmae.data.batches.boxes import boxes_in_tile, move_boxes
+from napari_sdmae.data.batches.crops import typical_edge
 from napari_sdmae.data.batches.mixing import Mixing, brighten, draw_mixing, erase, mix, mix_targets, rand_augment
 from napari_sdmae.data.batches.targets import FULL, Prepared, PreparedImages
 from napari_sdmae.data.labelled.class_balance import class_weights, image_weights
@@ -84,7 +90,10 @@ class LabelledTiles:
         memory: int | None = None,
     ) -> None:
         self.images, self.labelled, self.config, self.tile = tuple(images), labelled, config, tile
-        self._prepared = PreparedImages(self.images, labelled, config, tile, mpp, memory)
+        changes = self._changes
+        whole = labelled.task == "classification"
+        self._area = tile if whole else ceil(tile / typical_edge(changes.crop_scale, changes.crop_ratio))
+        self._prepared = PreparedImages(self.images, labelled, config, self._area, mpp, memory)
         self._places = [place for index, image in enumerate(images) for place in self._grid(index, image, mpp)]
 
     def __len__(self) -> int:
@@ -159,18 +168,19 @@ class LabelledTiles:
     def _cut(
         self, indices: Indices, draws: Indices, epoch: int, augmented: bool
     ) -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
-        """Cut the tiles: uint8 (B, S, S, 3), their maps as float32 (B, C, S, S), and their boxes."""
+        """Cut tiles, or the larger areas that crops are taken from: uint8 (B, E, E, 3), maps float32 (B, C, E, E), and boxes."""
         numbers = uniforms(self.config.seed, epoch, draws, 3, PLACE)
-        tiles = np.empty((len(indices), self.tile, self.tile, 3), np.uint8)
+        edge = self._area if augmented else self.tile
+        tiles = np.empty((len(indices), edge, edge, 3), np.uint8)
         maps, boxes = [], []
         for place, index in enumerate(indices):
             which, row, column = self._places[index]
             prepared = self._prepared[which]
             row, column = self._random_place(prepared, numbers[place]) if augmented else self._inside(prepared, row, column)
-            area = slice(row, row + self.tile), slice(column, column + self.tile)
+            area = slice(row, row + edge), slice(column, column + edge)
             tiles[place] = prepared.image[area]
             maps.append(prepared.maps[:, *area])
-            boxes.append(boxes_in_tile(prepared.boxes, prepared.values, row, column, self.tile))
+            boxes.append(boxes_in_tile(prepared.boxes, prepared.values, row, column, edge))
         return torch.from_numpy(tiles), torch.from_numpy(np.stack(maps).astype(np.float32)), boxes
 
     def _inside(self, prepared: Prepared, row: int, column: int) -> tuple[int, int]:
@@ -179,24 +189,24 @@ class LabelledTiles:
         return (row, column) if row >= 0 else (spare[0] // 2, spare[1] // 2)
 
     def _random_place(self, prepared: Prepared, numbers: NDArray[np.float64]) -> tuple[int, int]:
-        """Return where a crop begins; one that shows nothing labelled is moved to show a random labelled pixel."""
-        spare = np.array(prepared.image.shape[:2]) - self.tile
+        """Return where the area of a crop begins; one that shows nothing labelled is moved to show a random labelled pixel."""
+        spare = np.array(prepared.image.shape[:2]) - self._area
         row, column = np.floor(numbers[:2] * (spare + 1)).astype(int)
-        if prepared.gaps and (prepared.maps[0, row : row + self.tile, column : column + self.tile] == IGNORE).all():
+        if prepared.gaps and (prepared.maps[0, row : row + self._area, column : column + self._area] == IGNORE).all():
             labelled = np.flatnonzero(prepared.maps[0] != IGNORE)
             if len(labelled):
                 pixel = np.array(divmod(labelled[int(numbers[2] * len(labelled))], prepared.maps.shape[2]))
-                row, column = (pixel - np.floor(numbers[:2] * self.tile)).clip(0, spare).astype(int)
+                row, column = (pixel - np.floor(numbers[:2] * self._area)).clip(0, spare).astype(int)
         return int(row), int(column)
 
     def _targets(self, maps: Tensor, draw: Draw | None, boxes: list[dict[str, Tensor]]) -> Targets:
         """Move maps or boxes as the tiles were moved, and return them as the losses need them."""
         if self.labelled.task == "detection":
-            return boxes if draw is None else move_boxes(boxes, *placement(draw, self._changes, self.tile), self.tile)
-        exact = maps if draw is None else augment_maps(maps, draw, self._changes, "nearest")
+            return boxes if draw is None else move_boxes(boxes, *placement(draw, self._changes, self._area), self.tile)
+        exact = maps if draw is None else augment_maps(maps, draw, self._changes, self.tile, "nearest")
         if self.labelled.task == "segmentation":
             return exact[:, 0].long()
-        smooth = maps[:, 1:2] if draw is None else augment_maps(maps[:, 1:2], draw, self._changes, "bilinear")
+        smooth = maps[:, 1:2] if draw is None else augment_maps(maps[:, 1:2], draw, self._changes, self.tile, "bilinear")
         targets = {"foreground": exact[:, 0:1], "separation": (smooth / FULL).clamp(max=1)}
         return targets | ({"types": exact[:, 2].long()} if maps.shape[1] > 2 else {})
 

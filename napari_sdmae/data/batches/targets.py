@@ -1,4 +1,4 @@
-"""Labelled images as training needs them: at scale, at least a tile large, targets computed; kept in memory as far as it goes."""
+"""Labelled images as training needs them: at scale, large enough to cut from, with targets; kept in memory as far as it goes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Prepared:
     Attributes
     ----------
     image
-        uint8 RGB (H, W, 3), reflected at its lower and right end where it is smaller than a tile.
+        uint8 RGB (H, W, 3), reflected at its lower and right end where it is smaller than what is cut.
     maps
         int16 (C, H, W). Segmentation: class indices, `IGNORE` where nothing is to be learned, as in what is reflected.
         Instances: foreground 0 or 1, separation 0 to 255 and, with several types, type indices, `IGNORE` outside objects; they
@@ -59,8 +59,8 @@ class Prepared:
         return self.image.nbytes + self.maps.nbytes + self.boxes.nbytes
 
 
-def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig, tile: int, mpp: float | None) -> Prepared:
-    """Read an image at the scale `mpp` and compute its targets.
+def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig, edge: int, mpp: float | None) -> Prepared:
+    """Read an image at the scale `mpp`, at least `edge` px high and wide, and compute its targets.
 
     Targets of instances are computed here, on the whole image: an object that a tile cuts keeps the distances of the whole.
 
@@ -72,9 +72,9 @@ def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig,
     loaded = load_labelled(image, labelled, mpp, config.labels.ignore_value)
     pixels = loaded.image
     if labelled.task == "classification" and not (image.mpp and mpp):
-        pixels = _fit(pixels, tile)
+        pixels = _fit(pixels, edge)
     maps = _maps(loaded, labelled, config)
-    padding = [(0, max(0, tile - length)) for length in pixels.shape[:2]]
+    padding = [(0, max(0, edge - length)) for length in pixels.shape[:2]]
     if any(end for _, end in padding):
         pixels = np.pad(pixels, [*padding, (0, 0)], mode="symmetric")
         maps = _pad_maps(maps, padding, labelled)
@@ -89,10 +89,10 @@ def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig,
     )
 
 
-def _fit(image: RGB, tile: int) -> RGB:
-    """Resize an image of unknown scale so that its shorter side is a tile: its label is of all of it."""
-    factor = tile / min(image.shape[:2])
-    return resize_image(image, (max(tile, round(image.shape[0] * factor)), max(tile, round(image.shape[1] * factor))))
+def _fit(image: RGB, edge: int) -> RGB:
+    """Resize an image of unknown scale so that its shorter side is `edge`: its label is of all of it."""
+    factor = edge / min(image.shape[:2])
+    return resize_image(image, (max(edge, round(image.shape[0] * factor)), max(edge, round(image.shape[1] * factor))))
 
 
 def _maps(loaded: Loaded, labelled: LabelledSet, config: FinetuneConfig) -> NDArray[np.int16]:
@@ -124,7 +124,7 @@ class PreparedImages:
 
     Parameters
     ----------
-    images, labelled, config, tile, mpp
+    images, labelled, config, edge, mpp
         As for :func:`prepare`.
     memory
         Bytes to keep at most; None: a quarter of the free memory, at most 8 GB.
@@ -135,11 +135,11 @@ class PreparedImages:
         images: Sequence[LabelledImage],
         labelled: LabelledSet,
         config: FinetuneConfig,
-        tile: int,
+        edge: int,
         mpp: float | None,
         memory: int | None = None,
     ) -> None:
-        self.images, self.labelled, self.config, self.tile, self.mpp = images, labelled, config, tile, mpp
+        self.images, self.labelled, self.config, self.edge, self.mpp = images, labelled, config, edge, mpp
         self.memory = memory if memory is not None else min(LARGEST_MEMORY, ceil(psutil.virtual_memory().available / 4))
         self._kept: OrderedDict[int, Prepared] = OrderedDict()
         self._bytes = 0
@@ -151,7 +151,7 @@ class PreparedImages:
             if index in self._kept:
                 self._kept.move_to_end(index)
                 return self._kept[index]
-        prepared = prepare(self.images[index], self.labelled, self.config, self.tile, self.mpp)
+        prepared = prepare(self.images[index], self.labelled, self.config, self.edge, self.mpp)
         with self._lock:
             self._keep(index, prepared)
         return prepared

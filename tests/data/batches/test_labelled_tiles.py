@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import ndimage
+from skimage.segmentation import clear_border
 
 from napari_sdmae.data.batches.boxes import move_boxes
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
@@ -164,6 +165,23 @@ class TestInstances:
         dark = (batch.images.mean(dim=1, keepdim=True) * foreground).sum() / foreground.sum()
         bright = (batch.images.mean(dim=1, keepdim=True) * (1 - foreground)).sum() / (1 - foreground).sum()
         assert dark < bright - 0.05  # nuclei are dark: the maps lie on them
+
+    def test_crops_show_objects_at_the_scale_of_the_head_on_average(self, tmp_path, settings):
+        """What is learned is what prediction shows: discs are as often larger as smaller than they are."""
+        rows, columns = np.mgrid[:512, :512]
+        disc = (rows % 32 - 16) ** 2 + (columns % 32 - 16) ** 2 <= 81
+        labels = ndimage.label(disc)[0].astype(np.uint16)
+        save(tmp_path / "images" / "a.png", np.repeat((disc * 255).astype(np.uint8)[..., None], 3, axis=2))
+        save(tmp_path / "labels" / "a.png", labels)
+        config = settings("instances", tmp_path, augmentation=MOVED | {"crop_scale": (0.25, 1)})
+        tiles, scales = tiles_of(config, 128), []
+        for epoch in range(12):
+            for shown in tiles.batch(everything(tiles), epoch).targets["foreground"][:, 0].numpy() > 0:
+                areas = np.bincount(clear_border(ndimage.label(shown)[0]).ravel())[1:]
+                scales.append(np.sqrt(np.median(areas[areas > 0]) / disc[:32, :32].sum()))
+        assert np.exp(np.mean(np.log(scales))) == pytest.approx(1, rel=0.05)
+        assert max(scales) > 1.2
+        assert min(scales) < 0.85
 
     def test_types_are_given_inside_objects_only(self, tmp_path, pictures, settings):
         for index, picture in enumerate(pictures[:6]):
