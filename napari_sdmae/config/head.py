@@ -14,6 +14,7 @@ from napari_sdmae.config.base import Settings
 from napari_sdmae.config.finetune import EncoderSpec, HeadConfig, Task
 from napari_sdmae.config.limits import check_mpp
 from napari_sdmae.labels.label_map import LabelClass
+from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.text.printable import shown
 
 HEAD_FORMAT = "napari-sdmae-head"
@@ -33,6 +34,8 @@ class HeadSpec(Settings):
         µm per pixel that it expects to see; None if that of its training images was not known.
     fitted_px
         Of a classifier: the shorter side in px (median) of its training images of unknown scale, which was fitted to a tile.
+    thresholds
+        Of instances.
     metrics
         Selected on validation, reported on test: ``{"validation": {…}, "test": {…}, "selected_by": "validation/mIoU", …}``.
     provenance
@@ -48,6 +51,7 @@ class HeadSpec(Settings):
     tile_size: int = Field(ge=1, le=16384)
     mpp: float | None = None
     fitted_px: float | None = Field(default=None, gt=0, le=1e6)
+    thresholds: ObjectThresholds = Field(default_factory=ObjectThresholds)
     metrics: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 

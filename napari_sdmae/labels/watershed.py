@@ -5,9 +5,11 @@ its middle) or whether it is on the boundary. Objects that touch have a valley b
 from the middles cuts there.
 
 A threshold on the distance either joins neighbours or loses small nuclei, so the distance is divided by its largest value in
-each object. Markers are h-maxima, summits 0.15 above the way to any higher one after a Gaussian of 1 px: each bump of a noisy
-map would otherwise be an object. The edge of a tile is no edge of an object. All of 3,370 random ellipses in 2048 × 2048 px,
-many touching, come back from their own targets (mean IoU 0.997 by distance, 0.999 by boundary).
+each object. Markers are h-maxima, summits a valley above the way to any higher one after a Gaussian of 1 px: each bump of a
+noisy map would otherwise be an object. How deep the valley must be depends on how sharp the maps are: young heads need a
+shallower one than others, so that it is chosen on the validation images and kept with the head. The edge of a tile is no edge
+of an object. All of 3,370 random ellipses in 2048 × 2048 px, many touching, come back from their own targets (mean IoU 0.997 by
+distance, 0.999 by boundary).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.typing import Labels
 
 Separation = Literal["distance", "boundary"]
@@ -28,11 +31,11 @@ Map = NDArray[np.float32]
 BOUNDARY_PX = 2.0
 """Width of the boundary inside an object; half of the way to the middle in smaller ones, so that each keeps a middle."""
 
-INSIDE = 0.5
-"""Probability from which a pixel belongs to an object."""
+DEFAULT = ObjectThresholds()
+"""Of heads that were never measured on validation images."""
 
-VALLEY = 0.15
-"""How much lower than both middles the way between them must be to be two objects."""
+MIDDLE = 0.5
+"""Of a boundary map: pixels below it are in the middle of an object."""
 
 
 def instance_targets(instances: NDArray[np.integer], separation: Separation) -> tuple[Map, Map]:
@@ -75,7 +78,13 @@ def _separation_of(inside: NDArray[np.bool_], separation: Separation) -> Map:
 
 
 def separate(
-    foreground: Map, separation: Map, types: Map | None = None, *, how: Separation, smallest_px: float
+    foreground: Map,
+    separation: Map,
+    types: Map | None = None,
+    *,
+    how: Separation,
+    smallest_px: float,
+    thresholds: ObjectThresholds = DEFAULT,
 ) -> tuple[Labels, dict[int, int]]:
     """Return single objects out of predicted maps, by a watershed that starts from their middles.
 
@@ -91,17 +100,19 @@ def separate(
         What `separation` is.
     smallest_px
         Objects of fewer pixels are left out.
+    thresholds
+        Where an object ends, and where two meet.
 
     Returns
     -------
     tuple
         Labels 1 … N, int32 (H, W), and for each label the index of its type (0 without `types`).
     """
-    inside = foreground > INSIDE
+    inside = foreground > thresholds.inside
     if not inside.any():
         return np.zeros(foreground.shape, np.int32), {}
     height = _height(foreground, separation, inside, how)
-    labels = watershed(-height, _middles(height, inside), mask=inside)
+    labels = watershed(-height, _middles(height, inside, thresholds.valley), mask=inside)
     labels = _renumbered(labels, smallest_px)
     return labels, _types(labels, types)
 
@@ -111,16 +122,16 @@ def _height(foreground: Map, separation: Map, inside: NDArray[np.bool_], how: Se
     if how == "distance":
         height = ndimage.gaussian_filter(separation, 1.0)
     else:
-        core = inside & (separation < INSIDE)
+        core = inside & (separation < MIDDLE)
         reached = ndimage.distance_transform_edt(core)
         height = (1 - separation) * (1 - np.exp(-ndimage.gaussian_filter(reached.astype(np.float32), 1.0) / 4))
     return np.where(inside, height, 0).astype(np.float32)
 
 
-def _middles(height: Map, inside: NDArray[np.bool_]) -> Labels:
-    """Return numbered summits that stand at least :data:`VALLEY` above the way to any higher one; one in low ground too."""
+def _middles(height: Map, inside: NDArray[np.bool_], valley: float) -> Labels:
+    """Return numbered summits that stand at least `valley` above the way to any higher one; one in low ground too."""
     steps = np.where(inside, np.maximum(np.round(height * 255), 1), 0).astype(np.int32)
-    lowered = np.where(inside, np.maximum(steps - round(VALLEY * 255), 1), 0)
+    lowered = np.where(inside, np.maximum(steps - round(valley * 255), 1), 0)
     summits = local_maxima(reconstruction(lowered, steps).astype(np.int32)) & inside
     numbered: Labels = ndimage.label(summits, np.ones((3, 3)))[0]
     return numbered

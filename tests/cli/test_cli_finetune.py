@@ -122,7 +122,6 @@ def test_bad_settings_are_refused_in_one_line(tmp_path, masks, capsys, flags, wo
     assert error.count("\n") == 1
     for word in words:
         assert word in error
-    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_missing_is_named(capsys):
@@ -139,7 +138,6 @@ def test_a_missing_model_is_bad_usage_and_missing_data_is_unusable(tmp_path, mas
     call = ["finetune", "--task", "segmentation", "--data", str(data), "--output", str(tmp_path / "run"), *arguments]
     assert main(call) == status
     assert word in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 def test_the_run_lists_its_best_value_and_can_be_resumed(run, capsys):
@@ -180,12 +178,25 @@ def test_evaluate_warns_where_the_head_was_trained(run, masks, tmp_path, capsys)
         assert "the head was trained on 6" in capsys.readouterr().err
 
 
-def test_evaluate_on_other_images_takes_all_of_them(run, masks, tmp_path, capsys):
+def copy_some(masks: Path, folder: Path) -> None:
     for name in ("images", "labels"):
-        (tmp_path / "other" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for number in (1, 2, 3):
             data = (masks / name / f"{number}.png").read_bytes()
-            (tmp_path / "other" / name / f"{number}.png").write_bytes(data)
+            (folder / name / f"{number}.png").write_bytes(data)
+
+
+def test_images_for_the_test_alone_are_evaluated_and_not_trained_on(run, masks, tmp_path, capsys):
+    copy_some(masks, tmp_path / "other" / "test")
+    data = ["--data", str(tmp_path / "other")]
+    assert main(["evaluate", str(run.path), *data, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("3 images (all)")
+    assert main(["finetune", "--task", "segmentation", *data, "--output", str(tmp_path / "run"), *TINY_ENCODER.split()]) == 3
+    assert "no image is named for training, only for test" in capsys.readouterr().err
+
+
+def test_evaluate_on_other_images_takes_all_of_them(run, masks, tmp_path, capsys):
+    copy_some(masks, tmp_path / "other")
     assert main(["evaluate", str(run.path), "--data", str(tmp_path / "other"), "--device", "cpu"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("3 images (all)")

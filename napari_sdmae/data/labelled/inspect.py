@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from napari_sdmae.config.finetune import FinetuneConfig, Part, Task
 from napari_sdmae.data.labelled.labelled_set import PARTS, LabelledImage, LabelledSet
 from napari_sdmae.data.labelled.read import read_labelled
+from napari_sdmae.data.labelled.splits import refuse_untrainable
 from napari_sdmae.labels.label_map import LabelClass
 
 AMOUNTS: Mapping[Task, str] = {
@@ -87,6 +88,7 @@ def inspect_labelled(config: FinetuneConfig) -> LabelledInspection:
         If a run would refuse to start on them.
     """
     labelled = read_labelled(config, decode=False)
+    refuse_untrainable(labelled.images)
     sizes = sorted((image.size for image in labelled.images), key=lambda size: size[0] * size[1])
     return LabelledInspection(
         task=labelled.task,

@@ -51,8 +51,7 @@ def split_images(images: list[LabelledImage], declared: Sequence[Part | None], s
     Raises
     ------
     DataError
-        If the declared parts have a patient, slide or group on two sides, or name nothing to train on, or a file that is
-        listed twice comes into two parts.
+        If the declared parts have a patient, slide or group on two sides, or a file that is listed twice comes into two parts.
     """
     split = _split(images, declared, settings, seed)
     _refuse_shared_files(split.images)
@@ -84,15 +83,26 @@ def _as_declared(images: list[LabelledImage], declared: Sequence[Part | None], s
         warnings.append(f"the parts are those that came with the images; {UNKNOWN}")
     train = [image for image in named if image.part == "train"]
     others = [image for image in named if image.part != "train"]
-    if not train:
-        raise DataError("no image is named for training: expected some with the part train")
-    if any(image.part == "validation" for image in others):
+    if not train or any(image.part == "validation" for image in others):
         return Split(named, warnings)
     groups, _, singly = _groups(train)
     split = _divide(train, groups, {"validation": settings.validation}, seed)
     kept = sum(image.part == "validation" for image in split.images)
     warnings.append(f"no validation images came with the data: {kept} of {len(train)} training images kept apart for it")
     return Split(sorted([*split.images, *others], key=lambda image: image.name), [*warnings, *split.warnings], singly)
+
+
+def refuse_untrainable(images: Sequence[LabelledImage]) -> None:
+    """Refuse images of which none is to be trained on: they can be evaluated only.
+
+    Raises
+    ------
+    DataError
+        If that is so.
+    """
+    if not any(image.part == "train" for image in images):
+        there = ", ".join(sorted({image.part for image in images}))
+        raise DataError(f"no image is named for training, only for {there}: expected some with the part train")
 
 
 def _refuse_shared_groups(images: list[LabelledImage]) -> None:

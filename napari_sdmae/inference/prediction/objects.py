@@ -11,14 +11,15 @@ from skimage.segmentation import expand_labels
 
 from napari_sdmae.inference.prediction.rescale import linear, nearest
 from napari_sdmae.io.images.blocks import empty, strips
-from napari_sdmae.labels.watershed import INSIDE
 from napari_sdmae.typing import Floats, Labels
 
 ROWS = 1024
 """Rows that are worked on at once."""
 
 
-def on_picture(labels: Labels, foreground: Floats, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Labels:
+def on_picture(
+    labels: Labels, foreground: Floats, rows: NDArray[np.float64], columns: NDArray[np.float64], inside: float
+) -> Labels:
     """Return objects separated at the scale of the model, with outlines on the pixels of the picture (docs/decisions/0097).
 
     Which object a pixel belongs to is decided at the scale of the model, where the head learned to separate; where an object
@@ -30,14 +31,16 @@ def on_picture(labels: Labels, foreground: Floats, rows: NDArray[np.float64], co
         (h, w) at the scale of the model, the foreground in [0, 1].
     rows, columns
         Positions of the label pixels in pixels of the model.
+    inside
+        Probability from which a pixel belongs to an object.
     """
     near = nearest(labels, rows, columns)
     finer = (rows[1] - rows[0] if len(rows) > 1 else 1.0) < 0.99
     if not finer:
         return near
-    inside = linear(foreground[None], rows, columns)[0] > INSIDE
+    belongs = linear(foreground[None], rows, columns)[0] > inside
     grown = expand_labels(near, distance=ceil(1 / (rows[1] - rows[0])))
-    return np.where(inside, grown, 0).astype(np.int32)
+    return np.where(belongs, grown, 0).astype(np.int32)
 
 
 def centres(labels: Labels, count: int) -> NDArray[np.float64]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.inference.prediction.objects import centres, means, on_picture, reading_order, renamed
 from napari_sdmae.inference.prediction.rescale import RescaledPicture, label_grids, linear
 from napari_sdmae.inference.prediction.result import PredictionOptions
@@ -24,6 +25,7 @@ ROWS = 256
 """Label rows that are filled at once."""
 
 Half = NDArray[np.float16]
+PredictedBlock = tuple[Block, dict[str, Floats]]
 
 
 @dataclass
@@ -53,7 +55,7 @@ def segmented(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions)
     found = _nothing(seen, asked, len(model.spec.classes))
     values = np.array([one.value for one in model.spec.classes], np.int32)
     sums, counts = np.zeros(int(values.max()) + 1), np.zeros(int(values.max()) + 1)
-    for block, maps in _predicted(model, seen, asked, margin=0):
+    for block, maps in predicted(model, seen, asked, margin=0):
         for rows, columns, positions in _label_rows(seen, asked.step, block):
             probabilities = linear(maps["probabilities"], *positions)
             winner = probabilities.argmax(0)
@@ -71,14 +73,25 @@ def segmented(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions)
 
 def objects(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Found:
     """Return objects by number, their classes, and the mean probability of being an object and of each type."""
-    spec = model.spec
+    return separated(model.spec, seen, asked, predicted(model, seen, asked, margin=MARGIN))
+
+
+def separated(spec: HeadSpec, seen: RescaledPicture, asked: PredictionOptions, blocks: Iterable[PredictedBlock]) -> Found:
+    """Return the objects of a picture out of its predicted blocks, which :func:`predicted` yields with :data:`MARGIN`."""
     found = _nothing(seen, asked, 1 + (len(spec.classes) if len(spec.classes) > 1 else 0))
     smallest = spec.head.smallest if asked.smallest is None else asked.smallest
     smallest_px = smallest / spec.mpp**2 if spec.mpp and seen.picture.mpp else smallest
     rows_of: list[Floats] = []
-    for block, maps in _predicted(model, seen, asked, margin=MARGIN):
+    for block, maps in blocks:
         types = maps.get("types")
-        labels, kinds = separate(maps["foreground"], maps["separation"], types, how=spec.head.separation, smallest_px=smallest_px)
+        labels, kinds = separate(
+            maps["foreground"],
+            maps["separation"],
+            types,
+            how=spec.head.separation,
+            smallest_px=smallest_px,
+            thresholds=spec.thresholds,
+        )
         every = maps["foreground"][None] if types is None else np.concatenate([maps["foreground"][None], types])
         middle = centres(labels, len(kinds)) + (block.rows.start, block.columns.start)
         own = np.flatnonzero(block.rows.holds(middle[:, 0]) & block.columns.holds(middle[:, 1])) + 1
@@ -87,22 +100,22 @@ def objects(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -
         numbers = np.zeros(len(kinds) + 1, np.int32)
         numbers[own] = np.arange(first + 1, first + len(own) + 1)
         rows_of.append(means(labels, every, len(kinds))[own - 1])
-        _paint(found.labels, seen, asked.step, block, labels, maps["foreground"], numbers)
+        _paint(found.labels, seen, asked.step, block, labels, maps["foreground"], numbers, spec.thresholds.inside)
         if found.probabilities is not None:
             for rows, columns, positions in _label_rows(seen, asked.step, block):
                 found.probabilities[:, rows, columns] = linear(every, *positions)
     order = reading_order(found.labels)
     found.values = renamed(found.values, order)
     table = np.concatenate(rows_of)[order - 1]
-    names = object_channels(model)
+    names = object_channels(spec)
     found.columns = {"label": np.arange(1, len(order) + 1, dtype=np.int32)}
     found.columns |= {f"probability {name}": table[:, column] for column, name in enumerate(names)}
     return found
 
 
-def object_channels(model: HeadModel) -> tuple[str, ...]:
+def object_channels(spec: HeadSpec) -> tuple[str, ...]:
     """Return what the probabilities of objects are: of being one, and of each type where there are several."""
-    names = tuple(one.name for one in model.spec.classes)
+    names = tuple(one.name for one in spec.classes)
     return names if len(names) == 1 else ("object", *names)
 
 
@@ -112,9 +125,7 @@ def _nothing(seen: RescaledPicture, asked: PredictionOptions, channels: int) -> 
     return Found(empty((rows, columns), np.int32), probabilities)
 
 
-def _predicted(
-    model: HeadModel, seen: RescaledPicture, asked: PredictionOptions, margin: int
-) -> Iterator[tuple[Block, dict[str, Floats]]]:
+def predicted(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions, margin: int) -> Iterator[PredictedBlock]:
     """Yield the blocks of a picture with their maps, float32 (…, rows, columns) in [0, 1] at the scale of the model."""
     patch = model.spec.encoder.patch_size
     window = ceil(model.spec.tile_size / patch) * patch
@@ -153,13 +164,20 @@ def _label_rows(
 
 
 def _paint(
-    canvas: Labels, seen: RescaledPicture, step: int, block: Block, labels: Labels, foreground: Floats, numbers: NDArray[np.int32]
+    canvas: Labels,
+    seen: RescaledPicture,
+    step: int,
+    block: Block,
+    labels: Labels,
+    foreground: Floats,
+    numbers: NDArray[np.int32],
+    inside: float,
 ) -> None:
     """Lay the objects of a block that have a number, with what of them lies outside its inner part, over the labels."""
     grids = label_grids(seen, step)
     top, bottom = grids[0].span(block.rows.start, block.rows.stop, block.rows.stop >= seen.rows)
     left, right = grids[1].span(block.columns.start, block.columns.stop, block.columns.stop >= seen.columns)
     down, across = grids[0].positions(top, bottom) - block.rows.start, grids[1].positions(left, right) - block.columns.start
-    own = numbers[on_picture(labels, foreground, down, across)]
+    own = numbers[on_picture(labels, foreground, down, across, inside)]
     part = canvas[top:bottom, left:right]
     part[...] = np.where((own > 0) & (part == 0), own, part)

@@ -238,7 +238,7 @@ def _segmentation(model: HeadModel, seen: RescaledPicture, asked: PredictionOpti
 def _instances(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:
     found = objects(model, seen, asked)
     about = {"instances": True, "class_of": found.values, "measurements": found.columns}
-    return Prediction(_map(model, seen, found.labels, asked.step, **about), found.probabilities, object_channels(model))
+    return Prediction(_map(model, seen, found.labels, asked.step, **about), found.probabilities, object_channels(model.spec))
 
 
 def _classification(model: HeadModel, seen: RescaledPicture, asked: PredictionOptions) -> Prediction:

@@ -20,6 +20,7 @@ from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.data.batches.labelled_tiles import LabelledTiles
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.read import LabelledSet, read_labelled
+from napari_sdmae.data.labelled.splits import refuse_untrainable
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.info import find_model
 from napari_sdmae.losses.heads import weighs_classes
@@ -142,6 +143,7 @@ def _read(config: FinetuneConfig, asked: StopPoll) -> Generator[Event, None, tup
     (result,) = found
     if isinstance(result, Exception):
         raise result
+    refuse_untrainable(result.images)
     return result, asked()
 
 

@@ -14,12 +14,15 @@ from napari_sdmae.devices.precision import autocast
 from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.events import EndState, Event, Validated
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
+from napari_sdmae.training.finetuning.thresholds import Predicted, best_thresholds, predicted_images
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.engine import SteppingEngine
 from napari_sdmae.training.loop.model_selection import StopPoll
@@ -86,7 +89,8 @@ class BestOnValidation:
         if ending == "finished":
             report = self._finished_report(state)
             if report is None:
-                test, request = self._test(asked)
+                request = self._set_thresholds(asked)
+                test, request = self._test(asked) if request is None else (None, request)
                 if request is not None:
                     return request
                 report = self._write(state, test, finished=True)
@@ -106,6 +110,21 @@ class BestOnValidation:
         measured = "nothing could be measured" if value is None else f"{in_words(name)} {value:.4f}"
         images = several(report["images"][part], f"{part} image", f"{part} images")
         return f"{measured} on {images}, with epoch {report['selected']['epoch']:g}"
+
+    def _set_thresholds(self, asked: StopPoll) -> Request | None:
+        """Give the selected head the thresholds that separate the objects of the validation images best."""
+        if self.labelled.task != "instances" or not self.by:
+            return None
+        model = load_head(self.folder.model, self.engine.world.device)
+        context = autocast(self.engine.world.device, self.engine.precision)
+        tried: list[Predicted] = []
+        for one in predicted_images(model, self.labelled.part("validation"), self.labelled, self.engine.config, context):
+            if (request := asked()) is not None:
+                return request
+            tried.append(one)
+        model.spec = model.spec.model_copy(update={"thresholds": best_thresholds(model.spec, tried)})
+        save_head(self.folder.model, model)
+        return None
 
     def _test(self, asked: StopPoll) -> tuple[Report | None, Request | None]:
         """Measure the selected head on the test images, if there are any."""
@@ -160,6 +179,7 @@ class BestOnValidation:
             "groups": {part: count_groups(self.labelled.part(part)) for part in ("train", "validation", "test")},
             "classes": [one.model_dump() for one in self.labelled.classes],
             "reported_on": reported_on,
+            "thresholds": self._thresholds(finished),
             "confusion": published_step and published_step["confusion"],
             "per_class": published_step["per_class"] if published_step else {},
             "parts": parts,
@@ -170,10 +190,18 @@ class BestOnValidation:
         write_atomically(self.folder.report, json.dumps(report, indent=1, ensure_ascii=False).encode())
         return report
 
+    def _thresholds(self, finished: bool) -> dict[str, float] | None:
+        """Return the chosen thresholds of a finished head that finds objects."""
+        chosen = finished and self.labelled.task == "instances" and self.by
+        return read_head_spec(self.folder.path).thresholds.model_dump() if chosen else None
+
     def _stamp(self, report: Report) -> None:
-        """Write into the finished head how good it is."""
+        """Write into the finished head how good it is, and its thresholds once more: a resumed run publishes it anew."""
         model = load_head(self.folder.model)
         metrics = {"validation": report["validation"], "test": report["test"], "selected_by": report["selected"]["by"]}
         provenance = model.spec.provenance | {"date": report["date"], "epoch": report["selected"]["epoch"]}
-        model.spec = model.spec.model_copy(update={"metrics": metrics, "provenance": provenance})
+        changes: dict[str, Any] = {"metrics": metrics, "provenance": provenance}
+        if report.get("thresholds"):
+            changes["thresholds"] = ObjectThresholds.model_validate(report["thresholds"])
+        model.spec = model.spec.model_copy(update=changes)
         save_head(self.folder.model, model)

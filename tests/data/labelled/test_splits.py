@@ -11,7 +11,7 @@ import pytest
 from napari_sdmae.config.finetune import LabelsConfig
 from napari_sdmae.data.image_folder import DataError
 from napari_sdmae.data.labelled.labelled_set import LabelledImage
-from napari_sdmae.data.labelled.splits import split_images
+from napari_sdmae.data.labelled.splits import refuse_untrainable, split_images
 
 PARTS = ("train", "validation", "test")
 
@@ -173,6 +173,8 @@ def test_a_group_on_two_sides_of_given_parts_is_refused():
         divide(images, ["train"] * 3 + ["test"] * 3)
 
 
-def test_only_test_images_are_refused():
-    with pytest.raises(DataError, match="no image is named for training"):
-        divide([image("a", 0), image("b", 1)], ["test", "test"])
+def test_only_test_images_are_refused_for_training_alone():
+    split = divide([image("a", 0), image("b", 1)], ["test", "test"])
+    assert [one.part for one in split.images] == ["test", "test"]
+    with pytest.raises(DataError, match="no image is named for training, only for test"):
+        refuse_untrainable(split.images)
