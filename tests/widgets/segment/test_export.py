@@ -82,12 +82,12 @@ class Pulse:
         self._beat()
 
 
-def test_twenty_thousand_nuclei_are_written_without_stopping_the_window(viewer, widget, qtbot, tmp_path):
-    many = nuclei(20_000, gap=14, size=9, shape=(1988, 1988), origin=(0, 0))
-    image = viewer.add_image(np.zeros((1988, 1988), np.uint8), name="slide", scale=(0.25, 0.25), units=("µm", "µm"))
-    (layer,) = update_layers(viewer, [labels_layer(many, Field(Source.of(image), (0, 0), (1988, 1988)))])
+def test_fifty_thousand_nuclei_are_written_without_stopping_the_window(viewer, widget, qtbot, tmp_path):
+    many = nuclei(50_000, gap=14, size=9, shape=(3136, 3136), origin=(0, 0))
+    image = viewer.add_image(np.zeros((3136, 3136), np.uint8), name="slide", scale=(0.25, 0.25), units=("µm", "µm"))
+    (layer,) = update_layers(viewer, [labels_layer(many, Field(Source.of(image), (0, 0), (3136, 3136)))])
     widget.desk.choose(layer)
-    assert len(np.unique(layer.data)) == 20_001
+    assert len(np.unique(layer.data)) == 50_001
     form = widget.desk.export
     form.choose(tmp_path / "many")
     qtbot.wait(300)
@@ -101,8 +101,8 @@ def test_twenty_thousand_nuclei_are_written_without_stopping_the_window(viewer, 
     print(f"{pulse.beats} turns of the event loop, at most {pulse.most} calls between two: {form.state.text()}")
     assert form.failure.failure is None
     assert pulse.beats > 2, "the window stood still until all was written"
-    assert pulse.most < 10_000, "the window's process does something for each nucleus; benchmarks/event_loop.py has the times"
-    assert (tmp_path / "many.geojson").read_text().count('"type":"Feature"') == 20_000
+    assert pulse.most < 25_000, "the window's process does something for each nucleus; benchmarks/event_loop.py has the times"
+    assert (tmp_path / "many.geojson").read_text().count('"type":"Feature"') == 50_000
 
 
 def test_every_format_is_written_and_opens_as_the_same_labels_on_the_picture(viewer, widget, opened, qtbot, tmp_path):
