@@ -116,7 +116,7 @@ class LabelledAugmentation(Settings):
     """What is changed at random in a tile and its labels while training."""
 
     crop_scale: tuple[float, float] = setting(
-        (0.5, 1.0), "Crop area", "Smallest and largest crop, as fraction of the tile's area."
+        (0.5, 1.0), "Crop area", "Smallest and largest crop, as fraction of the area it is cut from."
     )
     flip: bool = setting(True, "Flips", "Flip left-right and up-down at random.")
     rotate90: bool = setting(True, "Rotations by 90°", "Rotate by a random multiple of 90°.")

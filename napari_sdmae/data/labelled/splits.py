@@ -102,7 +102,10 @@ def refuse_untrainable(images: Sequence[LabelledImage]) -> None:
     """
     if not any(image.part == "train" for image in images):
         there = ", ".join(sorted({image.part for image in images}))
-        raise DataError(f"no image is named for training, only for {there}: expected some with the part train")
+        raise DataError(
+            f"no image is named for training, only for {there}: expected some with the part train; "
+            "sdmae evaluate measures a head on these"
+        )
 
 
 def _refuse_shared_groups(images: list[LabelledImage]) -> None:

@@ -22,7 +22,7 @@ from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.events import EndState, Event, Validated
 from napari_sdmae.runs.folder import Request, RunFolder
 from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
-from napari_sdmae.training.finetuning.thresholds import Predicted, best_thresholds, predicted_images
+from napari_sdmae.training.finetuning.thresholds import choose_thresholds
 from napari_sdmae.training.loop.checkpoints import TrainingState
 from napari_sdmae.training.loop.engine import SteppingEngine
 from napari_sdmae.training.loop.model_selection import StopPoll
@@ -89,7 +89,7 @@ class BestOnValidation:
         if ending == "finished":
             report = self._finished_report(state)
             if report is None:
-                request = self._set_thresholds(asked)
+                request = self._set_thresholds(state, asked) if self._separates else None
                 test, request = self._test(asked) if request is None else (None, request)
                 if request is not None:
                     return request
@@ -111,20 +111,29 @@ class BestOnValidation:
         images = several(report["images"][part], f"{part} image", f"{part} images")
         return f"{measured} on {images}, with epoch {report['selected']['epoch']:g}"
 
-    def _set_thresholds(self, asked: StopPoll) -> Request | None:
-        """Give the selected head the thresholds that separate the objects of the validation images best."""
-        if self.labelled.task != "instances" or not self.by:
-            return None
+    @property
+    def _separates(self) -> bool:
+        """Whether thresholds are chosen: of objects, where there are validation images."""
+        return self.labelled.task == "instances" and bool(self.by)
+
+    def _set_thresholds(self, state: TrainingState, asked: StopPoll) -> Request | None:
+        """Give the selected head the thresholds that separate the validation images best, and measure it with them."""
         model = load_head(self.folder.model, self.engine.world.device)
         context = autocast(self.engine.world.device, self.engine.precision)
-        tried: list[Predicted] = []
-        for one in predicted_images(model, self.labelled.part("validation"), self.labelled, self.engine.config, context):
+        search = choose_thresholds(model, self.labelled.part("validation"), self.labelled, self.engine.config, context)
+        while True:
+            try:
+                next(search)
+            except StopIteration as end:
+                model.spec = model.spec.model_copy(update={"thresholds": end.value})
+                break
             if (request := asked()) is not None:
                 return request
-            tried.append(one)
-        model.spec = model.spec.model_copy(update={"thresholds": best_thresholds(model.spec, tried)})
-        save_head(self.folder.model, model)
-        return None
+        report, request = self._evaluated(model, "validation", asked)
+        if request is None:
+            state.best_report = report
+            save_head(self.folder.model, model)
+        return request
 
     def _test(self, asked: StopPoll) -> tuple[Report | None, Request | None]:
         """Measure the selected head on the test images, if there are any."""
@@ -192,8 +201,7 @@ class BestOnValidation:
 
     def _thresholds(self, finished: bool) -> dict[str, float] | None:
         """Return the chosen thresholds of a finished head that finds objects."""
-        chosen = finished and self.labelled.task == "instances" and self.by
-        return read_head_spec(self.folder.path).thresholds.model_dump() if chosen else None
+        return read_head_spec(self.folder.path).thresholds.model_dump() if finished and self._separates else None
 
     def _stamp(self, report: Report) -> None:
         """Write into the finished head how good it is, and its thresholds once more: a resumed run publishes it anew."""

@@ -7,7 +7,7 @@ usual probability, and the probability at that valley.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +24,15 @@ from napari_sdmae.inference.prediction.rescale import RescaledPicture
 from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.pictures import ArrayPicture
 from napari_sdmae.labels.thresholds import ObjectThresholds
+from napari_sdmae.labels.watershed import DEFAULT
 from napari_sdmae.metrics import InstanceMetrics, selecting_metric
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.typing import Labels
 
 VALLEYS = (0.04, 0.06, 0.08, 0.11, 0.15, 0.2)
 INSIDES = (0.4, 0.5, 0.6)
-MOST_PIXELS = 50_000_000
-"""Of the images tried on, whose maps stay in memory: 8 bytes each."""
+MOST_PIXELS = 8_000_000
+"""Of the images tried on, whose maps stay in memory: eight fields of 1,000 px, each separated nine times."""
 
 
 @dataclass(frozen=True)
@@ -44,49 +45,54 @@ class Predicted:
     blocks: tuple[PredictedBlock, ...]
 
 
-def predicted_images(
+def choose_thresholds(
     model: HeadModel,
     images: Sequence[LabelledImage],
     labelled: LabelledSet,
     config: FinetuneConfig,
     autocast: AbstractContextManager[Any] | None = None,
-) -> Iterator[Predicted]:
-    """Yield images with the maps that a head for objects predicts in them, until they hold :data:`MOST_PIXELS`.
+) -> Generator[None, None, ObjectThresholds]:
+    """Return the thresholds that separate the objects of images best; yields often, for callers that want to break off.
 
     Parameters
     ----------
     model, images, labelled, config, autocast
-        As of :func:`~napari_sdmae.training.finetuning.evaluate.evaluate`.
+        As of :func:`~napari_sdmae.training.finetuning.evaluate.evaluate`; of images with many pixels the first
+        :data:`MOST_PIXELS` are tried.
     """
     asked = PredictionOptions(autocast=autocast)
+    tried: list[Predicted] = []
     pixels = 0
     for image in images:
         loaded = load_labelled(image, labelled, None, config.labels.ignore_value)
         seen, _ = seen_by(model, ArrayPicture(loaded.image, image.mpp, image.name))
-        yield Predicted(
-            np.asarray(loaded.target, np.int32), loaded.types, seen, tuple(predicted(model, seen, asked, margin=MARGIN))
-        )
+        blocks = tuple(predicted(model, seen, asked, margin=MARGIN))
+        tried.append(Predicted(np.asarray(loaded.target, np.int32), loaded.types, seen, blocks))
+        yield
         pixels += seen.rows * seen.columns
         if pixels > MOST_PIXELS:
-            return
+            break
+    return (yield from best_thresholds(model.spec, tried))
 
 
-def best_thresholds(spec: HeadSpec, tried: Sequence[Predicted]) -> ObjectThresholds:
+def best_thresholds(spec: HeadSpec, tried: Sequence[Predicted]) -> Generator[None, None, ObjectThresholds]:
     """Return the thresholds with which the metric that selects epochs is best; the usual ones where nothing differs."""
-    usual = ObjectThresholds()
-    by_valley = _best(spec, tried, [usual.model_copy(update={"valley": valley}) for valley in VALLEYS])
-    return _best(spec, tried, [by_valley.model_copy(update={"inside": inside}) for inside in INSIDES])
+    by_valley = yield from _best(spec, tried, [DEFAULT.model_copy(update={"valley": valley}) for valley in VALLEYS])
+    return (yield from _best(spec, tried, [by_valley.model_copy(update={"inside": inside}) for inside in INSIDES]))
 
 
-def _best(spec: HeadSpec, tried: Sequence[Predicted], candidates: Sequence[ObjectThresholds]) -> ObjectThresholds:
+def _best(
+    spec: HeadSpec, tried: Sequence[Predicted], candidates: Sequence[ObjectThresholds]
+) -> Generator[None, None, ObjectThresholds]:
     """Return the candidate that measures best; of equal ones the nearest to the usual thresholds."""
-    usual = ObjectThresholds()
-    values = [_value(spec.model_copy(update={"thresholds": candidate}), tried) for candidate in candidates]
-    distances = [abs(one.valley - usual.valley) + abs(one.inside - usual.inside) for one in candidates]
+    values = []
+    for candidate in candidates:
+        values.append((yield from _value(spec.model_copy(update={"thresholds": candidate}), tried)))
+    distances = [abs(one.valley - DEFAULT.valley) + abs(one.inside - DEFAULT.inside) for one in candidates]
     return max(zip(values, distances, candidates, strict=True), key=lambda one: (one[0], -one[1]))[2]
 
 
-def _value(spec: HeadSpec, tried: Sequence[Predicted]) -> float:
+def _value(spec: HeadSpec, tried: Sequence[Predicted]) -> Generator[None, None, float]:
     """Return the metric that selects epochs, 0 where nothing can be measured."""
     metrics = InstanceMetrics([one.name for one in spec.classes])
     index_of = {one.value: index for index, one in enumerate(spec.classes)}
@@ -94,4 +100,5 @@ def _value(spec: HeadSpec, tried: Sequence[Predicted]) -> float:
         found = separated(spec, one.seen, PredictionOptions(), one.blocks)
         types = {number: index_of[value] for number, value in found.values.items()}
         metrics.update(found.labels, one.truth, types, one.types)
+        yield
     return metrics.compute().get(selecting_metric(spec.task, len(spec.classes)), 0.0)

@@ -18,6 +18,7 @@ from napari_sdmae.labels.label_map import make_classes
 from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.labels.watershed import instance_targets
 from napari_sdmae.training import RunFolder, finetune
+from napari_sdmae.training.finetuning import selection
 from napari_sdmae.training.finetuning.evaluate import evaluate
 from napari_sdmae.training.finetuning.thresholds import Predicted, best_thresholds
 
@@ -50,29 +51,39 @@ def maps_of(labels: np.ndarray, foreground: np.ndarray, separation: np.ndarray) 
     return Predicted(labels, {}, seen, ((Block(rows, columns), {"foreground": foreground, "separation": separation}),))
 
 
+def best(spec: HeadSpec, tried: list[Predicted]) -> ObjectThresholds:
+    """Search to the end."""
+    search = best_thresholds(spec, tried)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            return end.value
+
+
 def test_maps_with_shallow_valleys_get_a_low_threshold(spec, pairs):
     foreground, separation = instance_targets(pairs, "distance")
     flat = (0.88 + 0.12 * separation) * foreground
-    assert best_thresholds(spec, [maps_of(pairs, foreground, flat)]).valley < 0.15
+    assert best(spec, [maps_of(pairs, foreground, flat)]).valley < 0.15
 
 
 def test_bumps_that_are_no_nuclei_get_a_high_one(spec, pairs):
     foreground, separation = instance_targets(pairs, "distance")
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=pairs.shape), 2.0)
     bumpy = np.clip(separation + 0.05 * noise / noise.std(), 0, 1).astype(np.float32) * foreground
-    assert best_thresholds(spec, [maps_of(pairs, foreground, bumpy)]).valley > 0.06
+    assert best(spec, [maps_of(pairs, foreground, bumpy)]).valley > 0.06
 
 
 def test_a_head_that_is_too_sure_of_what_surrounds_nuclei_gets_a_high_probability(spec, pairs):
     _, separation = instance_targets(pairs, "distance")
     outside = ndimage.distance_transform_edt(pairs == 0)
     foreground = np.where(pairs > 0, 0.9, np.where(outside < 4, 0.55, 0.1)).astype(np.float32)
-    assert best_thresholds(spec, [maps_of(pairs, foreground, separation)]).inside == 0.6
+    assert best(spec, [maps_of(pairs, foreground, separation)]).inside == 0.6
 
 
 def test_where_nothing_differs_the_usual_ones_are_kept(spec):
     empty = np.zeros((SIZE, SIZE), np.float32)
-    assert best_thresholds(spec, [maps_of(empty.astype(np.int32), empty, empty)]) == ObjectThresholds()
+    assert best(spec, [maps_of(empty.astype(np.int32), empty, empty)]) == ObjectThresholds()
 
 
 def test_the_report_is_of_the_head_with_its_thresholds(make_finetune, tmp_path):
@@ -82,4 +93,22 @@ def test_the_report_is_of_the_head_with_its_thresholds(make_finetune, tmp_path):
     report, head = json.loads(run.report.read_text()), load_head(run.path)
     assert report["thresholds"] == head.spec.thresholds.model_dump()
     labelled = read_labelled(run.read_config())
-    assert evaluate(head, labelled.part("test"), labelled, config)["metrics"] == pytest.approx(report["test"])
+    for part in ("validation", "test"):
+        assert evaluate(head, labelled.part(part), labelled, config)["metrics"] == pytest.approx(report[part])
+
+
+def test_a_request_while_the_thresholds_are_chosen_is_answered_there(make_finetune, tmp_path, monkeypatch):
+    """And the run that goes on ends as one that was never asked."""
+    config, run, reference = make_finetune("instances", epochs=1), RunFolder(tmp_path / "run"), RunFolder(tmp_path / "reference")
+    list(finetune(config, run=reference.path))
+    real = selection.choose_thresholds
+
+    def asked_at_once(*given):
+        run.ask("pause")
+        return (yield from real(*given))
+
+    monkeypatch.setattr(selection, "choose_thresholds", asked_at_once)
+    assert list(finetune(config, run=run.path))[-1].state == "paused"
+    monkeypatch.undo()
+    assert list(finetune(config, run=run.path, resume=True))[-1].state == "finished"
+    assert json.loads(run.report.read_text()) == json.loads(reference.report.read_text())
