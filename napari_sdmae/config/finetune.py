@@ -64,18 +64,25 @@ class LabelsConfig(Settings):
 class HeadConfig(Settings):
     """What is put on the encoder."""
 
-    decoder: Literal["linear", "upernet", "dpt"] = setting(
+    decoder: Literal["linear", "unet", "upernet", "dpt"] = setting(
         "upernet",
         "Decoder",
-        "Of segmentation and instances. linear: light; upernet: the paper's; dpt: dense prediction transformer.",
+        "Of segmentation and instances. linear: light; unet: the picture's own pixels beside the encoder's tokens, for sharp "
+        "outlines; upernet: the paper's; dpt: dense prediction transformer.",
         basic=True,
     )
-    width: int = setting(128, "Decoder width", "Channels of the decoder (the paper's UPerNet: 384).", ge=8, le=1024)
+    width: int = setting(
+        128,
+        "Decoder width",
+        "Channels of the decoder: unet at stride 8 (64 do), upernet and dpt everywhere (the paper: 384).",
+        ge=8,
+        le=1024,
+    )
     blocks: tuple[int, ...] = setting(
         (),
         "Blocks read",
-        "Encoder blocks whose tokens the decoder sees, from 0: four for upernet and dpt, the last one for linear. "
-        "Empty: evenly spread (3, 5, 7, 11 of 12).",
+        "Encoder blocks whose tokens the decoder sees, from 0: four for upernet and dpt, any number for unet and linear. "
+        "Empty: evenly spread (3, 5, 7, 11 of 12), two for unet, the last one for linear.",
     )
     auxiliary: float = setting(
         0.4,
@@ -147,6 +154,15 @@ class FinetuneConfig(RunSettings):
     data: Path = setting(..., "Labelled images", "Folder, CSV table or COCO file; see the guide for the layouts.", basic=True)
     model: str = setting(SCRATCH, "Model", "Run folder, model folder, name of a shipped model, or scratch for none.", basic=True)
     epochs: int = setting(50, "Epochs", "Passes over all training images.", basic=True, ge=1, le=100000)
+    minutes: float | None = setting(
+        None,
+        "Time",
+        "As many epochs as fit into it, instead of the number above. Empty: all epochs.",
+        unit="min",
+        basic=True,
+        gt=0,
+        le=100000,
+    )
     batch_size: int = setting(16, "Batch", "Tiles per optimizer step.", unit="tiles", basic=True, ge=1, le=65536)
     micro_batch: int | None = setting(
         None,

@@ -13,6 +13,10 @@ from pydantic import BaseModel
 
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 
+OF_TRAINING = (
+    *("epochs", "minutes", "validate_every", "preview_every", "checkpoint_every"),
+    *("labels.balance", "augmentation", "optimizer"),
+)
 OF_TILES = ("mixup", "cutmix", "label_smoothing", "rand_augment", "erase")
 OF_ENCODER = ("architecture", "tile_size", "patch_size", "width", "depth", "heads")
 
@@ -70,7 +74,8 @@ def _is(*tasks: str) -> Callable[[Choices], bool]:
 RULES = (
     Rule(("head.decoder", "head.blocks", "head.auxiliary"), "segmentation and instances", _is("segmentation", "instances")),
     Rule(("head.width",), "segmentation, instances and detection", _is("segmentation", "instances", "detection")),
-    Rule(("head.width", "head.auxiliary"), "the decoders upernet and dpt", lambda choices: choices.decoder != "linear"),
+    Rule(("head.width",), "the decoders unet, upernet and dpt", lambda choices: choices.decoder != "linear"),
+    Rule(("head.auxiliary",), "the decoders upernet and dpt", lambda choices: choices.decoder in ("upernet", "dpt")),
     Rule(("head.loss", "labels.ignore_value"), "segmentation", _is("segmentation")),
     Rule(("head.separation", "head.smallest"), "instances", _is("instances")),
     Rule(("head.classifier", "labels.leave_out"), "classification", _is("classification")),
@@ -78,7 +83,7 @@ RULES = (
     Rule(("head.detector",), "detection", _is("detection")),
     Rule(("head.neighbours",), "classification with head.classifier knn", lambda choices: choices.classifier == "knn"),
     Rule(
-        ("epochs", "validate_every", "preview_every", "checkpoint_every", "labels.balance", "augmentation", "optimizer"),
+        OF_TRAINING,
         "a head that is trained, not with head.classifier knn",
         lambda choices: choices.classifier != "knn",
     ),

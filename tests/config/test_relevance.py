@@ -8,7 +8,7 @@ import pytest
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.relevance import RULES, refusals, without_effect
 
-TRAINS, CLASSIFIERS, DECODERS = ("full", "frozen", "partial"), ("mean", "linear_probe", "knn"), ("linear", "upernet")
+TRAINS, CLASSIFIERS, DECODERS = ("full", "frozen", "partial"), ("mean", "linear_probe", "knn"), ("linear", "unet", "upernet")
 
 
 def settings(task: str, model: str, train: str, classifier: str = "mean", decoder: str = "linear") -> FinetuneConfig:

@@ -1,8 +1,9 @@
-"""A new head on the encoder of any model, or on one from scratch."""
+"""A new head on the encoder of any model, or on one from scratch; a head of the same task goes on from its own decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +15,28 @@ from napari_sdmae.config.finetune import SCRATCH, EncoderConfig, EncoderSpec, Fi
 from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.config.pretrain import ModelConfig
 from napari_sdmae.io.checkpoints.load import Encoder, load_encoder
+from napari_sdmae.io.checkpoints.tensor_files import read_safetensors
 from napari_sdmae.io.checkpoints.timm_folder import arguments_of
+from napari_sdmae.io.model_info.head import read_head_spec
+from napari_sdmae.io.model_info.info import WEIGHTS, find_model, is_head, read_config
 from napari_sdmae.labels.label_map import LabelClass
 from napari_sdmae.models.encoder import build_encoder, encoder_arguments
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.text.errors import first_problem
 
+DENSE = ("segmentation", "instances")
+"""Tasks whose heads have a decoder to go on from; those of the others are a layer, or hold their classes throughout."""
+ANSWERS = ("classifier.", "auxiliary.3.")
+"""Weights of the last layers, one row for each answer."""
+OBJECT_CHANNELS = 2
+"""Of instances: inside an object, and separation; the types follow."""
+
 
 def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float | None = None) -> HeadModel:
-    """Return a head whose weights are new, on the encoder that `config` names; the same seed gives the same weights.
+    """Return a head on the encoder that `config` names; the same seed gives the same weights.
+
+    The head's own weights are new, unless the model is itself a head of the same task and decoder: then they are that one's,
+    where they fit. What tells the classes apart is kept where the classes are the same, and of instances what finds objects.
 
     Parameters
     ----------
@@ -54,7 +68,38 @@ def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float |
             provenance={"encoder": name},
         )
         set_drop_path(vit, config.encoder.drop_path)
-        return HeadModel(vit, spec)
+        model = HeadModel(vit, spec)
+    if config.model != SCRATCH:
+        _continue_head(model, config.model)
+    return model
+
+
+def _continue_head(model: HeadModel, source: str) -> None:
+    """Give `model` the decoder of `source`, if that is a head of the same task and decoder."""
+    folder = find_model(source)
+    if not is_head(read_config(folder)):
+        return
+    before, after = read_head_spec(folder), model.spec
+    if before.task != after.task or before.task not in DENSE or _layout(before) != _layout(after):
+        return
+    own, found = model.head.state_dict(), read_safetensors(folder / WEIGHTS)
+    same_classes = [one.name for one in before.classes] == [one.name for one in after.classes]
+    for name, weight in own.items():
+        kept = found.get(f"head.{name}")
+        if kept is None:
+            continue
+        if kept.shape == weight.shape and (same_classes or not name.startswith(ANSWERS)):
+            weight.copy_(kept)
+        elif name.startswith(ANSWERS) and after.task == "instances":
+            weight[:OBJECT_CHANNELS].copy_(kept[:OBJECT_CHANNELS])
+    model.spec = after.model_copy(
+        update={"thresholds": before.thresholds, "provenance": after.provenance | {"continues": Path(source).name}}
+    )
+
+
+def _layout(spec: HeadSpec) -> dict[str, Any]:
+    """Return the settings of a head that decide what its weights mean."""
+    return spec.head.model_dump(include={"decoder", "width", "blocks", "separation"})
 
 
 def set_drop_path(vit: VisionTransformer, rate: float) -> None:

@@ -28,6 +28,7 @@ from napari_sdmae.metrics import check_detection_metrics
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.events import Event, Preparing, Warned
 from napari_sdmae.runs.folder import Request, RunFolder
+from napari_sdmae.training.finetuning.budget import fit_epochs
 from napari_sdmae.training.finetuning.engine import HeadEngine, KNNEngine, SinglePass
 from napari_sdmae.training.finetuning.evaluate import measurable
 from napari_sdmae.training.finetuning.previews import HeadPreviewer
@@ -171,6 +172,8 @@ def _train(
     build = KNNEngine if isinstance(schedule, SinglePass) else HeadEngine
     engine = build(config, model, tiles, schedule, world, begun.precision)
     state = begun.state(engine.micro_batch, labelled.fingerprint)
+    if isinstance(engine, HeadEngine) and (fitted := fit_epochs(engine, labelled, state)) is not None:
+        yield fitted
     lost = world.share(forget_lost_best(folder, state) if world.rank == 0 else None)
     yield from restore(engine, folder, state, labelled.fingerprint, state.best_step)
     begin_records(folder, world, state, begun)
@@ -257,7 +260,7 @@ def plan(config: FinetuneConfig, tiles: int, processes: int) -> tuple[Schedule, 
     if swept:
         return SinglePass(tiles, config.batch_size, 1, 0.0, 0.0, 0.0, config.seed), []
     optimizer = config.optimizer
-    warnings += warmup_warnings(config.epochs, optimizer.warmup_epochs)
+    warnings += [] if config.minutes else warmup_warnings(config.epochs, optimizer.warmup_epochs)
     rate = optimizer.base_lr * batch / 256
     schedule = Schedule(tiles, batch, config.epochs, rate, min(optimizer.min_lr, rate), optimizer.warmup_epochs, config.seed)
     return schedule, warnings

@@ -46,6 +46,7 @@ class TrainingState(BaseModel):
     `sums` holds running sums of the metrics, since the last log and since the epoch began, each with its number of steps
     under ``steps``. Totals are compared among epochs of one weight p only: while p grows, so does the total.
     `best_value` and `best_report` are what the best epoch of a fine-tuning run gave on the validation images.
+    `epochs` is the number that was fitted to a time; None where the settings give it.
     `open_epoch`: the run ended while the epoch that ends at `step` was being validated; its sums are still here.
     """
 
@@ -56,6 +57,7 @@ class TrainingState(BaseModel):
     precision: Precision
     threads: int
     fingerprint: str
+    epochs: int | None = None
     best_step: int | None = None
     best_loss: float = float("inf")
     best_p: float = 0.0

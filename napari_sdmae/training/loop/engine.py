@@ -9,8 +9,9 @@ would wait for ever), the run fails and names the setting to change.
 from __future__ import annotations
 
 import gc
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -113,10 +114,14 @@ class SteppingEngine(ABC, Generic[S, M]):
         OutOfMemoryError
             If one tile at a time is still too much, or if several processes train (the others would wait for ever).
         """
+        return self._within_memory(step, self._try_step)
+
+    def _within_memory(self, step: int, attempt: Callable[[int], Tensor]) -> Tensor:
+        """Return what `attempt` gives for a step; with fewer tiles at once where memory runs out."""
         while True:
             kept = self._snapshot()
             try:
-                return self._try_step(step)
+                return attempt(step)
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -194,6 +199,15 @@ class GradientEngine(SteppingEngine[S, M], Generic[S, M, L]):
 
     def _try_step(self, step: int) -> Tensor:
         """Accumulate the gradients of all parts of the batch, then let the optimizer step."""
+        metrics = self._accumulate(step)
+        if self.config.optimizer.clip_grad is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_grad)
+        set_learning_rate(self.optimizer, self.schedule.learning_rate(step))
+        self.optimizer.step()
+        return self.world.mean(metrics)
+
+    def _accumulate(self, step: int) -> Tensor:
+        """Return the metrics of all parts of the batch; their gradients are accumulated."""
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         self.optimizer.zero_grad(set_to_none=True)
         parts, share = self._parts(step), self.schedule.batch // self.world.size
@@ -205,11 +219,17 @@ class GradientEngine(SteppingEngine[S, M], Generic[S, M, L]):
                 losses = self._losses(step, part, following, last)
                 self.world.fabric.backward(losses.total * weight)
             metrics.append(self._metrics(losses) * weight)
-        if self.config.optimizer.clip_grad is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_grad)
-        set_learning_rate(self.optimizer, self.schedule.learning_rate(step))
-        self.optimizer.step()
-        return self.world.mean(torch.stack(metrics).sum(0))
+        return torch.stack(metrics).sum(0)
+
+    def time_step(self) -> float:
+        """Return the seconds of a step without its update: the fastest of three, which leave everything as it was."""
+        kept, seconds = self._snapshot(), []
+        for step in range(3):
+            start = time.perf_counter()
+            self._within_memory(step, self._accumulate).tolist()  # waits for a GPU
+            seconds.append(time.perf_counter() - start)
+        self._restore(kept)
+        return min(seconds)
 
     def _metrics(self, losses: L) -> Tensor:
         """Return the numbers to log as one vector on the device."""

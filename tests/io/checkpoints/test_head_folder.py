@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from napari_sdmae.io.checkpoints.load import convert_checkpoint, load_encoder, l
 from napari_sdmae.io.checkpoints.new_head import new_head
 from napari_sdmae.io.model_info.head import read_head_spec
 from napari_sdmae.labels.label_map import make_classes
+from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.models import SDMAE
 from napari_sdmae.models.heads.head_model import HeadModel
 
 TWO = make_classes(["stroma", "tumour"])
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("segmentation", {"decoder": "linear"}), ("segmentation", {"decoder": "upernet"}), ("segmentation", {"decoder": "dpt"}),
-    ("instances", {"decoder": "upernet"}), ("classification", {"classifier": "mean"}),
+    ("segmentation", {"decoder": "unet"}), ("instances", {"decoder": "unet"}), ("instances", {"decoder": "upernet"}),
+    ("classification", {"classifier": "mean"}),
     ("classification", {"classifier": "linear_probe"}), ("classification", {"classifier": "knn"}),
     ("detection", {"detector": "faster_rcnn"}), ("detection", {"detector": "retinanet"}),
 ]  # fmt: skip
@@ -299,3 +302,50 @@ def test_a_learned_position_code_is_trained_on(tmp_path: Path) -> None:
     head = new_head(settings("classification", model=str(tmp_path / "learned")), TWO)
     save_head(tmp_path / "head", head)
     assert load_head(tmp_path / "head").encoder.pos_embed.requires_grad
+
+
+@pytest.fixture
+def nuclei(tmp_path: Path) -> Path:
+    """A head of instances that was moved away from where its seed had put it."""
+    head = tiny_head("instances", 1, head={"decoder": "unet"}, seed=3)
+    head.spec = head.spec.model_copy(update={"thresholds": ObjectThresholds(inside=0.4, valley=0.08)})
+    save_head(tmp_path / "nuclei", head)
+    return tmp_path / "nuclei"
+
+
+def going_on(nuclei: Path, classes: Sequence[str], **changes: Any) -> HeadModel:
+    config = settings("instances", model=str(nuclei), head={"decoder": "unet"} | changes)
+    return new_head(config, make_classes(classes, 1)).eval()
+
+
+def test_a_head_goes_on_from_the_decoder_of_another(nuclei: Path) -> None:
+    before, after = load_head(nuclei), going_on(nuclei, ["class 0"])
+    images = noise(before, 2)
+    for wanted, found in zip(flat(before(images)), flat(after(images)), strict=True):
+        assert torch.equal(found, wanted)
+    assert after.spec.thresholds == before.spec.thresholds
+    assert after.spec.provenance["continues"] == "nuclei"
+
+
+def test_new_types_of_objects_leave_what_finds_them(nuclei: Path) -> None:
+    before, after = load_head(nuclei), going_on(nuclei, ["lymphocyte", "tumour"])
+    images = noise(before, 2)
+    torch.testing.assert_close(after(images).foreground, before(images).foreground)
+    torch.testing.assert_close(after(images).separation, before(images).separation)
+    assert after(images).types.shape == (2, 2, *images.shape[2:])
+
+
+def test_new_classes_leave_the_decoder(tmp_path: Path) -> None:
+    save_head(tmp_path / "a", tiny_head("segmentation", 2, head={"decoder": "unet"}, seed=3))
+    before = load_head(tmp_path / "a")
+    after = new_head(settings("segmentation", model=str(tmp_path / "a"), head={"decoder": "unet"}), TWO)
+    assert torch.equal(after.head.decoder.tokens[1].weight, before.head.decoder.tokens[1].weight)
+    assert not torch.equal(after.head.classifier.weight, before.head.classifier.weight)
+
+
+@pytest.mark.parametrize("changes", [{"decoder": "linear"}, {"width": 16}, {"separation": "boundary"}])
+def test_another_kind_of_head_begins_anew(nuclei: Path, changes: dict[str, Any]) -> None:
+    after = going_on(nuclei, ["class 0"], **changes)
+    assert torch.equal(after.encoder.patch_embed.proj.weight, load_head(nuclei).encoder.patch_embed.proj.weight)
+    assert not torch.equal(after.head.classifier.bias, load_head(nuclei).head.classifier.bias)
+    assert "continues" not in after.spec.provenance

@@ -116,7 +116,7 @@ def test_drop_path_grows_with_the_block_and_is_off_in_use() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("decoder", ["linear", "upernet", "dpt"])
+@pytest.mark.parametrize("decoder", ["linear", "unet", "upernet", "dpt"])
 def test_half_precision_trains(task: str, decoder: str) -> None:
     model = tiny_head(task, head={"decoder": decoder}, encoder={"drop_path": 0}).train()
     set_attention(model, explicit=True)

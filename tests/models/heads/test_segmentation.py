@@ -16,7 +16,7 @@ from torch import nn
 from napari_sdmae.losses.heads import HeadLoss
 from napari_sdmae.models.heads.head_model import HeadModel
 
-DECODERS = ["linear", "upernet", "dpt"]
+DECODERS = ["linear", "unet", "upernet", "dpt"]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -29,7 +29,7 @@ def test_every_pixel_gets_a_value_for_any_patch_and_size(decoder: str, patch: in
     assert output.logits.shape == (1, 3, *images.shape[2:])
     assert output.auxiliary is None
     trained = model.train()(images)
-    assert (trained.auxiliary is None) == (decoder == "linear")
+    assert (trained.auxiliary is None) == (decoder in ("linear", "unet"))
     if trained.auxiliary is not None:
         assert trained.auxiliary.shape == output.logits.shape
 
