@@ -48,7 +48,7 @@ ENDS = {
 DEFAULT_FORMATS = {"segmentation": ("geojson", "csv"), "instances": ("geojson", "csv"), "classification": (), "detection": ()}
 """Formats when none are given; besides, classification writes one table for all images, and detection COCO boxes."""
 TABLE, LAST = "classification.csv", "prediction.json"
-SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "step", "precision")
+SETTINGS = ("mpp", "region", "scene", "plane", "probabilities", "cell_expansion", "smallest", "flips", "step", "precision")
 """Arguments that results depend on, with formats and overlay; device and number of tiles at once change the last digits."""
 DESCRIPTION = (
     "Apply a head to images. Writes labels, measurements and an overlay per image; of classification one table for all, of "
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--smallest", type=float, metavar="UM2", help="leave out smaller objects, µm² (default: as the head was trained)"
     )
+    parser.add_argument("--flips", action="store_true", help="average four mirrored views: 4 times slower, slightly better")
     parser.add_argument("--step", type=int, default=1, help="image pixels per label pixel, for very large images (default: 1)")
     parser.add_argument(
         "--overlay",
@@ -219,6 +220,7 @@ def _prepared(arguments: argparse.Namespace) -> Job:
         "probabilities": arguments.probabilities,
         "cell_expansion_um": arguments.cell_expansion,
         "smallest": arguments.smallest,
+        "flips": arguments.flips,
         "step": arguments.step,
         "batch": arguments.batch,
         "autocast": answering(device, arguments.precision),
@@ -233,6 +235,8 @@ def _check(arguments: argparse.Namespace, spec: HeadSpec) -> None:
         raise UsageError(f"--probabilities: a {spec.task} head writes {written}; leave it out")
     if arguments.overlay and spec.task == "classification":
         raise UsageError("--overlay: a classification head writes a table and no picture; leave it out")
+    if arguments.flips and spec.task not in ("segmentation", "instances"):
+        raise UsageError(f"--flips: a {spec.task} head has no answer for each pixel to be averaged; leave it out")
     if arguments.step > 1 and spec.task == "classification":
         raise UsageError(f"--step {arguments.step}: a classification head has one label for each tile; leave it out")
     for name in ("cell_expansion", "smallest"):

@@ -60,13 +60,13 @@ def call(*arguments: object) -> int:
 def test_segmentation_in_all_formats(heads: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out"
     formats = ("geojson", "ome-tiff", "ome-zarr", "png", "coco", "csv")
-    arguments = [heads / "segmentation", images, "--output", output, "--mpp", "0.5", "--probabilities", *FAST]
+    arguments = [heads / "segmentation", images, "--output", output, "--mpp", "0.5", "--probabilities", "--flips", *FAST]
     assert call("predict", *arguments, "--format", *formats) == 0
     written = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert all(path.exists() for path in written)
     assert output / "sub" / "two-overlay.png" in written
     pixels = read_image(images / "one.jpg")
-    expected = predict(load_head(heads / "segmentation"), pixels, mpp=0.5, probabilities=True)
+    expected = predict(load_head(heads / "segmentation"), pixels, mpp=0.5, probabilities=True, flips=True)
     for end in ("labels.ome.tif", "labels.ome.zarr", "labels.png", "labels.json"):
         found = import_labels(output / f"one-{end}")
         np.testing.assert_array_equal(found.labels, expected.label_map.labels)
@@ -167,6 +167,7 @@ def test_boxes_tell_the_size_of_the_scene_that_was_predicted(heads: Path, images
         ("detection", ["--probabilities"], "a detection head writes scores into boxes.json"),
         ("classification", ["--overlay"], "a classification head writes a table and no picture"),
         ("classification", ["--step", "2"], "a classification head has one label for each tile"),
+        ("classification", ["--flips"], "a classification head has no answer for each pixel"),
     ],
 )
 def test_an_option_without_effect_is_refused(

@@ -80,6 +80,8 @@ class PredictionOptions:
         Picture pixels per label pixel.
     batch
         Windows at once.
+    flips
+        Of segmentation and instances: average four mirrored views.
     core
         Edge of the blocks in which large pictures are done, px of the model.
     autocast
@@ -93,6 +95,7 @@ class PredictionOptions:
     least: float = SURE
     step: int = 1
     batch: int = 8
+    flips: bool = False
     core: int = 2016
     autocast: AbstractContextManager[Any] | None = None
     progress: Progress | None = None

@@ -26,6 +26,9 @@ Progress = Callable[[int, int], None]
 OVERLAP = 0.25
 """Fraction that neighbouring windows share: wherever windows are, so that scribbles show what the saved head will."""
 
+MIRRORED: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""Axes of (B, C, H, W) that the views of a window are mirrored along."""
+
 
 def predict_windows(
     model: HeadModel,
@@ -35,6 +38,7 @@ def predict_windows(
     overlap: float = OVERLAP,
     places: tuple[list[int], list[int]] | None = None,
     batch: int = 8,
+    flips: bool = False,
     autocast: AbstractContextManager[Any] | None = None,
     progress: Progress | None = None,
 ) -> Maps:
@@ -58,6 +62,8 @@ def predict_windows(
         the whole would have.
     batch
         Windows per forward pass.
+    flips
+        Average the answers to four mirrored views of each window: four times as slow, slightly better.
     autocast
         Precision of the forward pass: a context manager that can be entered again and again, such as ``torch.autocast(…)``.
     progress
@@ -87,7 +93,7 @@ def predict_windows(
         raise ValueError(
             f"windows of {sizes[0]} x {sizes[1]} px at {places} do not cover {padded.shape[0]} x {padded.shape[1]} px"
         )
-    sums = _add_windows(model, padded, places, sizes, batch, autocast or nullcontext(), progress)
+    sums = _add_windows(model, padded, places, sizes, batch, flips, autocast or nullcontext(), progress)
     sums /= total[0][:, None]
     sums /= total[1]
     return _named(model, sums[:, :height, :width])
@@ -138,6 +144,7 @@ def _add_windows(
     places: tuple[list[int], list[int]],
     sizes: tuple[int, int],
     batch: int,
+    flips: bool,
     autocast: AbstractContextManager[Any],
     progress: Progress | None,
 ) -> NDArray[np.float32]:
@@ -146,7 +153,7 @@ def _add_windows(
     corners = [(row, column) for row in places[0] for column in places[1]]
     sums: NDArray[np.float32] | None = None
     done = 0
-    for some, maps in _answers(model, image, corners, sizes, batch, autocast):
+    for some, maps in _answers(model, image, corners, sizes, batch, flips, autocast):
         weighted = (maps * weight).cpu().numpy()
         if sums is None:
             sums = np.zeros((weighted.shape[1], *image.shape[:2]), np.float32)
@@ -165,6 +172,7 @@ def _answers(
     corners: list[tuple[int, int]],
     sizes: tuple[int, int],
     batch: int,
+    flips: bool,
     autocast: AbstractContextManager[Any],
 ) -> Iterator[tuple[list[tuple[int, int]], Tensor]]:
     """Yield some corners and the values in [0, 1] of their windows, (B, channels, h, w) float32."""
@@ -175,9 +183,16 @@ def _answers(
             some = corners[first : first + batch]
             crops = np.stack([image[row : row + sizes[0], column : column + sizes[1]] for row, column in some])
             with torch.inference_mode(), autocast:
-                yield some, _values(model(model.normalise(torch.from_numpy(crops).to(model.mean.device))))
+                yield some, _views(model, model.normalise(torch.from_numpy(crops).to(model.mean.device)), flips)
     finally:
         model.train(training)
+
+
+def _views(model: HeadModel, images: Tensor, flips: bool) -> Tensor:
+    """Return the values in [0, 1] of normalised images (B, 3, h, w); with `flips` the mean over four mirrored views."""
+    if not flips:
+        return _values(model(images))
+    return torch.stack([_values(model(images.flip(axes))).flip(axes) for axes in MIRRORED]).mean(0)
 
 
 def _values(output: SegmentationOutput | InstanceOutput) -> Tensor:

@@ -25,6 +25,7 @@ class SegmentOptions(TypedDict, total=False):
     """What is requested in addition to the picture; what is left out does not concern the task of the head."""
 
     probabilities: bool
+    flips: bool
     measured: bool
     cell_expansion_um: float
     smallest_um2: float
@@ -45,6 +46,9 @@ class SegmentControls(QWidget):
         self.probabilities = QCheckBox("Probability layers", self)
         self.probabilities.setToolTip("Also show the probability of each class as a layer from 0 to 1.")
         self.probabilities.setChecked(remembered("segment.probabilities", False))
+        self.flips = QCheckBox("Average mirrored views", self)
+        self.flips.setToolTip("Predict four mirrored views and average them: four times slower, slightly better.")
+        self.flips.setChecked(remembered("segment.flips", False))
         self.expand = FloatBox(0, 50, self)
         self.expand.setToolTip("Grow each nucleus by this distance to a cell, never into another. 0: nuclei only.")
         self.expand.set(remembered("segment.expand", 0.0))
@@ -76,7 +80,11 @@ class SegmentControls(QWidget):
     @property
     def options(self) -> SegmentOptions:
         """What is requested in addition to the picture."""
-        options: SegmentOptions = {"probabilities": self.task in MAPPED and self.probabilities.isChecked()}
+        mapped = self.task in MAPPED
+        options: SegmentOptions = {
+            "probabilities": mapped and self.probabilities.isChecked(),
+            "flips": mapped and self.flips.isChecked(),
+        }
         if self.task == "classification":
             options |= {"measured": False}  # the shape of a tile says nothing of the tissue
         if self.task == "instances":
@@ -87,7 +95,7 @@ class SegmentControls(QWidget):
     def arguments(self) -> list[str]:
         """The same for the command line."""
         options = self.options
-        arguments = ["--probabilities"] if options["probabilities"] else []
+        arguments = [f"--{name}" for name in ("probabilities", "flips") if options[name]]
         if self.task == "instances":
             arguments += ["--cell-expansion", f"{self.expand.get():g}", "--smallest", f"{self.smallest.get():g}"]
         return arguments
@@ -96,6 +104,7 @@ class SegmentControls(QWidget):
         """Remember head and options: a request was submitted."""
         self.head.used()
         remember("segment.probabilities", self.probabilities.isChecked())
+        remember("segment.flips", self.flips.isChecked())
         remember("segment.expand", self.expand.get())
 
     def busy(self, busy: bool) -> None:
@@ -111,7 +120,8 @@ class SegmentControls(QWidget):
     def _fit_head(self) -> None:
         spec = self.head.head
         self.nuclei.setVisible(self.task == "instances")
-        self.probabilities.setVisible(self.task in MAPPED)
+        for box in (self.probabilities, self.flips):
+            box.setVisible(self.task in MAPPED)
         if spec is not None:
             self.smallest.set(spec.head.smallest)
         self.changed.emit()
@@ -120,7 +130,8 @@ class SegmentControls(QWidget):
         self.head.changed.connect(self._fit_head)
         for signal in (self.image.changed, self.expand.edited, self.smallest.edited):
             signal.connect(self.changed)
-        self.probabilities.toggled.connect(lambda _: self.changed.emit())
+        for box in (self.probabilities, self.flips):
+            box.toggled.connect(lambda _: self.changed.emit())
 
     def _lay_out(self) -> None:
         sizes = form_layout([("Expand to cells (µm)", self.expand), ("Smallest object (µm²)", self.smallest)])
@@ -131,7 +142,8 @@ class SegmentControls(QWidget):
         buttons.addWidget(self.cancel)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        rows: list[tuple[str, Any]] = [("Head", self.head), *self.image.rows, ("", self.probabilities), ("", self.nuclei)]
+        boxes: list[tuple[str, Any]] = [("", self.probabilities), ("", self.flips), ("", self.nuclei)]
+        rows: list[tuple[str, Any]] = [("Head", self.head), *self.image.rows, *boxes]
         column.addLayout(form_layout(rows))
         column.addLayout(buttons)
         for widget in (self.reason_line, self.failure, self.state, self.note, self.command_line):

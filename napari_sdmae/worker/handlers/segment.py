@@ -38,6 +38,7 @@ def segment(request: SegmentRequest) -> SegmentResult:
         probabilities=request.probabilities,
         cell_expansion_um=request.cell_expansion_um,
         smallest=request.smallest_um2,
+        flips=request.flips,
         step=request.step,
         autocast=autocast(device, precision),
     )

@@ -71,6 +71,8 @@ class SegmentRequest(Request[SegmentResult]):
         Whether they are part of the result.
     smallest_um2
         Smaller objects are left out; None: as the head was trained.
+    flips
+        Of segmentation and instances: average four mirrored views.
     measured
         Whether objects, or classes, are measured.
     """
@@ -81,6 +83,7 @@ class SegmentRequest(Request[SegmentResult]):
     probabilities: bool = False
     cell_expansion_um: float = 0.0
     smallest_um2: float | None = None
+    flips: bool = False
     step: int = 1
     measured: bool = True
     precision: Precision = "auto"

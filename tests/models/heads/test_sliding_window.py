@@ -145,3 +145,19 @@ def test_what_does_not_fit_is_refused(field: RGB) -> None:
         predict_windows(model, field, overlap=1)
     with pytest.raises(ValueError, match="a classification head has no map of pixels"):
         predict_windows(tiny_head("classification"), field)
+
+
+def test_mirrored_views_are_averaged(field: RGB) -> None:
+    """A mirrored picture then gets the mirrored answer, whatever the head has learned."""
+    model = tiny_head("segmentation")
+    image, mirrored = field[:64, :96], field[:64, :96][:, ::-1].copy()
+    plain = [predict_windows(model, one, window=96)["probabilities"] for one in (image, mirrored)]
+    assert np.abs(plain[1][..., ::-1] - plain[0]).max() > 1e-3
+    averaged = [predict_windows(model, one, window=96, flips=True)["probabilities"] for one in (image, mirrored)]
+    np.testing.assert_allclose(averaged[1][..., ::-1], averaged[0], atol=1e-6)
+    np.testing.assert_allclose(averaged[0].sum(0), 1, atol=1e-5)
+    by_hand = []
+    for axes in ((), (0,), (1,), (0, 1)):
+        turned = predict_windows(model, np.ascontiguousarray(np.flip(image, axes)), window=96)["probabilities"]
+        by_hand.append(np.flip(turned, [axis + 1 for axis in axes]))
+    np.testing.assert_allclose(averaged[0], np.mean(by_hand, 0), atol=1e-6)

@@ -56,10 +56,10 @@ def segment(qtbot, widget, head=None):
     return widget.desk.labels.layer
 
 
-def predicted(qtbot, widget, head, image):
+def predicted(qtbot, widget, head, image, flips=False):
     """Submit a request to the worker directly."""
     results = []
-    request = SegmentRequest(str(head), image, mpp=0.5)
+    request = SegmentRequest(str(head), image, mpp=0.5, flips=flips)
     query_worker().submit(request, results.append, results.append, user=widget, purpose="test")
     qtbot.waitUntil(lambda: bool(results), timeout=90000)
     return results[0]
@@ -201,6 +201,19 @@ def test_boxes_have_class_and_score_and_lie_on_the_picture(viewer, ready, qtbot,
     labels.opacity = 0.5
     segment(qtbot, ready, head_folders / "detection")
     assert labels.opacity == 0.5
+
+
+def test_mirrored_views_are_averaged_where_asked(ready, qtbot, head_folders):
+    plain = segment(qtbot, ready, head_folders / "segmentation").data.copy()
+    ready.controls.flips.setChecked(True)
+    assert "--flips" in ready.controls.arguments
+    labels = segment(qtbot, ready).data
+    truth = predicted(qtbot, ready, head_folders / "segmentation", RGB, flips=True)
+    np.testing.assert_array_equal(labels, truth.label_map.labels)
+    assert (labels != plain).any()
+    ready.choose_head(head_folders / "classification")
+    assert not ready.controls.flips.isVisible()
+    assert "--flips" not in ready.controls.arguments
 
 
 def test_what_a_person_changed_survives_and_old_layers_are_marked(viewer, ready, qtbot, head_folders):
