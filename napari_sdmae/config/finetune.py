@@ -156,8 +156,8 @@ class FinetuneConfig(RunSettings):
     epochs: int = setting(50, "Epochs", "Passes over all training images.", basic=True, ge=1, le=100000)
     minutes: float | None = setting(
         None,
-        "Time",
-        "As many epochs as fit into it, instead of the number above. Empty: all epochs.",
+        "Time limit",
+        "No more epochs than fit into it: a few steps are timed at the start. Empty: all epochs.",
         unit="min",
         basic=True,
         gt=0,
@@ -175,7 +175,7 @@ class FinetuneConfig(RunSettings):
     tile_px: int | None = setting(
         None,
         "Tile size",
-        "Edge of the crops the model is trained on. Empty: the encoder's own tile size.",
+        "Edge of the crops the model is trained on, rounded up to whole patches. Empty: the encoder's own tile size.",
         unit="px",
         ge=16,
         le=2048,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float |
     FileNotFoundError
         If there is no such model.
     ValueError
-        If the model cannot be used, or tile size, blocks and classes do not fit it.
+        If the model cannot be used, or blocks and classes do not fit it.
     """
     _check_classes(config, classes)
     with torch.random.fork_rng(devices=[]):
@@ -140,11 +141,8 @@ def _spec(vit: VisionTransformer, architecture: str, arguments: dict[str, Any], 
 
 
 def _tile_size(asked: int | None, encoder: EncoderSpec) -> int:
-    tile, patch = asked or encoder.tile_size, encoder.patch_size
-    if tile % patch:
-        fitting = max(tile // patch, 1) * patch
-        raise ValueError(f"tile size {tile} px is not a multiple of the encoder's patch of {patch} px; choose {fitting} px")
-    return tile
+    """Return the edge of the tiles, made of whole patches."""
+    return ceil((asked or encoder.tile_size) / encoder.patch_size) * encoder.patch_size
 
 
 def _check_classes(config: FinetuneConfig, classes: Sequence[LabelClass]) -> None:

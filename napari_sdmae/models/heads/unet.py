@@ -5,6 +5,10 @@ picture itself (the first half of timm's ResNet-18, strides 2, 4 and 8) keeps wh
 tokens on the way up, as UNETR (Hatamizadeh et al., arXiv 2103.10504), CellViT (Hörst et al., arXiv 2306.15350) and ViTMatte
 (Yao et al., arXiv 2305.15272) do. The answer is at stride 2: a level at stride 1 costs a third of the time of a plain U-Net and
 adds half a pixel of outline.
+
+Its norms are BatchNorms, unlike those of the other decoders: no level is smaller than 2 × 2, and they learn faster and follow
+another laboratory's stain. On seven images of nuclei and in five minutes of a core (one seed each), GroupNorm gave an AJI of
+.36 where BatchNorm gave .52.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from napari_sdmae.models.heads.feature_pyramid import Tokens
-from napari_sdmae.models.heads.normalisation import group_norm, without_batch_norm
 
 DEEPEST = 16
 """Stride of the deepest level, px: tokens that stand closer or farther apart are brought to it."""
@@ -39,9 +42,8 @@ class TokenUNet(nn.Module):
 
     def __init__(self, encoder_width: int, blocks: int, width: int) -> None:
         super().__init__()
-        detail = timm.create_model("resnet18", features_only=True, out_indices=(0, 1, 2), pretrained=False)
-        self.detail = without_batch_norm(detail)
-        fine, middle, coarse = detail.feature_info.channels()
+        self.detail = timm.create_model("resnet18", features_only=True, out_indices=(0, 1, 2), pretrained=False)
+        fine, middle, coarse = self.detail.feature_info.channels()
         self.tokens = nn.Sequential(LayerNorm2d(encoder_width * blocks), nn.Conv2d(encoder_width * blocks, 2 * width, 1))
         self.channels = width // 2
         self.ups = nn.ModuleList(
@@ -76,7 +78,7 @@ class _Up(nn.Module):
 
 
 def _convolution(channels: int, out: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, out, 3, padding=1, bias=False), group_norm(out), nn.ReLU(inplace=True)]
+    return [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
 
 
 def _enlarged(values: Tensor, size: Sequence[int]) -> Tensor:

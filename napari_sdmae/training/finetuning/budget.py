@@ -1,4 +1,4 @@
-"""A time to train for: the number of epochs is fitted to it before the first step.
+"""A limit to the time of a training: its epochs are cut to those that fit, before the first step.
 
 The learning rate falls towards the last step, so the last step must be known from the beginning. A step and the measurement of
 the validation images are timed once; what the run then has is a number of epochs like any other, which its checkpoints
@@ -19,9 +19,9 @@ from napari_sdmae.training.loop.checkpoints import TrainingState
 
 
 def fit_epochs(engine: HeadEngine, labelled: LabelledSet, state: TrainingState) -> Preparing | None:
-    """Give `engine` as many epochs as fit into the minutes of its settings, at least one, and say so.
+    """Give `engine` no more epochs than fit into the minutes of its settings, at least one, and say so.
 
-    A run that goes on keeps the number it began with. Nothing happens where no time is set.
+    A run that goes on keeps the number it began with. Nothing happens where no limit is set.
     """
     minutes = engine.config.minutes
     if minutes is None:
@@ -30,9 +30,10 @@ def fit_epochs(engine: HeadEngine, labelled: LabelledSet, state: TrainingState) 
     if state.epochs is None:
         each = world.share(engine.time_step())
         measured = world.share(_validation_seconds(engine, labelled) if world.rank == 0 else None) or 0.0
-        state.epochs = epochs_within(60 * minutes, steps * each, measured, engine.config.validate_every)
+        fitting = epochs_within(60 * minutes, steps * each, measured, engine.config.validate_every)
+        state.epochs = min(fitting, engine.config.epochs)
     engine.schedule = replace(engine.schedule, epochs=state.epochs, warmup_epochs=_warmup(engine.schedule.warmup_epochs, state))
-    return Preparing(0, 0, f"{state.epochs} epochs of {steps} steps fit into {minutes:g} minutes")
+    return Preparing(0, 0, f"{state.epochs} epochs of {steps} steps, within {minutes:g} minutes")
 
 
 def epochs_within(seconds: float, epoch: float, validation: float, every: int) -> int:

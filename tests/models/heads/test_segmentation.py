@@ -34,9 +34,9 @@ def test_every_pixel_gets_a_value_for_any_patch_and_size(decoder: str, patch: in
         assert trained.auxiliary.shape == output.logits.shape
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", [one for one in DECODERS if one != "unet"])
 def test_a_batch_is_the_sum_of_its_tiles(decoder: str) -> None:
-    """No BatchNorm: training tile by tile, as with small micro-batches, is training on the batch."""
+    """No BatchNorm: training tile by tile, as with small micro-batches, is training on the batch. unet gives that up."""
     model = tiny_head("segmentation", head={"decoder": decoder}, encoder={"drop_path": 0}).train()
     assert not [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     images = noise(model, 3)

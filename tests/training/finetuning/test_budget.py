@@ -60,7 +60,7 @@ def test_a_run_keeps_its_epochs_when_it_goes_on(make_finetune, tmp_path: Path, m
     assert begun[-1].state == "paused"
     (started,) = (event for event in begun if isinstance(event, Started))
     assert started.epochs == EPOCHS
-    assert any("3 epochs" in event.message for event in begun if isinstance(event, Preparing))
+    assert any("3 epochs of" in event.message for event in begun if isinstance(event, Preparing))
     monkeypatch.setattr(HeadEngine, "time_step", lambda _: pytest.fail("a run that goes on is not timed again"))
     resumed = list(finetune(config, run=tmp_path / "run", resume=True))
     assert resumed[-1].state == "finished"
