@@ -44,6 +44,13 @@ def present(labels: NDArray[np.int32]) -> list[int]:
     return [window.label for window in windows(labels)]
 
 
+def without_those_in(labels: NDArray[np.int32], area: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return `labels` without the objects of which more than half of the pixels lie in `area`, both (rows, columns)."""
+    sizes, inside = np.bincount(labels.ravel()), np.bincount(labels[area], minlength=int(labels.max(initial=0)) + 1)
+    kept: NDArray[np.int32] = np.where((2 * inside <= sizes)[labels], labels, 0).astype(np.int32)
+    return kept
+
+
 class Extent(NamedTuple):
     """Size and middle of one label, in label pixels; integers of row and column are pixel centres."""
 

@@ -104,8 +104,9 @@ class HeadLoss(nn.Module):
         output
             What the model returned while training; of detection its dictionary of losses.
         targets
-            Segmentation: class indices (B, H, W), :data:`IGNORE` where nothing is learned. Instances: ``foreground`` and
-            ``separation`` (B, 1, H, W) in [0, 1], and ``types``, type indices (B, H, W), :data:`IGNORE` outside objects.
+            Segmentation: class indices (B, H, W), :data:`IGNORE` where nothing is learned. Instances: ``foreground``, 0, 1 or
+            :data:`IGNORE`, and ``separation`` in [0, 1], (B, 1, H, W), and ``types``, type indices (B, H, W), :data:`IGNORE`
+            outside objects.
             Classification: class indices (B,) or probabilities (B, C). Detection: not read.
         """
         if self.spec.task == "segmentation":
@@ -146,23 +147,25 @@ class HeadLoss(nn.Module):
         self, foreground: Tensor, separation: Tensor, types: Tensor | None, targets: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the terms of foreground, separation and types of logits (B, …, H, W)."""
-        inside = targets["foreground"]
+        known = (targets["foreground"] != IGNORE).float()
+        inside = targets["foreground"] * known
+        surprise = F.binary_cross_entropy_with_logits(foreground.float(), inside, known, reduction="sum")
         terms = {
-            "foreground": F.binary_cross_entropy_with_logits(foreground.float(), inside) + soft_dice(foreground.float(), inside),
-            "separation": self._separation(separation.float(), targets["separation"], inside),
+            "foreground": surprise / known.sum().clamp_min(1) + soft_dice(foreground.float(), inside, known),
+            "separation": self._separation(separation.float(), targets["separation"], inside, known),
         }
         if types is not None:
             terms["types"] = labelled_cross_entropy(types.float(), targets["types"], self.weights)
         return terms
 
-    def _separation(self, logits: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
-        """Return the weighted mean of smooth L1 (distance) or binary cross entropy (boundary)."""
-        weight = torch.where(inside > 0, 1.0, OUTSIDE)
+    def _separation(self, logits: Tensor, wanted: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+        """Return the weighted mean of smooth L1 (distance) or binary cross entropy (boundary) where it is known."""
+        weight = torch.where(inside > 0, 1.0, OUTSIDE) * known
         if self.spec.head.separation == "distance":
             each = F.smooth_l1_loss(logits.sigmoid(), wanted, reduction="none", beta=0.1)
         else:
             each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        return (weight * each).sum() / weight.sum()
+        return (weight * each).sum() / weight.sum().clamp_min(torch.finfo(each.dtype).tiny)
 
 
 def weighs_classes(spec: HeadSpec) -> bool:
@@ -218,9 +221,12 @@ def _jaccard_gains(wanted: Tensor) -> Tensor:
     return jaccard.diff(prepend=jaccard.new_zeros(1))
 
 
-def soft_dice(logits: Tensor, inside: Tensor) -> Tensor:
-    """Return 1 - 2 Σ p·t / (Σ p + Σ t) over the batch, with 1 added above and below so that an empty batch asks for p = 0."""
-    found = logits.sigmoid()
+def soft_dice(logits: Tensor, inside: Tensor, known: Tensor) -> Tensor:
+    """Return 1 - 2 Σ p·t / (Σ p + Σ t) over the known pixels of a batch.
+
+    1 is added above and below, so that a batch without objects asks for p = 0.
+    """
+    found = logits.sigmoid() * known
     return 1 - (2 * (found * inside).sum() + 1) / (found.sum() + inside.sum() + 1)
 
 

@@ -189,6 +189,32 @@ def test_instances_equal_a_slow_oracle(how: str) -> None:
     assert loss.total.item() == pytest.approx(sum(wanted.values()), rel=1e-5)
 
 
+@pytest.mark.parametrize("how", ["distance", "boundary"])
+def test_instances_are_learned_only_where_they_are_known(how: str) -> None:
+    """Half of each tile is unknown: the loss is that of the other half alone, whatever is predicted and drawn there."""
+    output, targets = instance_case()
+    loss = HeadLoss(spec("instances", separation=how, auxiliary=0.4), [2.0, 1.0, 0.5])
+    halves = SimpleNamespace(**{name: maps[..., :3].requires_grad_() for name, maps in vars(output).items()})
+    wanted = loss(halves, {name: target[..., :3] for name, target in targets.items()})
+    partly = {name: target.clone() for name, target in targets.items()}
+    partly["foreground"][..., 3:] = partly["types"][..., 3:] = IGNORE
+    whole = SimpleNamespace(**{name: maps.clone().requires_grad_() for name, maps in vars(output).items()})
+    found = loss(whole, partly)
+    assert found.total.item() == pytest.approx(wanted.total.item(), rel=1e-5)
+    found.total.backward()
+    assert all((maps.grad[..., 3:] == 0).all() and (maps.grad[..., :3] != 0).any() for maps in vars(whole).values())
+
+
+def test_nothing_is_learned_where_nothing_is_known() -> None:
+    output, targets = instance_case()
+    targets["foreground"][:], targets["types"][:] = IGNORE, IGNORE
+    output.foreground.requires_grad_()
+    loss = HeadLoss(spec("instances"))(output, targets)
+    loss.total.backward()
+    assert loss.total.isfinite()
+    assert (output.foreground.grad == 0).all()
+
+
 def test_instances_of_one_type_and_empty_tiles() -> None:
     output, targets = instance_case()
     output.types = output.auxiliary = None

@@ -50,8 +50,9 @@ class Batch(NamedTuple):
     images
         float32 RGB in [0, 1], (B, 3, S, S).
     targets
-        Segmentation: int64 (B, S, S) class indices, `IGNORE` left out. Instances: ``foreground`` and ``separation`` float32
-        (B, 1, S, S) in [0, 1], and with several types ``types`` int64 (B, S, S) type indices, `IGNORE` outside objects.
+        Segmentation: int64 (B, S, S) class indices, `IGNORE` left out. Instances: ``foreground``, 0, 1 or `IGNORE`, and
+        ``separation`` in [0, 1], float32 (B, 1, S, S), and with several types ``types`` int64 (B, S, S) type indices, `IGNORE`
+        outside objects.
         Classification: int64 (B,), or float32 (B, C) where tiles are mixed. Detection: ``boxes`` (N, 4) left, upper, right,
         lower edge in px and ``labels`` (N,) class values of each tile.
     """

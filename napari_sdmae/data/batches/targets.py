@@ -35,15 +35,16 @@ class Prepared:
         uint8 RGB (H, W, 3), reflected at its lower and right end where it is smaller than what is cut.
     maps
         int16 (C, H, W). Segmentation: class indices, `IGNORE` where nothing is to be learned, as in what is reflected.
-        Instances: foreground 0 or 1, separation 0 to 255 and, with several types, type indices, `IGNORE` outside objects; they
-        are reflected with the image, since they say what the mirrored picture shows and hold no numbers that could fuse.
+        Instances: foreground 0, 1 or `IGNORE`, separation 0 to 255 and, with several types, type indices, `IGNORE` outside
+        objects; they are reflected with the image, since they say what the mirrored picture shows and hold no numbers that could
+        fuse.
         Empty (0, H, W) for other tasks.
     label
         Classification: class index; else 0.
     boxes, values
         Detection: float32 (N, 4), left, upper, right, lower edge in px, and class values int64 (N,).
     gaps
-        Whether some pixels of segmentation are not learned.
+        Whether some pixels are not learned.
     """
 
     image: RGB
@@ -85,7 +86,7 @@ def prepare(image: LabelledImage, labelled: LabelledSet, config: FinetuneConfig,
         loaded.target if isinstance(loaded.target, int) else 0,
         np.asarray(loaded.target, np.float32) if detection else np.zeros((0, 4), np.float32),
         loaded.labels,
-        labelled.task == "segmentation" and bool((maps == IGNORE).any()),
+        len(maps) > 0 and bool((maps[0] == IGNORE).any()),
     )
 
 
@@ -109,6 +110,9 @@ def _maps(loaded: Loaded, labelled: LabelledSet, config: FinetuneConfig) -> NDAr
         for number, index in loaded.types.items():
             table[number] = index
         maps.append(table[objects])
+    if loaded.unlearned is not None:
+        for one in (maps[0], *maps[2:]):
+            one[loaded.unlearned] = IGNORE
     return np.stack(maps)
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import Task
-from napari_sdmae.data.labelled.label_images import count, read_labels
+from napari_sdmae.data.labelled.label_images import LabelSource, count, read_labels
 from napari_sdmae.data.labelled.labelled_set import LabelledImage, LabelledSet
 from napari_sdmae.labels.label_map import LabelClass
 
@@ -52,9 +51,9 @@ def _objects(image: LabelledImage, classes: tuple[LabelClass, ...], values: Coun
     return tuple(sorted(Counter(types_of(image.labels, image.types, classes[0].value, image.size).values()).items()))
 
 
-def types_of(labels: Path, types: Path, otherwise: int, size: tuple[int, int]) -> dict[int, int]:
+def types_of(labels: LabelSource, types: LabelSource, otherwise: int, size: tuple[int, int]) -> dict[int, int]:
     """Return the class value of each object number in the file `labels` of an image of `size`: see :func:`majority_types`."""
-    return majority_types(read_labels(labels, size), read_labels(types), otherwise)
+    return majority_types(read_labels(labels, size), read_labels(types, size), otherwise)
 
 
 def majority_types(labels: NDArray[np.int32], types: NDArray[np.int32], otherwise: int) -> dict[int, int]:

@@ -124,7 +124,7 @@ def mask_classes(found: Collection[int], given: tuple[LabelClass, ...], ignore_v
     if len(classes) < 2:
         raise DataError(
             f"the masks hold {_listed(values)} besides the value left out ({ignore_value}): expected at least two classes "
-            "(0 is background unless labels.ignore_value is 0)"
+            "(0 is background unless labels.ignore_value is 0; of annotations, what lies undrawn in a Region*)"
         )
     return classes
 

@@ -13,7 +13,7 @@ from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.io.labels import aperio_xml
 from napari_sdmae.text.spelling import ByName, near, one_form
 
-SUFFIXES = IMAGE_SUFFIXES | LABEL_SUFFIXES | {aperio_xml.SUFFIX}
+SUFFIXES = IMAGE_SUFFIXES | LABEL_SUFFIXES | {aperio_xml.SUFFIX, ".geojson"}
 
 
 class NamedFiles:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sdmae.config.finetune import Part, Task
+from napari_sdmae.data.labelled.annotations import LabelSource
 from napari_sdmae.labels.label_map import LabelClass
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -48,8 +49,8 @@ class LabelledImage:
     part: Part
     group: str | None
     mpp: float | None
-    labels: Path | None = None
-    types: Path | None = None
+    labels: LabelSource | None = None
+    types: LabelSource | None = None
     label: int | None = None
     boxes: tuple[Box, ...] = ()
     size: tuple[int, int] = (0, 0)
@@ -124,8 +125,8 @@ class ImageEntry:
     part: Part | None = None
     group: tuple[str, str] | None = None
     mpp: float | None = None
-    labels: Path | None = None
-    types: Path | None = None
+    labels: LabelSource | None = None
+    types: LabelSource | None = None
     label_name: str | None = None
     boxes: tuple[Box, ...] = ()
     objects: bool = False

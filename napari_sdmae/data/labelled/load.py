@@ -33,6 +33,8 @@ class Loaded:
         (H, W), 0 = none. Classification: class index. Detection: boxes float32 (N, 4), left, upper, right, lower edge in px.
     types
         Instances: class index of each object number. Else empty.
+    unlearned
+        Instances: where nothing is to be learned, (H, W); None: nowhere.
     labels
         Detection: class value of each box, int64 (N,). Else empty.
     """
@@ -41,6 +43,7 @@ class Loaded:
     target: Labels | NDArray[np.float32] | int
     types: dict[int, int] = field(default_factory=dict)
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    unlearned: NDArray[np.bool_] | None = None
 
 
 def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None, ignore_value: int) -> Loaded:
@@ -74,8 +77,9 @@ def load_labelled(image: LabelledImage, labelled: LabelledSet, mpp: float | None
         raise ValueError(f"{image.name} has no label image")
     values = read_labels(image.labels, pixels.shape[:2])
     if labelled.task == "instances":
-        values = compact(values)
-        return Loaded(pixels_at, resize_instances(values, size), _types(image, labelled, values))
+        unlearned = resize_labels((values < 0).astype(np.int32), size) > 0 if (values < 0).any() else None
+        values = compact(np.maximum(values, 0))
+        return Loaded(pixels_at, resize_instances(values, size), _types(image, labelled, values), unlearned=unlearned)
     values = (values > 0).astype(np.int32) if image.objects else values
     return Loaded(pixels_at, resize_labels(class_indices(values, labelled, ignore_value), size))
 
@@ -179,5 +183,5 @@ def _types(image: LabelledImage, labelled: LabelledSet, values: Labels) -> dict[
     if image.types is None:
         return {int(number): 0 for number in count(values)[0] if number}
     index_of = labelled.index_of()
-    found = majority_types(values, read_labels(image.types), labelled.classes[0].value)
+    found = majority_types(values, read_labels(image.types, values.shape), labelled.classes[0].value)
     return {number: index_of[value] for number, value in found.items()}

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.data.image_folder import DataError, refuse_unusable
+from napari_sdmae.data.labelled.annotations import Annotations
 from napari_sdmae.data.labelled.class_balance import class_counts
 from napari_sdmae.data.labelled.classes import (
     leave_out,
@@ -31,8 +32,9 @@ from napari_sdmae.data.labelled.classes import (
     spell_alike,
     without,
 )
-from napari_sdmae.data.labelled.label_images import is_outlines, label_size, value_counts
+from napari_sdmae.data.labelled.label_images import is_outlines, label_size, outline_count, value_counts
 from napari_sdmae.data.labelled.labelled_set import PARTS, ImageEntry, LabelledImage, LabelledSet, LayoutListing, fingerprint
+from napari_sdmae.data.labelled.layouts.annotations import with_annotations
 from napari_sdmae.data.labelled.layouts.coco import list_coco
 from napari_sdmae.data.labelled.layouts.folders import list_class_folders, list_folders
 from napari_sdmae.data.labelled.layouts.tables import TABLES, add_notes, find_tables, list_tables
@@ -42,7 +44,6 @@ from napari_sdmae.data.labelled.splits import missing_classes, split_images
 from napari_sdmae.data.listing import Listing, list_folder
 from napari_sdmae.data.tiles.decode import THREADS
 from napari_sdmae.io.images.read import InvalidImageError, image_size, read_mpp
-from napari_sdmae.io.labels.aperio_xml import read_outlines
 from napari_sdmae.labels.label_map import IGNORE, LabelClass
 
 __all__ = ["IGNORE", "PARTS", "LabelledImage", "LabelledSet", "Loaded", "load_labelled", "read_labelled"]
@@ -75,7 +76,7 @@ def read_labelled(config: FinetuneConfig, *, decode: bool = True) -> LabelledSet
     data = Path(config.data).expanduser()
     listing = list_items(data, config)
     given = listing.classes or read_classes(data if data.is_dir() else data.parent) or listing.default
-    listing = spell_alike(listing, given)
+    listing, given = with_annotations(spell_alike(listing, given), given, config)
     usable, unusable = _check(listing.items, config, decode)
     refuse_unusable(unusable, len(listing.items), MOST_UNUSABLE, REMEDY)
     classes = _classes(usable, given, config)
@@ -158,7 +159,7 @@ def _look(item: ImageEntry, config: FinetuneConfig, decode: bool) -> CheckedEntr
         if decode:
             decoded(item.path, *changed(item.path))
         for what, path in (("mask", item.labels), ("types", item.types)):
-            if path is not None and not is_outlines(path):
+            if isinstance(path, Path) and not is_outlines(path):
                 _check_size(what, item.path, size, label_size(path))
         item = replace(item, mpp=config.image_mpp or item.mpp or read_mpp(item.path))
         return item, size, _values(item, size)
@@ -228,7 +229,8 @@ def _unlisted(unknown: list[int], pixels: dict[int, int]) -> str:
 def _not_learned(usable: list[CheckedEntry], config: FinetuneConfig) -> list[str]:
     """Say how many pixels have the value that is left out, if a class may have it: 0 that is left out is meant so."""
     value = config.labels.ignore_value
-    holding = [dict(values) for item, _, values in usable if not item.objects and value in dict(values)]
+    stored = [(item, values) for item, _, values in usable if not item.objects and not isinstance(item.labels, Annotations)]
+    holding = [dict(values) for _, values in stored if value in dict(values)]
     if config.task != "segmentation" or not value or not holding:
         return []
     share = sum(one[value] for one in holding) / sum(pixels for _, _, values in usable for _, pixels in values)
@@ -240,7 +242,13 @@ def _not_learned(usable: list[CheckedEntry], config: FinetuneConfig) -> list[str
 
 def _undrawn(usable: list[CheckedEntry]) -> list[str]:
     """Say how many outlines left no pixel in their label images."""
-    drawn = [(len(read_outlines(item.labels)), values) for item, _, values in usable if item.labels and is_outlines(item.labels)]
+    drawn = [
+        (outline_count(item.labels), value_counts(item.labels, size))
+        for item, size, _ in usable
+        if item.labels
+        and is_outlines(item.labels)
+        and not (isinstance(item.labels, Annotations) and item.labels.draws == "classes")
+    ]
     there = sum(value > 0 for _, values in drawn for value, _ in values)
     lost = sum(count for count, _ in drawn) - there
     why = "they lie under others, outside the image or enclose nothing"

@@ -21,6 +21,7 @@ from napari_sdmae.humanize import several
 from napari_sdmae.inference.prediction.predict import Prediction, class_probabilities, predict_picture, seen_by
 from napari_sdmae.io.images.field import InvalidFieldError
 from napari_sdmae.io.images.pictures import ArrayPicture
+from napari_sdmae.labels.objects import without_those_in
 from napari_sdmae.metrics import (
     ClassificationMetrics,
     DetectionMetrics,
@@ -162,7 +163,8 @@ class Evaluation:
                 metrics.update(class_indices(labels, index_of), target)
             case InstanceMetrics() as metrics:
                 types = {number: index_of[value] for number, value in found.label_map.class_of.items()}
-                metrics.update(labels, target, types, loaded.types)
+                known = labels if loaded.unlearned is None else without_those_in(labels, loaded.unlearned)
+                metrics.update(known, target, types, loaded.types)
             case DetectionMetrics() as metrics:
                 metrics.update(found_boxes(found), FoundBoxes(target, loaded.labels))
 

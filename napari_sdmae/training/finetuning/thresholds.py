@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sdmae.config.finetune import FinetuneConfig
 from napari_sdmae.config.head import HeadSpec
@@ -23,6 +24,7 @@ from napari_sdmae.inference.prediction.predict import seen_by
 from napari_sdmae.inference.prediction.rescale import RescaledPicture
 from napari_sdmae.inference.prediction.result import PredictionOptions
 from napari_sdmae.io.images.pictures import ArrayPicture
+from napari_sdmae.labels.objects import without_those_in
 from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.labels.watershed import DEFAULT
 from napari_sdmae.metrics import InstanceMetrics, selecting_metric
@@ -37,10 +39,11 @@ MOST_PIXELS = 8_000_000
 
 @dataclass(frozen=True)
 class Predicted:
-    """A labelled image and the maps that the head predicts in it."""
+    """A labelled image and the maps that the head predicts in it; `unlearned` as of :class:`Loaded`."""
 
     truth: Labels
     types: Mapping[int, int]
+    unlearned: NDArray[np.bool_] | None
     seen: RescaledPicture
     blocks: tuple[PredictedBlock, ...]
 
@@ -67,7 +70,7 @@ def choose_thresholds(
         loaded = load_labelled(image, labelled, None, config.labels.ignore_value)
         seen, _ = seen_by(model, ArrayPicture(loaded.image, image.mpp, image.name))
         blocks = tuple(predicted(model, seen, asked, margin=MARGIN))
-        tried.append(Predicted(np.asarray(loaded.target, np.int32), loaded.types, seen, blocks))
+        tried.append(Predicted(np.asarray(loaded.target, np.int32), loaded.types, loaded.unlearned, seen, blocks))
         yield
         pixels += seen.rows * seen.columns
         if pixels > MOST_PIXELS:
@@ -99,6 +102,7 @@ def _value(spec: HeadSpec, tried: Sequence[Predicted]) -> Generator[None, None, 
     for one in tried:
         found = separated(spec, one.seen, PredictionOptions(), one.blocks)
         types = {number: index_of[value] for number, value in found.values.items()}
-        metrics.update(found.labels, one.truth, types, one.types)
+        known = found.labels if one.unlearned is None else without_those_in(found.labels, one.unlearned)
+        metrics.update(known, one.truth, types, one.types)
         yield
     return metrics.compute().get(selecting_metric(spec.task, len(spec.classes)), 0.0)

@@ -176,7 +176,10 @@ class TestSegmentation:
         labelled = read_labelled(settings("segmentation", masks))
         assert labelled.unusable == (
             ("images/more10.png", "the image is 128 × 128 px, its mask 127 × 128 px: they must be of the same size"),
-            ("images/more11.png", "no label image more11.png or .tif in the folder masks or labels"),
+            (
+                "images/more11.png",
+                "no label image more11.png or .tif, and no annotations more11.geojson, in the folder masks or labels",
+            ),
         )
         assert len(labelled.images) == 22
         save(masks / "masks" / "more12.png", pictures[12])

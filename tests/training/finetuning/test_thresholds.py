@@ -48,7 +48,7 @@ def maps_of(labels: np.ndarray, foreground: np.ndarray, separation: np.ndarray) 
     """What a head that predicts these maps would give to choose from."""
     seen = RescaledPicture(ArrayPicture(np.zeros((*labels.shape, 3), np.uint8)), *labels.shape)
     (rows,), (columns,) = (spans(SIZE, SIZE, [0], core=SIZE, margin=0) for _ in range(2))
-    return Predicted(labels, {}, seen, ((Block(rows, columns), {"foreground": foreground, "separation": separation}),))
+    return Predicted(labels, {}, None, seen, ((Block(rows, columns), {"foreground": foreground, "separation": separation}),))
 
 
 def best(spec: HeadSpec, tried: list[Predicted]) -> ObjectThresholds:

@@ -1,5 +1,7 @@
 """Images beside their label images: ``images/`` with ``masks/`` or ``labels/`` and ``types/``, paired by name. No torch.
 
+Annotations (GeoJSON) may lie in any of these folders, or without such folders beside their images, for every task.
+
 No two images share a label image, and none is chosen among several: what has no partner of its own is named.
 """
 
@@ -9,10 +11,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from napari_sdmae.config.finetune import Task
 from napari_sdmae.data.image_folder import SourceFile
+from napari_sdmae.data.labelled.annotations import are_annotations
 from napari_sdmae.data.labelled.label_images import LABEL_SUFFIXES
 from napari_sdmae.data.labelled.labelled_set import ImageEntry, LayoutListing
 from napari_sdmae.data.labelled.parts import part_in
@@ -21,7 +24,8 @@ from napari_sdmae.io.images.read import IMAGE_SUFFIXES
 from napari_sdmae.text.spelling import ByName, near, one_form
 
 IMAGES, MASKS, LABELS, TYPES = "images", "masks", "labels", "types"
-ROLES = (IMAGES, MASKS, LABELS, TYPES)
+ANNOTATIONS = "annotations"
+ROLES = (IMAGES, MASKS, LABELS, TYPES, ANNOTATIONS)
 ENDING = re.compile(r"[-_. ](masks?|labels?|seg|segmentation|gt|anno|annotations?|instances?|types?)$", re.IGNORECASE)
 """What programs add to the name of an image to call its label image."""
 
@@ -42,6 +46,11 @@ class Placed:
         """End of the name, in small letters."""
         return self.file.path.suffix.lower()
 
+    @property
+    def is_label_image(self) -> bool:
+        """Whether it can be the labels of an image."""
+        return self.role == ANNOTATIONS if are_annotations(self.file.path) else self.suffix in LABEL_SUFFIXES
+
 
 def list_pairs(files: Iterable[SourceFile], task: Task) -> LayoutListing:
     """List images with their label images by the folders they lie in; nothing if there is no folder of images.
@@ -55,6 +64,8 @@ def list_pairs(files: Iterable[SourceFile], task: Task) -> LayoutListing:
     """
     files = list(files)
     placed = [found for file in files if (found := _placed(file))]
+    if not any(one.role == IMAGES for one in placed) and any(are_annotations(file.path) for file in files):
+        placed = [_beside(file) for file in files if are_annotations(file.path) or file.path.suffix.lower() in IMAGE_SUFFIXES]
     images = [one for one in placed if one.role == IMAGES and one.suffix in IMAGE_SUFFIXES]
     if not images:
         return LayoutListing([])
@@ -69,25 +80,43 @@ def _placed(file: SourceFile) -> Placed | None:
     *folders, name = PurePosixPath(file.name).parts
     for index, folder in enumerate(folders):
         if folder.lower() in ROLES:
-            key = "/".join((*folders[:index], *folders[index + 1 :], PurePosixPath(name).stem))
-            return Placed(folder.lower(), key, file)
+            key = "/".join((*folders[:index], *folders[index + 1 :], _stem(name)))
+            return Placed(ANNOTATIONS if are_annotations(file.path) else folder.lower(), key, file)
     return None
+
+
+def _beside(file: SourceFile) -> Placed:
+    """Return an image or its annotations, which lie in one folder."""
+    path = PurePosixPath(file.name)
+    return Placed(ANNOTATIONS if are_annotations(file.path) else IMAGES, str(path.with_name(_stem(path.name))), file)
+
+
+def _stem(name: str) -> str:
+    """Return a name without its end; QuPath's annotations may be called like their image, end included."""
+    path = PurePosixPath(name)
+    if not are_annotations(Path(name)):
+        return path.stem
+    inner = PurePosixPath(name[: name.lower().rindex(".geojson")])
+    return inner.stem if inner.suffix.lower() in IMAGE_SUFFIXES else inner.name
 
 
 def _labels_of_task(placed: Sequence[Placed], task: Task) -> tuple[list[Placed], str]:
     """Return the label images of a task, and what to say of those in a second folder."""
-    by_role = {role: [one for one in placed if one.role == role] for role in (MASKS, LABELS)}
+    by_role = {role: [one for one in placed if one.role == role] for role in (MASKS, LABELS, ANNOTATIONS)}
     wanted, other = (LABELS, MASKS) if task == "instances" else (MASKS, LABELS)
     if not by_role[wanted] or not by_role[other]:
-        return by_role[wanted] or by_role[other], ""
-    return by_role[wanted], f"{len(by_role[other])} files in {other} are not read: for {task} those in {wanted} are"
+        return [*by_role[wanted], *by_role[other], *by_role[ANNOTATIONS]], ""
+    return [
+        *by_role[wanted],
+        *by_role[ANNOTATIONS],
+    ], f"{len(by_role[other])} files in {other} are not read: for {task} those in {wanted} are"
 
 
 class _Partners:
     """Label images by what they share with their images."""
 
     def __init__(self, placed: Sequence[Placed], images: Sequence[Placed]) -> None:
-        usable = [one for one in placed if one.suffix in LABEL_SUFFIXES]
+        usable = [one for one in placed if one.is_label_image]
         self._all = placed
         self._named = ByName((one.key, one) for one in usable)
         self._ended = ByName((ENDING.sub("", one.key), one) for one in usable if ENDING.search(one.key))
@@ -109,14 +138,15 @@ class _Partners:
     def left_by(self, items: Sequence[ImageEntry], what: str) -> list[str]:
         """Return the names of the label images that none of `items` has."""
         used = {getattr(item, what) for item in items}
-        return [one_form(one.file.name) for one in self._all if one.suffix in LABEL_SUFFIXES and one.file.path not in used]
+        return [one_form(one.file.name) for one in self._all if one.is_label_image and one.file.path not in used]
 
 
 def _item(image: Placed, masks: _Partners, types: _Partners) -> ImageEntry:
     mask, problem = masks.find(image)
     kinds, unclear = types.find(image)
     if not mask and not problem:
-        problem = f"no label image {one_form(PurePosixPath(image.key).name)}.png or .tif in the folder masks or labels"
+        name = one_form(PurePosixPath(image.key).name)
+        problem = f"no label image {name}.png or .tif, and no annotations {name}.geojson, in the folder masks or labels"
     return ImageEntry(
         image.file.path,
         one_form(image.file.name),
@@ -157,7 +187,7 @@ def unpaired(names: Sequence[str]) -> str:
 def _unread(placed: Sequence[Placed], files: Sequence[SourceFile]) -> str:
     """Return what to say of files of no kind that is read among images and labels, and of pictures elsewhere."""
     known = IMAGE_SUFFIXES | LABEL_SUFFIXES | BESIDE
-    strange = [one.file for one in placed if one.suffix not in known]
+    strange = [one.file for one in placed if one.suffix not in known and one.role != ANNOTATIONS]
     inside = {one.file.path for one in placed}
     outside = [file for file in files if file.path.suffix.lower() in IMAGE_SUFFIXES and file.path not in inside]
     if not strange and not outside:
