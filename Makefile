@@ -11,7 +11,7 @@ GUI_TESTS := tests/widgets
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs demo test test-core test-gui test-pyqt6 lint format wheel bundle bundle-test screenshots benchmarks gpu evidence faults clean
+.PHONY: help setup docs demo test test-core test-gui test-pyqt6 lint format wheel bundle bundle-test screenshots benchmarks gpu evidence nuclei nuclei-head faults clean
 SPEED := attention click_to_map event_loop export labelled_tiles scribbles segment tile_cache training_step
 
 help:  ## this list
@@ -82,6 +82,12 @@ gpu: setup  ## every verb on a real GPU, in minutes: images/s, memory, waits, re
 evidence: setup  ## what self-distillation does to the encoder: hours; DATA=folder with tissue_tiles, nuclei_monuseg, lung_tiles
 	$(BIN)/python benchmarks/representation.py --tissue $(DATA)/tissue_tiles --nuclei $(DATA)/nuclei_monuseg --lung $(DATA)/lung_tiles \
 		--output runs/evidence
+
+nuclei: setup  ## masks of nuclei against a plain U-Net in the same time: an hour; DATA=folder with nuclei_monuseg
+	$(BIN)/python benchmarks/nuclei.py $(DATA)/nuclei_monuseg --core-minutes 20
+
+nuclei-head: setup  ## the head for nuclei that comes with the package, made anew: hours, goes on where it ended; DATA=folder with tissue_tiles, slides, nuclei_monuseg
+	$(BIN)/python benchmarks/nuclei_head $(DATA) runs/nuclei-head --ship resources/models/nuclei
 
 faults: setup  ## bad files, kills, full disks, clocks, users, signals: tried, survived, lost; an hour; SHORT=1 SEED=1 EVERY=8 ONLY=kills CASE=name
 	PYTHONPATH=tests $(BIN)/python -m faults $(if $(SHORT),--short) --seed $(or $(SEED),0) --every $(or $(EVERY),1) --only "$(ONLY)" --case "$(CASE)"

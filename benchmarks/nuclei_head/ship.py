@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+from napari_sdmae.humanize import several
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 
 CARD = Path(__file__).parent / "card.md"
@@ -16,7 +18,11 @@ def ship(head: Path, tables: dict[str, dict[str, Any]], folder: Path) -> Path:
     known = {key: value for key, value in model.spec.provenance.items() if key not in ("labels", "image_mpp")}
     model.spec = model.spec.model_copy(update={"provenance": known | {"run": "nuclei", "model": "tissue-vit-tiny"}})
     save_head(folder, model, half=True)
-    (folder / "README.md").write_text(CARD.read_text(encoding="utf-8").replace("{TABLE}", _table(tables)), encoding="utf-8")
+    told = {"TABLE": _table(tables), "DATE": time.strftime("%Y-%m-%d"), "ROUNDS": several(len(tables), "head", "heads")}
+    card = CARD.read_text(encoding="utf-8")
+    for name, text in told.items():
+        card = card.replace(f"{{{name}}}", text)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     return folder
 
 
