@@ -23,7 +23,7 @@ from relabel import outline_by_head
 from ship import ship
 from train import Round, train
 
-ROUNDS = (Round("first", 20), Round("second", 30), Round("third", 30))
+ROUNDS = (Round("first", 20), Round("second", 32), Round("third", 30))
 
 
 def main() -> int:

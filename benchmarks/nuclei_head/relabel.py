@@ -11,11 +11,11 @@ from napari_sdmae.io.checkpoints.head_folder import load_head
 
 
 def outline_by_head(head: Path, tissue: list[Picture], folder: Path) -> dict[Path, Path]:
-    """Write what `head` finds in each picture, mirrored views averaged, into `folder`; return the labels by picture."""
+    """Write what `head` finds in each picture into `folder`; return the labels by picture."""
     folder.mkdir(parents=True, exist_ok=True)
     outlined = {one.path: folder / one.path.name for one in tissue}
     model = load_head(head)
     for picture, labels in outlined.items():
         if not labels.exists():
-            save_labels(predict_file(model, picture, mpp=MPP, flips=True).label_map.labels, labels)
+            save_labels(predict_file(model, picture, mpp=MPP).label_map.labels, labels)
     return outlined

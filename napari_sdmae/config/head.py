@@ -36,6 +36,8 @@ class HeadSpec(Settings):
         Of a classifier: the shorter side in px (median) of its training images of unknown scale, which was fitted to a tile.
     thresholds
         Of instances.
+    temperature
+        Of classification: logits are divided by it, so that probabilities mean what they say.
     metrics
         Selected on validation, reported on test: ``{"validation": {…}, "test": {…}, "selected_by": "validation/mIoU", …}``.
     provenance
@@ -52,6 +54,7 @@ class HeadSpec(Settings):
     mpp: float | None = None
     fitted_px: float | None = Field(default=None, gt=0, le=1e6)
     thresholds: ObjectThresholds = Field(default_factory=ObjectThresholds)
+    temperature: float = Field(default=1.0, gt=0, le=100)
     metrics: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 

@@ -14,6 +14,9 @@ from torchmetrics.functional.classification import binary_auroc
 from napari_sdmae.labels.label_map import IGNORE
 from napari_sdmae.metrics.values import PerClass, Values
 
+TENTHS = 10
+"""Parts of the range of probabilities in which calibration is measured."""
+
 
 class SegmentationMetrics:
     """Intersection over union and Dice of each class over the pixels of all images.
@@ -67,9 +70,10 @@ class ClassificationMetrics:
         self._truth.append(torch.from_numpy(np.asarray(truth, np.int64)))
 
     def compute(self) -> Values:
-        """Return ``accuracy``, and means over classes: ``balanced_accuracy`` (recall), ``F1`` and ``AUROC``."""
+        """Return ``accuracy``, means over classes (``balanced_accuracy``, ``F1``, ``AUROC``), and the ``calibration_error``."""
         means = {"balanced_accuracy": self._counts.recall(), "F1": self._counts.dice(), "AUROC": self._auroc()}
-        return self._counts.accuracy() | self._counts.means(means)
+        values = self._counts.accuracy() | self._counts.means(means)
+        return values | ({"calibration_error": self._calibration_error()} if values else {})
 
     def per_class(self) -> PerClass:
         """Return ``recall``, ``precision``, ``F1`` and ``AUROC`` (one class against all others)."""
@@ -84,6 +88,37 @@ class ClassificationMetrics:
     def confusion(self) -> list[list[int]]:
         """Return the images of each class (row) that were taken for each (column)."""
         return self._counts.listed()
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Those of all images, (N, C)."""
+        found: NDArray[np.float64] = torch.cat(self._probabilities).numpy()
+        return found
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The class index of each image, (N,)."""
+        found: NDArray[np.int64] = torch.cat(self._truth).numpy()
+        return found
+
+    def reliability(self) -> list[dict[str, float]]:
+        """Return how often the answer was right by how sure it was: ``sure``, ``right`` and ``images`` of each tenth in use."""
+        if not self._truth:
+            return []
+        sure, right = self.probabilities.max(1), self.probabilities.argmax(1) == self.truth
+        tenth = np.minimum((sure * TENTHS).astype(int), TENTHS - 1)
+        inside = [tenth == number for number in range(TENTHS)]
+        return [
+            {"sure": float(sure[one].mean()), "right": float(right[one].mean()), "images": float(one.sum())}
+            for one in inside
+            if one.any()
+        ]
+
+    def _calibration_error(self) -> float:
+        """Return the mean distance between how sure and how often right the answers are (expected calibration error)."""
+        rows = self.reliability()
+        images = sum(row["images"] for row in rows)
+        return sum(row["images"] * abs(row["sure"] - row["right"]) for row in rows) / images
 
     def _auroc(self) -> NDArray[np.float64]:
         """Return the area under the ROC curve of each class against all others, NaN where one side is empty."""

@@ -73,5 +73,5 @@ def tile_probabilities(model: HeadModel, tiles: NDArray[np.uint8], asked: Predic
         some = torch.from_numpy(np.ascontiguousarray(tiles[start : start + asked.batch])).to(model.mean.device)
         with asked.context():
             logits = model(model.normalise(some))
-        found.append(logits.float().softmax(1).cpu().numpy())
+        found.append((logits.float() / model.spec.temperature).softmax(1).cpu().numpy())
     return np.concatenate(found)

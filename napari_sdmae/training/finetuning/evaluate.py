@@ -132,6 +132,7 @@ class Evaluation:
             "metrics": self.metrics.compute(),
             "per_class": self.metrics.per_class(),
             "confusion": self.metrics.confusion(),
+            **({"reliability": self.metrics.reliability()} if isinstance(self.metrics, ClassificationMetrics) else {}),
         }
 
     def _classify(self) -> Iterator[int]:

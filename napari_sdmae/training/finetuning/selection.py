@@ -8,19 +8,20 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_sdmae.config.finetune import FinetuneConfig, Part
+from napari_sdmae.config.finetune import FinetuneConfig, Part, Task
+from napari_sdmae.config.head import HeadSpec
 from napari_sdmae.data.labelled.labelled_set import LabelledSet, count_groups
 from napari_sdmae.devices.precision import autocast
 from napari_sdmae.humanize import several
 from napari_sdmae.io.atomic import write_atomically
 from napari_sdmae.io.checkpoints.head_folder import load_head, save_head
 from napari_sdmae.io.model_info.head import read_head_spec
-from napari_sdmae.labels.thresholds import ObjectThresholds
 from napari_sdmae.metrics import selecting_metric
 from napari_sdmae.models.heads.head_model import HeadModel
 from napari_sdmae.runs.describe import in_words
 from napari_sdmae.runs.events import EndState, Event, Validated
 from napari_sdmae.runs.folder import Request, RunFolder
+from napari_sdmae.training.finetuning.calibration import choose_temperature
 from napari_sdmae.training.finetuning.evaluate import Evaluation, Report
 from napari_sdmae.training.finetuning.thresholds import choose_thresholds
 from napari_sdmae.training.loop.checkpoints import TrainingState
@@ -29,6 +30,8 @@ from napari_sdmae.training.loop.model_selection import StopPoll
 
 UNSELECTED = "there are no validation images: the head of the last epoch is kept, without a selection"
 NOT_TESTED = "stopped before the end, and not evaluated on the test images: run sdmae evaluate RUN --data DATA --part test"
+SETTLED: dict[Task, str] = {"instances": "thresholds", "classification": "temperature"}
+"""What is chosen on the validation images after the last epoch, by task."""
 
 
 @dataclass
@@ -89,7 +92,7 @@ class BestOnValidation:
         if ending == "finished":
             report = self._finished_report(state)
             if report is None:
-                request = self._set_thresholds(state, asked) if self._separates else None
+                request = self._settle(state, asked) if self._settled else None
                 test, request = self._test(asked) if request is None else (None, request)
                 if request is not None:
                     return request
@@ -112,20 +115,22 @@ class BestOnValidation:
         return f"{measured} on {images}, with epoch {report['selected']['epoch']:g}"
 
     @property
-    def _separates(self) -> bool:
-        """Whether thresholds are chosen: of objects, where there are validation images."""
-        return self.labelled.task == "instances" and bool(self.by)
+    def _settled(self) -> str | None:
+        """What of the head is chosen on the validation images after the last epoch: a field of its specification."""
+        return SETTLED.get(self.labelled.task) if self.by else None
 
-    def _set_thresholds(self, state: TrainingState, asked: StopPoll) -> Request | None:
-        """Give the selected head the thresholds that separate the validation images best, and measure it with them."""
+    def _settle(self, state: TrainingState, asked: StopPoll) -> Request | None:
+        """Choose what the selected head lacks on the validation images, and measure it once more with that."""
+        assert self._settled is not None
         model = load_head(self.folder.model, self.engine.world.device)
         context = autocast(self.engine.world.device, self.engine.precision)
-        search = choose_thresholds(model, self.labelled.part("validation"), self.labelled, self.engine.config, context)
+        choose = choose_thresholds if self._settled == "thresholds" else choose_temperature
+        search = choose(model, self.labelled.part("validation"), self.labelled, self.engine.config, context)
         while True:
             try:
                 next(search)
             except StopIteration as end:
-                model.spec = model.spec.model_copy(update={"thresholds": end.value})
+                model.spec = model.spec.model_copy(update={self._settled: end.value})
                 break
             if (request := asked()) is not None:
                 return request
@@ -188,7 +193,7 @@ class BestOnValidation:
             "groups": {part: count_groups(self.labelled.part(part)) for part in ("train", "validation", "test")},
             "classes": [one.model_dump() for one in self.labelled.classes],
             "reported_on": reported_on,
-            "thresholds": self._thresholds(finished),
+            **self._chosen_settings(finished),
             "confusion": published_step and published_step["confusion"],
             "per_class": published_step["per_class"] if published_step else {},
             "parts": parts,
@@ -199,9 +204,11 @@ class BestOnValidation:
         write_atomically(self.folder.report, json.dumps(report, indent=1, ensure_ascii=False).encode())
         return report
 
-    def _thresholds(self, finished: bool) -> dict[str, float] | None:
-        """Return the chosen thresholds of a finished head that finds objects."""
-        return read_head_spec(self.folder.path).thresholds.model_dump() if finished and self._separates else None
+    def _chosen_settings(self, finished: bool) -> dict[str, Any]:
+        """Return what was chosen for a finished head after its last epoch, by its name."""
+        if self._settled is None or not finished:
+            return {}
+        return {self._settled: read_head_spec(self.folder.path).model_dump(mode="json")[self._settled]}
 
     def _stamp(self, report: Report) -> None:
         """Write into the finished head how good it is, and its thresholds once more: a resumed run publishes it anew."""
@@ -209,7 +216,7 @@ class BestOnValidation:
         metrics = {"validation": report["validation"], "test": report["test"], "selected_by": report["selected"]["by"]}
         provenance = model.spec.provenance | {"date": report["date"], "epoch": report["selected"]["epoch"]}
         changes: dict[str, Any] = {"metrics": metrics, "provenance": provenance}
-        if report.get("thresholds"):
-            changes["thresholds"] = ObjectThresholds.model_validate(report["thresholds"])
-        model.spec = model.spec.model_copy(update=changes)
+        if self._settled in report:
+            changes[self._settled] = report[self._settled]
+        model.spec = HeadSpec.model_validate(model.spec.model_dump() | changes)
         save_head(self.folder.model, model)

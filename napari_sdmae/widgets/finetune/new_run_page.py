@@ -11,6 +11,7 @@ from napari_sdmae.config.base import merge
 from napari_sdmae.config.finetune import SCRATCH, FinetuneConfig, Task
 from napari_sdmae.config.presets import head_preset_names, load_head_preset
 from napari_sdmae.config.relevance import without_effect
+from napari_sdmae.io.model_info.info import shipped_heads, shipped_models
 from napari_sdmae.widgets.base.text import text_label
 from napari_sdmae.widgets.finetune.labelled_source import LabelledSource
 from napari_sdmae.widgets.finetune.preflight import LabelledPreflight
@@ -42,7 +43,8 @@ class FinetunePage(NewRunPage):
         super().__init__(FinetuneConfig, elsewhere, head_preset_names(), LabelledSource(), LabelledPreflight(worker), parent)
         self.task = Choice(TASKS, self)
         self.task_note = text_label(DATA["segmentation"], self)
-        self.model = ModelInput(self, optional=True)
+        self.model = ModelInput(self, optional=True, shipped=lambda: [*shipped_models(), *shipped_heads()])
+        self._proposed = self._first = self.model.model
         self.model.box.line.setPlaceholderText("none: from scratch")
         self.model_note = text_label(FROM_SCRATCH, self)
         boxes = [
@@ -103,8 +105,11 @@ class FinetunePage(NewRunPage):
         return preset_note(preset, "presets/heads") if preset else "The default settings."
 
     def show_preset(self, preset: str) -> None:
-        """Show the settings of `preset`; what belongs to images and machine stays."""
+        """Show the settings of `preset`, and its model unless another was chosen; what belongs to images and machine stays."""
         self.form.show_settings(preset_settings(preset, self.task.get()), keep=KEPT)
+        if self.model.model == self._proposed:
+            self._proposed = changes_of(preset).get("model", self._first)
+            self.model.choose(self._proposed)
 
     def given(self) -> dict[str, Any]:
         """Return what is edited outside the form, and for settings that are left out what the preset says."""
