@@ -36,6 +36,7 @@ COMMANDS = {
     "unpack": Command("unpack", "unpack PatchCamelyon as published to a folder of images"),
     "ablate": Command("ablate", "repeat pre-training and a head over a grid of settings: table and plot"),
     "convert": Command("convert", "convert checkpoints: the authors', MAE, timm, and back to timm"),
+    "export-head": Command("export_head", "write a head for another program: WSInfer, ONNX"),
     "demo": Command("demo", "run the whole main job on the shipped tissue"),
     "doctor": Command("doctor", "report what this machine can do"),
 }

@@ -1,0 +1,1 @@
+"""Heads as files that other programs run: WSInfer, ONNX."""
