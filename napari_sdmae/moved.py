@@ -67,6 +67,7 @@ MOVED = {
     "inference.predict_pixels": "inference.prediction.pixels",
     "inference.predict_tiles": "inference.prediction.classification",
     "inference.predicting": "inference.prediction.predict",
+    "inference.queries": "worker.protocol",
     "inference.resampling": "inference.prediction.rescale",
     "inference.statistics": "inference.attention.statistics",
     "inference.token_pca": "inference.attention.token_pca",
