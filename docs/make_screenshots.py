@@ -163,7 +163,7 @@ def finetune(viewer: napari.Viewer, model: Path) -> Path:
     nuclei = HOME / "nuclei"
     nuclei.symlink_to(SHIPPED / "nuclei")
     settings = {"data": nuclei, "model": str(model), "epochs": 12, "validate_every": 2, "preview_every": 4, "device": "cpu"}
-    scale = {"image_mpp": 0.25, "mpp": 0.25, "head": {"width": 32}, "optimizer": {"warmup_epochs": 1.0}}
+    scale = {"image_mpp": 0.25, "seen_mpp": 0.25, "head": {"width": 32}, "optimizer": {"warmup_epochs": 1.0}}
     page.show_settings(FinetuneConfig.from_preset("nuclei", **settings, **scale), "nuclei")
     wait(lambda: page.start_button.isEnabled())
     save(viewer, "finetune-new-run")

@@ -180,7 +180,7 @@ class FinetuneConfig(RunSettings):
         ge=16,
         le=2048,
     )
-    mpp: float | None = setting(
+    seen_mpp: float | None = setting(
         None,
         "Scale seen",
         "The images are resized to this. Empty: the encoder's own scale.",
@@ -222,6 +222,14 @@ class FinetuneConfig(RunSettings):
         default_factory=lambda: OptimizerConfig(base_lr=1e-3, min_lr=1e-6, warmup_epochs=2.0, betas=(0.9, 0.999), clip_grad=3.0),
         title="Optimizer",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_the_old_name(cls, values: Any) -> Any:
+        """Take `mpp` of version 0.1.0 for `seen_mpp`; ``--mpp`` is the scale of the images, as everywhere else."""
+        if not isinstance(values, dict) or "mpp" not in values:
+            return values
+        return {name: value for name, value in values.items() if name != "mpp"} | {"seen_mpp": values["mpp"]}
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

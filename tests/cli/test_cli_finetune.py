@@ -240,3 +240,15 @@ def test_the_command_that_an_untested_run_is_told_is_a_whole_one(capsys):
 def test_evaluate_without_a_head_is_bad_usage(masks, capsys):
     assert main(["evaluate", "nowhere", "--data", str(masks)]) == 2
     assert "no model at 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--mpp", "0.5"], ["--mpp=0.5"], ["--image-mpp", "0.5"]])
+def test_the_scale_of_the_images_is_called_as_in_predict_and_evaluate(flags: list[str]) -> None:
+    config = settings({}, ["--task", "segmentation", "--data", "x", "--seen-mpp", "1", *flags])
+    assert (config.image_mpp, config.seen_mpp) == (0.5, 1.0)
+
+
+def test_files_of_before_call_the_scale_seen_mpp() -> None:
+    config = FinetuneConfig.model_validate({"task": "segmentation", "data": "x", "mpp": 0.25, "image_mpp": 0.5})
+    assert (config.image_mpp, config.seen_mpp) == (0.5, 0.25)
+    assert "mpp" not in config.model_dump()

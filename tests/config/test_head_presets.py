@@ -65,7 +65,7 @@ def test_changes_are_laid_over_a_preset_and_unknown_names_are_told() -> None:
 
 def test_a_preset_for_a_data_set_changes_the_one_it_is_based_on() -> None:
     paper, own = load_head_preset("paper-classification"), load_head_preset("paper-nct-8-classes")
-    assert own == paper | {"mpp": 0.5, "image_mpp": 0.5, "labels": paper["labels"] | own["labels"]}
+    assert own == paper | {"seen_mpp": 0.5, "image_mpp": 0.5, "labels": paper["labels"] | own["labels"]}
     assert settings("paper-nct-8-classes").labels.leave_out == settings("nct-8-classes").labels.leave_out == ("BACK",)
     assert settings("nct-9-classes").labels.leave_out == ()
     probe = settings("centre-probe")

@@ -65,7 +65,7 @@ def new_head(config: FinetuneConfig, classes: Sequence[LabelClass], mpp: float |
             head=config.head,
             encoder=encoder,
             tile_size=_tile_size(config.tile_px, encoder),
-            mpp=config.mpp or own_mpp or mpp,
+            mpp=config.seen_mpp or own_mpp or mpp,
             provenance={"encoder": name},
         )
         set_drop_path(vit, config.encoder.drop_path)
