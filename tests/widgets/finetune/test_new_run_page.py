@@ -97,6 +97,7 @@ def test_blocks_are_whole_numbers_with_commas(form):
 @pytest.mark.parametrize("task", get_args(Task))
 def test_each_task_has_its_words_its_presets_and_its_settings(page, task):
     page.choose_task(task)
+    page.model.choose("")
     assert page.task.get() == task
     assert page.preset.options() == presets_for(task)
     assert all(not name or load_head_preset(name)["task"] == task for name in page.preset.options())
@@ -107,6 +108,17 @@ def test_each_task_has_its_words_its_presets_and_its_settings(page, task):
     assert f"Hidden, as they have no effect on {noun} from scratch with these settings: " in page.form.left_out.text()
     assert page.form.fields["encoder.train"].title in page.form.left_out.text()
     assert page.source.from_layers.isHidden() == (task == "classification")
+
+
+def test_a_preset_proposes_its_model_until_another_is_chosen(page, model_folder):
+    page.choose_task("instances")
+    assert page.chosen_model == load_head_preset("nuclei")["model"]
+    page.choose_task("detection")
+    assert page.chosen_model == load_head_preset("detection")["model"]
+    page.preset.set("detection")
+    page.model.choose(model_folder)
+    page.choose_task("instances")
+    assert page.chosen_model == str(model_folder)
 
 
 def test_a_group_without_a_setting_that_has_an_effect_is_not_shown(page):

@@ -70,6 +70,7 @@ def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, he
     assert "Open a picture" in reason.text()
     assert not widget.controls.button.isEnabled()
     viewer.add_image(RGB)
+    widget.choose_head("")
     assert "Choose a head" in reason.text()
     widget.choose_head("/nowhere")
     assert "/nowhere" in reason.text()
@@ -88,6 +89,18 @@ def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, he
     widget.choose_head(head_folders / "instances")
     assert widget.controls.nuclei.isVisible()
     assert widget.controls.smallest.get() == 2.0
+
+
+def test_the_first_click_outlines_nuclei(viewer, widget, qtbot):
+    """Nothing is chosen: the picture is the sample, the head the one that comes with the package."""
+    viewer.open_sample("napari-sdmae", "nuclei")
+    QApplication.processEvents()
+    labels = segment(qtbot, widget)
+    assert widget.controls.head.model == "nuclei"
+    truth = next(layer for layer in viewer.layers if isinstance(layer, Labels) and layer is not labels)
+    found, drawn = labels.data > 0, np.asarray(truth.data) > 0
+    assert 2 * (found & drawn).sum() > 0.7 * (found.sum() + drawn.sum())
+    assert len(np.unique(labels.data)) > 0.5 * len(np.unique(truth.data))
 
 
 @pytest.mark.parametrize("region", ["Whole picture", "roi"])
