@@ -42,6 +42,8 @@ HANG_MS = 300_000
 """A limit of a test is what only a hang reaches: busy machines need minutes where others need a second."""
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
 
+SHIPPED = info._shipped_folder
+
 
 class PatientBot(QtBot):
     """Waits for what must come until it hangs, whatever limit a test or pytest-qt gives: no test fails by the clock."""
@@ -145,6 +147,12 @@ def fresh_memory(tmp_path, monkeypatch) -> Path:
 def nothing_shipped(tmp_path, monkeypatch) -> None:
     """Offer no model that comes with the package, whichever there are."""
     monkeypatch.setattr(info, "_shipped_folder", lambda: tmp_path / "nothing-shipped")
+
+
+@pytest.fixture
+def as_shipped(nothing_shipped, monkeypatch) -> None:
+    """Offer the models that do come with the package."""
+    monkeypatch.setattr(info, "_shipped_folder", SHIPPED)
 
 
 @pytest.fixture

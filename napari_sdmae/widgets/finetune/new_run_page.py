@@ -108,7 +108,8 @@ class FinetunePage(NewRunPage):
         """Show the settings of `preset`, and its model unless another was chosen; what belongs to images and machine stays."""
         self.form.show_settings(preset_settings(preset, self.task.get()), keep=KEPT)
         if self.model.model == self._proposed:
-            self._proposed = changes_of(preset).get("model", self._first)
+            named = changes_of(preset).get("model")
+            self._proposed = named if named in self.model.offered else self._first
             self.model.choose(self._proposed)
 
     def given(self) -> dict[str, Any]:

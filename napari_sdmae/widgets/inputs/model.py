@@ -88,7 +88,7 @@ class ModelInput(QWidget):
         column.addWidget(self.about)
         column.addWidget(self.card)
         self._fill()
-        self.box.setCurrentText(self._title(next(iter(self._offered()), "")))
+        self.box.setCurrentText(self._title(next(iter(self.offered), "")))
         self.box.activated.connect(lambda _: self._look())
         self.box.line.setPlaceholderText("none" if optional else "run or model folder")
         self.box.line.editingFinished.connect(self._look)
@@ -133,14 +133,15 @@ class ModelInput(QWidget):
         chosen = self.model
         self.box.blockSignals(True)
         self.box.clear()
-        for model in self._offered():
+        for model in self.offered:
             self.box.addItem(self._title(model), model)
             tooltip = f"{self._title(model)}, {SHIPPED}" if model in self._shipped else model
             self.box.setItemData(self.box.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.box.setCurrentText(self._title(chosen))  # also if it was cleared: nothing answers in its place
         self.box.blockSignals(False)
 
-    def _offered(self) -> list[str]:
+    @property
+    def offered(self) -> list[str]:
         """Return the models of the list: those used last, then those that come with the package."""
         recent = [one for one in remembered(self._recent, []) if isinstance(one, str)]
         return ([""] if self._optional else []) + recent + [name for name in self._shipped if name not in recent]

@@ -110,7 +110,7 @@ def test_each_task_has_its_words_its_presets_and_its_settings(page, task):
     assert page.source.from_layers.isHidden() == (task == "classification")
 
 
-def test_a_preset_proposes_its_model_until_another_is_chosen(page, model_folder):
+def test_a_preset_proposes_its_model_until_another_is_chosen(as_shipped, page, model_folder):
     page.choose_task("instances")
     assert page.chosen_model == load_head_preset("nuclei")["model"]
     page.choose_task("detection")

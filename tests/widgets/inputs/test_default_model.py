@@ -129,7 +129,7 @@ def test_fine_tuning_and_comparing_offer_it_but_choose_none(shipped, viewer, fre
     page = FinetuneWidget(viewer)
     dock(viewer, page)
     model = page.new_run.model
-    assert (model.model, texts(model)) == ("", ["", "Tissue, small"])
+    assert (model.model, texts(model)) == ("", ["", "Tissue, small", "Nuclei, small"])
     model.box.setCurrentIndex(1)
     model.box.activated.emit(1)
     assert page.new_run.chosen_model == "tissue"

@@ -70,7 +70,6 @@ def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, he
     assert "Open a picture" in reason.text()
     assert not widget.controls.button.isEnabled()
     viewer.add_image(RGB)
-    widget.choose_head("")
     assert "Choose a head" in reason.text()
     widget.choose_head("/nowhere")
     assert "/nowhere" in reason.text()
@@ -91,7 +90,7 @@ def test_the_reason_why_it_cannot_start_is_said(viewer, widget, model_folder, he
     assert widget.controls.smallest.get() == 2.0
 
 
-def test_the_first_click_outlines_nuclei(viewer, widget, qtbot):
+def test_the_first_click_outlines_nuclei(as_shipped, viewer, widget, qtbot):
     """Nothing is chosen: the picture is the sample, the head the one that comes with the package."""
     viewer.open_sample("napari-sdmae", "nuclei")
     QApplication.processEvents()
