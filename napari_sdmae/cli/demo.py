@@ -113,8 +113,9 @@ def _look(run: Path, image: Path, folder: Path) -> int:
 def _segment(run: Path, nuclei: Path, image: Path, folder: Path, epochs: int) -> int:
     """Fine-tune a head that finds nuclei, segment a region, and export the nuclei once more in another format."""
     head, labels = folder / "nuclei-head", folder / "nuclei"
-    options = ["--preset", "nuclei", "--epochs", str(epochs), "--validate-every", "4", "--preview-every", "4"]
-    small = ["--head.width", "32", "--mpp", NUCLEI_MPP, "--seen-mpp", NUCLEI_MPP, "--optimizer.warmup-epochs", "1"]
+    options = ["--task", "instances", "--epochs", str(epochs), "--validate-every", "4", "--preview-every", "4"]
+    rates = ["--optimizer.base-lr", "1e-2", "--optimizer.warmup-epochs", "1"]
+    small = ["--head.width", "32", "--mpp", NUCLEI_MPP, "--seen-mpp", NUCLEI_MPP, *rates]
     train: tuple[str | Path, ...] = ("finetune", "--data", nuclei, "--model", run, "--output", head, *options, *small)
     region = ("--mpp", "0.5", "--region", *REGION_WORDS, "--cell-expansion", "3")
     geojson = labels / f"{image.stem}-labels.geojson"
