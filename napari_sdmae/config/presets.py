@@ -44,8 +44,9 @@ def head_preset_names() -> list[str]:
 
 
 def load_head_preset(name: str) -> dict[str, Any]:
-    """Return the shipped preset `name` as a nested dictionary of the values it changes; it has a task, no data,
-    and the model to begin with where the package has one.
+    """Return the shipped preset `name` as a nested dictionary of the values it changes.
+
+    It has a task, no data, and the model to begin with where the package has one.
 
     Raises
     ------

@@ -44,8 +44,10 @@ def present(labels: NDArray[np.int32]) -> list[int]:
     return [window.label for window in windows(labels)]
 
 
-def without_those_in(labels: NDArray[np.int32], area: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return `labels` without the objects of which more than half of the pixels lie in `area`, both (rows, columns)."""
+def without_those_in(labels: NDArray[np.int32], area: NDArray[np.bool_] | None) -> NDArray[np.int32]:
+    """Return `labels` without the objects of which more than half lies in `area` (None: nowhere), both (rows, columns)."""
+    if area is None:
+        return labels
     sizes, inside = np.bincount(labels.ravel()), np.bincount(labels[area], minlength=int(labels.max(initial=0)) + 1)
     kept: NDArray[np.int32] = np.where((2 * inside <= sizes)[labels], labels, 0).astype(np.int32)
     return kept

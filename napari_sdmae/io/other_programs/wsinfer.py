@@ -1,8 +1,8 @@
 """A classifier for WSInfer, which classifies the tiles of whole slides on its own: TorchScript and ``config.json``.
 
 WSInfer resizes tiles to `Resize`, normalises them and applies a softmax itself, so that the file holds logits with the
-temperature folded in. Checked against wsinfer-zoo's ``ModelConfiguration`` (spec 1.0). TorchScript is deprecated since PyTorch
-2.10 or so but works; on Python 3.14 and later it does not.
+temperature folded in. Checked against wsinfer-zoo's ``ModelConfiguration`` (spec 1.0). TorchScript is deprecated: PyTorch
+2.14 still writes it, Python 3.14 cannot.
 """
 
 from __future__ import annotations

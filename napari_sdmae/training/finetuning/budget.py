@@ -60,12 +60,13 @@ def _warmup(epochs: float, state: TrainingState) -> float:
 
 
 def _validation_seconds(engine: HeadEngine, labelled: LabelledSet) -> float:
-    """Return the seconds it takes to measure the validation images, by the first of them; 0 without any."""
+    """Return the seconds it takes to measure the validation images, by those that are seen first; 0 without any."""
     images = labelled.part("validation")
     if not images:
         return 0.0
-    evaluation = Evaluation(engine.model, images[:1], labelled, engine.config, autocast(engine.world.device, engine.precision))
+    first = images[: engine.config.batch_size if labelled.task == "classification" else 1]
+    evaluation = Evaluation(engine.model, first, labelled, engine.config, autocast(engine.world.device, engine.precision))
     start = time.perf_counter()
     list(evaluation.run())
-    pixels = [image.size[0] * image.size[1] for image in images]
-    return (time.perf_counter() - start) * sum(pixels) / pixels[0]
+    measured, whole = (sum(image.size[0] * image.size[1] for image in some) for some in (first, images))
+    return (time.perf_counter() - start) * whole / measured

@@ -164,8 +164,7 @@ class Evaluation:
                 metrics.update(class_indices(labels, index_of), target)
             case InstanceMetrics() as metrics:
                 types = {number: index_of[value] for number, value in found.label_map.class_of.items()}
-                known = labels if loaded.unlearned is None else without_those_in(labels, loaded.unlearned)
-                metrics.update(known, target, types, loaded.types)
+                metrics.update(without_those_in(labels, loaded.unlearned), target, types, loaded.types)
             case DetectionMetrics() as metrics:
                 metrics.update(found_boxes(found), FoundBoxes(target, loaded.labels))
 

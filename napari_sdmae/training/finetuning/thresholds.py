@@ -102,7 +102,6 @@ def _value(spec: HeadSpec, tried: Sequence[Predicted]) -> Generator[None, None, 
     for one in tried:
         found = separated(spec, one.seen, PredictionOptions(), one.blocks)
         types = {number: index_of[value] for number, value in found.values.items()}
-        known = found.labels if one.unlearned is None else without_those_in(found.labels, one.unlearned)
-        metrics.update(known, one.truth, types, one.types)
+        metrics.update(without_those_in(found.labels, one.unlearned), one.truth, types, one.types)
         yield
     return metrics.compute().get(selecting_metric(spec.task, len(spec.classes)), 0.0)

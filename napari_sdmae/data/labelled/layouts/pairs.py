@@ -106,10 +106,8 @@ def _labels_of_task(placed: Sequence[Placed], task: Task) -> tuple[list[Placed],
     wanted, other = (LABELS, MASKS) if task == "instances" else (MASKS, LABELS)
     if not by_role[wanted] or not by_role[other]:
         return [*by_role[wanted], *by_role[other], *by_role[ANNOTATIONS]], ""
-    return [
-        *by_role[wanted],
-        *by_role[ANNOTATIONS],
-    ], f"{len(by_role[other])} files in {other} are not read: for {task} those in {wanted} are"
+    unread = f"{len(by_role[other])} files in {other} are not read: for {task} those in {wanted} are"
+    return [*by_role[wanted], *by_role[ANNOTATIONS]], unread
 
 
 class _Partners:
