@@ -13,10 +13,11 @@ TASKS: dict[Task, str] = {
 }
 
 DATA: dict[Task, str] = {
-    "segmentation": "Two folders, “images” and “masks”, with matching file names (pixel value = class); or a CSV table with "
-    "the columns file, mask and slide.",
+    "segmentation": "Two folders, “images” and “masks”, with matching file names (pixel value = class); or QuPath’s "
+    "annotations (GeoJSON) beside the images; or a CSV table with the columns file, mask and slide.",
     "instances": "Two folders, “images” and “labels”, with matching file names (each nucleus has its own number), and a folder "
-    "“types” for their classes; or a CSV table with the columns file, mask and slide.",
+    "“types” for their classes; or QuPath’s objects (GeoJSON) beside the images; "
+    "or a CSV table with the columns file, mask and slide.",
     "classification": "One folder for each class with its tiles, or a CSV table with the columns file, label and slide.",
     "detection": "A COCO file (JSON) with boxes beside its images, or a folder with one.",
 }

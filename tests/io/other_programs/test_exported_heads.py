@@ -127,6 +127,20 @@ def test_python_that_cannot_write_torchscript_is_named(
     assert "TorchScript, which Python 3.14 cannot write" in capsys.readouterr().err
 
 
+def test_a_classifier_without_scale_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_head(tmp_path / "head", tiny_head("classification"))
+    assert main(["export-head", str(tmp_path / "head"), str(tmp_path / "out"), "--to", "wsinfer"]) != 0
+    assert "cuts tiles by their scale, and this head has none" in capsys.readouterr().err
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, head = saved(tmp_path, "classification")
+    monkeypatch.setattr("napari_sdmae.io.other_programs.onnx.NEEDED", ("a_package_that_is_not_there",))
+    assert main(["export-head", str(head), str(tmp_path / "out"), "--to", "onnx"]) != 0
+    assert "needs a_package_that_is_not_there: pip install 'napari-sdmae[onnx]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, head = saved(tmp_path, "classification")
     (tmp_path / "out").mkdir()
